@@ -1,0 +1,14 @@
+//! Protocols and broker of Stompede, without I/O: bytes and time go in, bytes and commands come out.
+//!
+//! Read in this order: [`limits`], [`outbound`], then a message's way: [`http`], [`ws`], [`stomp`],
+//! [`broker`]. Nothing here opens a socket, reads a clock or draws a random number.
+
+pub mod limits;
+pub mod outbound;
+
+pub mod http;
+pub mod ws;
+
+pub mod stomp;
+
+pub mod broker;

@@ -1,0 +1,89 @@
+//! Every limit of the protocols, with its unit, its default and the reason for it.
+//!
+//! All are on by default and are checked before anything is buffered for the peer.
+
+/// Limits that a peer can run into. One value for the whole server, shared by all shards.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of an HTTP request line. Default 4,096: longer targets are nobody's real URL.
+    pub http_request_line_bytes_max: usize,
+    /// Bytes of a whole HTTP request head. Default 8,192: design.md §9, the one header buffer.
+    pub http_head_bytes_max: usize,
+    /// Number of HTTP header fields. Default 64: browsers behind proxies send about 30.
+    pub http_headers_count_max: usize,
+    /// Bytes of an HTTP request body that is read and dropped. Default 65,536.
+    pub http_body_bytes_max: usize,
+    /// Payload bytes of a WebSocket message. Default 1 MiB: above any STOMP frame's default.
+    pub ws_message_bytes_max: u64,
+    /// Fragments of one WebSocket message. Default 128: book-keeping costs, not only bytes.
+    pub ws_fragments_count_max: u32,
+    /// Bytes of a STOMP command. Default 32: the longest known one has 11.
+    pub stomp_command_bytes_max: usize,
+    /// Number of headers of a STOMP frame, repeats not counted. Default 128.
+    pub stomp_headers_count_max: usize,
+    /// Bytes of one STOMP header line. Default 16,384.
+    pub stomp_header_line_bytes_max: usize,
+    /// Bytes of a STOMP frame's head, command line included. Default 65,536.
+    pub stomp_head_bytes_max: usize,
+    /// Bytes of a whole STOMP frame. Default 1 MiB.
+    pub stomp_frame_bytes_max: usize,
+    /// Bytes of a STOMP frame before the client is logged in. Default 16,384.
+    pub stomp_connect_bytes_max: usize,
+    /// Bytes of a destination. Default 1,024.
+    pub destination_bytes_max: usize,
+    /// Wildcards (`*`, `**`) of a pattern. Default 8: bounds the work of one match.
+    pub pattern_wildcards_count_max: usize,
+    /// Bytes of a receipt id, subscription id or transaction id. Default 256.
+    pub id_bytes_max: usize,
+    /// Subscriptions of one connection. Default 1,000.
+    pub subscriptions_count_max: usize,
+    /// Open transactions of one connection. Default 16.
+    pub transactions_count_max: usize,
+    /// Actions of one transaction. Default 1,024.
+    pub transaction_actions_count_max: usize,
+    /// Bytes of the actions of one transaction. Default 1 MiB.
+    pub transaction_bytes_max: usize,
+    /// Unacknowledged deliveries of one subscription. Default 1,000.
+    pub unacknowledged_count_max: usize,
+    /// Smallest heart-beat interval we agree to, in milliseconds. Default 1,000.
+    pub heartbeat_ms_min: u32,
+    /// Largest heart-beat interval we agree to, in milliseconds. Default 120,000.
+    pub heartbeat_ms_max: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            http_request_line_bytes_max: 4_096,
+            http_head_bytes_max: 8_192,
+            http_headers_count_max: 64,
+            http_body_bytes_max: 65_536,
+            ws_message_bytes_max: 1 << 20,
+            ws_fragments_count_max: 128,
+            stomp_command_bytes_max: 32,
+            stomp_headers_count_max: 128,
+            stomp_header_line_bytes_max: 16_384,
+            stomp_head_bytes_max: 65_536,
+            stomp_frame_bytes_max: 1 << 20,
+            stomp_connect_bytes_max: 16_384,
+            destination_bytes_max: 1_024,
+            pattern_wildcards_count_max: 8,
+            id_bytes_max: 256,
+            subscriptions_count_max: 1_000,
+            transactions_count_max: 16,
+            transaction_actions_count_max: 1_024,
+            transaction_bytes_max: 1 << 20,
+            unacknowledged_count_max: 1_000,
+            heartbeat_ms_min: 1_000,
+            heartbeat_ms_max: 120_000,
+        }
+    }
+}
+
+/// Bytes that fit into the largest head of a WebSocket frame (RFC 6455 §5.2).
+pub const WS_HEADER_BYTES_MAX: usize = 14;
+
+/// Payload bytes of a WebSocket control frame (RFC 6455 §5.5).
+pub const WS_CONTROL_PAYLOAD_BYTES_MAX: usize = 125;
+
+const _: () = assert!(WS_CONTROL_PAYLOAD_BYTES_MAX < 126);
