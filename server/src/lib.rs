@@ -1,1 +1,222 @@
-//! Stompede server.
+//! The Stompede server: shards, reactor, mesh, and what an operator sees of them.
+//!
+//! [`Server::start`] runs the whole server inside any process; the binary is a thin command line
+//! around it. Read in this order: [`shard`] (a message's way), [`reactor`], [`mesh`].
+
+pub mod admin;
+pub mod assets;
+pub mod auth;
+pub mod config;
+pub mod log;
+pub mod mesh;
+pub mod metrics;
+pub mod probe;
+pub mod reactor;
+pub mod shard;
+
+use config::{Config, IoChoice};
+use mesh::{Doorbell, Mesh};
+use reactor::epoll::EpollReactor;
+use reactor::listener::{listen, local_address};
+use reactor::uring::UringReactor;
+use shard::action::Message;
+use shard::{Shard, Shared};
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+use stompede_core::http::origin::OriginPolicy;
+
+/// Descriptors left for everything that is not a client: listeners, rings, logs.
+const DESCRIPTORS_RESERVED: u64 = 64;
+
+/// A running server.
+pub struct Server;
+
+/// What its starter holds of a running server.
+pub struct Handle {
+    shared: Arc<Shared>,
+    doorbells: Vec<Arc<Doorbell>>,
+    threads: Vec<JoinHandle<io::Result<()>>>,
+    /// Where HTTP and WebSocket clients connect; the port is the real one when 0 was asked.
+    pub http_address: SocketAddr,
+    /// Where STOMP clients connect over raw TCP.
+    pub stomp_address: Option<SocketAddr>,
+    /// Where metrics and health are.
+    pub admin_address: Option<SocketAddr>,
+    /// Is io_uring in use (else epoll)?
+    pub is_uring: bool,
+}
+
+impl Server {
+    /// Opens the listeners and starts one thread per shard.
+    ///
+    /// # Errors
+    /// What was refused, in words for the operator: an address in use, a ring that cannot be made.
+    pub fn start(config: Config) -> Result<Handle, String> {
+        let is_uring = match config.io {
+            IoChoice::Uring => {
+                probe::is_uring_usable()?;
+                true
+            }
+            IoChoice::Epoll => false,
+            IoChoice::Auto => probe::is_uring_usable()
+                .inspect_err(|why| tracing::error!("io_uring is not used, epoll is: {why}"))
+                .is_ok(),
+        };
+        let shards_count = config.shards.max(1);
+        let slots_count = slots_count(&config, is_uring);
+        let (mut config, mut shards) = (config, Vec::new());
+        for _ in 0..shards_count {
+            shards.push(open_listeners(&mut config)?);
+        }
+        let admin = admin::Listener::open(config.admin_listen)?;
+        let metrics = (0..shards_count).map(|_| Arc::default()).collect();
+        let shared = Arc::new(Shared {
+            authenticator: auth::Authenticator::from_config(&config)?,
+            origins: OriginPolicy::parse(&config.allowed_origins)?,
+            key: random_key().map_err(|error| format!("cannot read random bytes: {error}"))?,
+            is_draining: AtomicBool::new(false),
+            metrics,
+            config,
+        });
+        let doorbells = (0..shards_count)
+            .map(|_| Doorbell::new())
+            .collect::<io::Result<Vec<_>>>()
+            .map_err(|error| format!("cannot make an eventfd: {error}"))?;
+        let meshes = mesh::connect(&doorbells, mesh::RING_CAPACITY);
+        let mut threads = Vec::new();
+        for (index, (mesh, listeners)) in meshes.into_iter().zip(shards).enumerate() {
+            let shared = shared.clone();
+            let run = move || run_shard(index, shared, mesh, listeners, is_uring, slots_count);
+            let thread = std::thread::Builder::new().name(format!("shard-{index}")).spawn(run);
+            threads.push(thread.map_err(|error| format!("cannot start a thread: {error}"))?);
+        }
+        let admin_address = admin.as_ref().map(admin::Listener::address);
+        if let Some(admin) = admin {
+            admin.serve(shared.clone())?;
+        }
+        let (http_address, stomp_address) = (shared.config.listen, shared.config.stomp_listen);
+        Ok(Handle {
+            shared,
+            doorbells,
+            threads,
+            http_address,
+            stomp_address,
+            admin_address,
+            is_uring,
+        })
+    }
+}
+
+impl Handle {
+    /// Starts the drain: no new connections, clients are told and sent away.
+    pub fn drain(&self) {
+        self.shared.is_draining.store(true, Ordering::Relaxed);
+        for doorbell in &self.doorbells {
+            doorbell.ring();
+        }
+    }
+
+    /// Waits for all shards to end, at most as long as `--drain-timeout` once the drain began.
+    /// Returns the number of shards that were still busy then.
+    pub fn wait(self) -> usize {
+        let mut deadline = None;
+        loop {
+            let busy = self.threads.iter().filter(|thread| !thread.is_finished()).count();
+            if busy == 0 {
+                return 0;
+            }
+            if deadline.is_none() && self.shared.is_draining.load(Ordering::Relaxed) {
+                deadline = Some(Instant::now() + self.shared.config.drain_timeout);
+            }
+            if deadline.is_some_and(|deadline| Instant::now() > deadline) {
+                return busy;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// The counters of one shard.
+    pub fn metrics(&self, shard: usize) -> &metrics::ShardMetrics {
+        &self.shared.metrics[shard]
+    }
+}
+
+/// Opens one shard's listeners; a port 0 becomes the real one in `config`, for the shards that follow.
+fn open_listeners(config: &mut Config) -> Result<Vec<OwnedFd>, String> {
+    let mut listeners = vec![open_listener(&mut config.listen, "--listen")?];
+    if let Some(address) = config.stomp_listen.as_mut() {
+        listeners.push(open_listener(address, "--stomp-listen")?);
+    }
+    Ok(listeners)
+}
+
+fn open_listener(address: &mut SocketAddr, option: &str) -> Result<OwnedFd, String> {
+    let explain = |error: io::Error| {
+        format!("cannot listen on {address}: {error}; choose another address with {option}")
+    };
+    let fd = listen(*address).map_err(explain)?;
+    let bound = local_address(&fd).map_err(explain)?;
+    *address = bound;
+    Ok(fd)
+}
+
+/// Connections that one shard can hold.
+fn slots_count(config: &Config, is_uring: bool) -> u32 {
+    let limit = probe::descriptors_max().saturating_sub(DESCRIPTORS_RESERVED).min(1 << 20) as u32;
+    if !is_uring {
+        // A slot is a descriptor number, so the table spans all of them.
+        return limit + DESCRIPTORS_RESERVED as u32;
+    }
+    match config.connections_max {
+        0 => limit,
+        wanted => limit.min(wanted as u32),
+    }
+}
+
+fn run_shard(
+    index: usize,
+    shared: Arc<Shared>,
+    mesh: Mesh<Message>,
+    listeners: Vec<OwnedFd>,
+    is_uring: bool,
+    slots_count: u32,
+) -> io::Result<()> {
+    if shared.config.pin {
+        shard::affinity::pin(index);
+    }
+    let wake = mesh.doorbell().fd();
+    let result = if is_uring {
+        let mut builder = io_uring_06::IoUring::builder();
+        builder.setup_coop_taskrun().setup_single_issuer();
+        let mut runtime = monoio::RuntimeBuilder::<monoio::IoUringDriver>::new()
+            .with_entries(256)
+            .uring_builder(builder)
+            .build()?;
+        runtime.block_on(async move {
+            let reactor = UringReactor::new(listeners, wake, slots_count)?;
+            Shard::new(index, shared, reactor, mesh).run().await
+        })
+    } else {
+        let mut runtime = monoio::RuntimeBuilder::<monoio::LegacyDriver>::new().build()?;
+        runtime.block_on(async move {
+            let reactor = EpollReactor::new(listeners, wake, slots_count)?;
+            Shard::new(index, shared, reactor, mesh).run().await
+        })
+    };
+    if let Err(error) = &result {
+        tracing::error!(shard = index, %error, "the shard ended");
+    }
+    result
+}
+
+fn random_key() -> io::Result<u64> {
+    use std::io::Read;
+    let mut bytes = [0; 8];
+    std::fs::File::open("/dev/urandom")?.read_exact(&mut bytes)?;
+    Ok(u64::from_ne_bytes(bytes))
+}

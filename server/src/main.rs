@@ -1,3 +1,62 @@
-//! Command line.
+//! Command line of the server: parse, start, wait for signals, drain.
 
-fn main() {}
+use std::process::ExitCode;
+use stompede::config::{self, Invocation};
+use stompede::{auth, log, probe, Server};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Exit code for a mistake of the operator.
+const USAGE: u8 = 2;
+
+fn main() -> ExitCode {
+    match config::parse(std::env::args_os(), std::env::vars()) {
+        Ok(invocation) => run(invocation),
+        Err(error) => {
+            eprintln!("stompede: {error}");
+            ExitCode::from(USAGE)
+        }
+    }
+}
+
+fn run(invocation: Invocation) -> ExitCode {
+    match invocation {
+        Invocation::Serve(config) => serve(*config),
+        Invocation::Probe(config) => {
+            println!("{}", probe::report(&config));
+            ExitCode::SUCCESS
+        }
+        _ => ExitCode::SUCCESS,
+    }
+}
+
+fn serve(config: config::Config) -> ExitCode {
+    log::start(&config);
+    let handle = match Server::start(config) {
+        Ok(handle) => handle,
+        Err(error) => {
+            eprintln!("stompede: {error}");
+            return ExitCode::from(USAGE);
+        }
+    };
+    let io = if handle.is_uring { "io_uring" } else { "epoll" };
+    println!("stompede on {io}: http://{0}/ and ws://{0}/ws", handle.http_address);
+    let signals = signal_hook::iterator::Signals::new([libc::SIGTERM, libc::SIGINT]);
+    let mut signals = match signals {
+        Ok(signals) => signals,
+        Err(error) => {
+            eprintln!("stompede: cannot handle signals: {error}");
+            return ExitCode::from(USAGE);
+        }
+    };
+    signals.forever().next();
+    eprintln!("stompede: draining; a second signal ends at once");
+    handle.drain();
+    std::thread::spawn(move || {
+        signals.forever().next();
+        std::process::exit(1);
+    });
+    handle.wait();
+    ExitCode::SUCCESS
+}

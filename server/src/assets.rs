@@ -1,0 +1,39 @@
+//! The demo page, embedded in the binary.
+
+/// One embedded file.
+pub struct Asset {
+    /// MIME type, with the charset.
+    pub content_type: &'static str,
+    /// Entity tag: changes with every release.
+    pub etag: &'static str,
+    /// The file.
+    pub bytes: &'static [u8],
+}
+
+const ETAG: &str = concat!("\"", env!("CARGO_PKG_VERSION"), "\"");
+
+const INDEX: Asset = Asset {
+    content_type: "text/html; charset=utf-8",
+    etag: ETAG,
+    bytes: include_bytes!("../assets/index.html"),
+};
+const SCRIPT: Asset = Asset {
+    content_type: "text/javascript; charset=utf-8",
+    etag: ETAG,
+    bytes: include_bytes!("../assets/demo.js"),
+};
+const STYLE: Asset = Asset {
+    content_type: "text/css; charset=utf-8",
+    etag: ETAG,
+    bytes: include_bytes!("../assets/demo.css"),
+};
+
+/// The file served at `path`.
+pub fn find(path: &str) -> Option<&'static Asset> {
+    match path {
+        "/" | "/index.html" => Some(&INDEX),
+        "/demo.js" => Some(&SCRIPT),
+        "/demo.css" => Some(&STYLE),
+        _ => None,
+    }
+}

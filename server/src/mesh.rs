@@ -1,0 +1,244 @@
+//! The queues between shards: one bounded single-producer ring per ordered pair, and the wake-up.
+//!
+//! A sender writes the other shard's eventfd only on the edge from sleeping to awake, so that a busy
+//! shard costs no system call. A full ring never loses and never blocks: what does not fit waits in
+//! the sender's overflow, in order, and the shard stops reading from publishers until it is empty.
+
+use rtrb::{Consumer, Producer, RingBuffer};
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::sync::atomic::{fence, AtomicBool, Ordering};
+use std::sync::Arc;
+
+/// Messages that fit into one ring.
+pub const RING_CAPACITY: usize = 4096;
+
+/// How others wake a shard.
+pub struct Doorbell {
+    eventfd: OwnedFd,
+    is_sleeping: AtomicBool,
+}
+
+impl Doorbell {
+    /// Makes the eventfd of one shard.
+    ///
+    /// # Errors
+    /// What the kernel says (no descriptors left).
+    pub fn new() -> io::Result<Arc<Doorbell>> {
+        // SAFETY: eventfd makes a new descriptor that is owned at once.
+        let eventfd = unsafe {
+            let fd = libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK);
+            if fd < 0 {
+                return Err(io::Error::last_os_error());
+            }
+            OwnedFd::from_raw_fd(fd)
+        };
+        Ok(Arc::new(Doorbell { eventfd, is_sleeping: AtomicBool::new(false) }))
+    }
+
+    /// The descriptor that the shard's reactor polls.
+    pub fn fd(&self) -> RawFd {
+        self.eventfd.as_raw_fd()
+    }
+
+    /// Wakes the shard if it sleeps; called after something was put where it looks.
+    pub fn ring(&self) {
+        // Pairs with the fence in `prepare_sleep`: either the sleeper sees the message, or we see it
+        // asleep.
+        fence(Ordering::SeqCst);
+        if self.is_sleeping.load(Ordering::Relaxed)
+            && self.is_sleeping.swap(false, Ordering::Relaxed)
+        {
+            let one = 1u64;
+            // SAFETY: writes eight bytes from a live u64 to our own descriptor.
+            unsafe { libc::write(self.fd(), (&raw const one).cast(), 8) };
+        }
+    }
+
+    /// Says that the shard is about to sleep; it must look at its queues once more after this.
+    pub fn prepare_sleep(&self) {
+        self.is_sleeping.store(true, Ordering::Relaxed);
+        fence(Ordering::SeqCst);
+    }
+
+    /// Says that the shard is awake: senders need not write.
+    pub fn wake_up(&self) {
+        self.is_sleeping.store(false, Ordering::Relaxed);
+    }
+}
+
+struct Outgoing<T> {
+    ring: Producer<T>,
+    overflow: VecDeque<T>,
+    doorbell: Arc<Doorbell>,
+    is_dirty: bool,
+}
+
+/// One shard's ends of all rings.
+pub struct Mesh<T> {
+    own: Arc<Doorbell>,
+    /// By shard index; `None` at the own index.
+    outgoing: Vec<Option<Outgoing<T>>>,
+    incoming: Vec<Option<Consumer<T>>>,
+    overflow_count: usize,
+}
+
+/// Connects `doorbells.len()` shards with each other.
+pub fn connect<T>(doorbells: &[Arc<Doorbell>], capacity: usize) -> Vec<Mesh<T>> {
+    let mut meshes: Vec<Mesh<T>> = doorbells
+        .iter()
+        .map(|own| Mesh {
+            own: own.clone(),
+            outgoing: Vec::new(),
+            incoming: doorbells.iter().map(|_| None).collect(),
+            overflow_count: 0,
+        })
+        .collect();
+    for source in 0..doorbells.len() {
+        for target in 0..doorbells.len() {
+            let mut outgoing = None;
+            if source != target {
+                let (ring, consumer) = RingBuffer::new(capacity);
+                meshes[target].incoming[source] = Some(consumer);
+                let doorbell = doorbells[target].clone();
+                outgoing =
+                    Some(Outgoing { ring, overflow: VecDeque::new(), doorbell, is_dirty: false });
+            }
+            meshes[source].outgoing.push(outgoing);
+        }
+    }
+    meshes
+}
+
+impl<T> Mesh<T> {
+    /// Puts `message` into the ring to shard `target`, or into the overflow if the ring is full.
+    ///
+    /// # Panics
+    /// If `target` is the own shard: what stays here does not travel.
+    pub fn push(&mut self, target: usize, message: T) {
+        let Some(outgoing) = self.outgoing[target].as_mut() else {
+            panic!("a shard sent a message to itself through the mesh");
+        };
+        outgoing.is_dirty = true;
+        if outgoing.overflow.is_empty() {
+            if let Err(rtrb::PushError::Full(message)) = outgoing.ring.push(message) {
+                outgoing.overflow.push_back(message);
+                self.overflow_count += 1;
+            }
+        } else {
+            outgoing.overflow.push_back(message);
+            self.overflow_count += 1;
+        }
+    }
+
+    /// Moves overflow into rings that have room again and wakes every shard that got something.
+    pub fn flush(&mut self) {
+        for outgoing in self.outgoing.iter_mut().flatten() {
+            while let Some(message) = outgoing.overflow.pop_front() {
+                if let Err(rtrb::PushError::Full(message)) = outgoing.ring.push(message) {
+                    outgoing.overflow.push_front(message);
+                    break;
+                }
+                self.overflow_count -= 1;
+                outgoing.is_dirty = true;
+            }
+            if std::mem::take(&mut outgoing.is_dirty) {
+                outgoing.doorbell.ring();
+            }
+        }
+    }
+
+    /// Messages that wait because a ring is full. While this is not zero, publishers are not read.
+    pub fn overflow_count(&self) -> usize {
+        self.overflow_count
+    }
+
+    /// Takes the next message from shard `source`.
+    pub fn pop(&mut self, source: usize) -> Option<T> {
+        self.incoming[source].as_mut()?.pop().ok()
+    }
+
+    /// Number of shards, this one included.
+    pub fn shards_count(&self) -> usize {
+        self.incoming.len()
+    }
+
+    /// Is there nothing to take?
+    pub fn is_empty(&self) -> bool {
+        self.incoming.iter().flatten().all(|ring| ring.is_empty())
+    }
+
+    /// The own doorbell.
+    pub fn doorbell(&self) -> &Arc<Doorbell> {
+        &self.own
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_ring_keeps_everything_in_order() {
+        let doorbells = [Doorbell::new().unwrap(), Doorbell::new().unwrap()];
+        let mut meshes = connect::<u32>(&doorbells, 4);
+        let mut receiver = meshes.pop().unwrap();
+        let mut sender = meshes.pop().unwrap();
+        for number in 0..10 {
+            sender.push(1, number);
+        }
+        assert_eq!(sender.overflow_count(), 6);
+        let mut taken = Vec::new();
+        while taken.len() < 10 {
+            while let Some(number) = receiver.pop(0) {
+                taken.push(number);
+            }
+            sender.flush();
+        }
+        assert_eq!(taken, (0..10).collect::<Vec<_>>());
+        assert_eq!(sender.overflow_count(), 0);
+        assert!(receiver.is_empty());
+    }
+
+    #[test]
+    fn only_a_sleeping_shard_is_written_to() {
+        let doorbell = Doorbell::new().unwrap();
+        let mut count = 0u64;
+        // SAFETY: reads eight bytes into a live u64 from a non-blocking descriptor.
+        let mut read = || unsafe { libc::read(doorbell.fd(), (&raw mut count).cast(), 8) };
+        doorbell.ring();
+        assert_eq!(read(), -1);
+        doorbell.prepare_sleep();
+        doorbell.ring();
+        doorbell.ring();
+        assert_eq!(read(), 8);
+        assert_eq!(count, 1);
+    }
+
+    #[test]
+    fn a_million_messages_cross_threads_without_loss_or_stall() {
+        let doorbells = [Doorbell::new().unwrap(), Doorbell::new().unwrap()];
+        let mut meshes = connect::<u32>(&doorbells, 64);
+        let mut receiver = meshes.pop().unwrap();
+        let mut sender = meshes.pop().unwrap();
+        let thread = std::thread::spawn(move || {
+            let mut expected = 0;
+            while expected < 1_000_000 {
+                while let Some(number) = receiver.pop(0) {
+                    assert_eq!(number, expected);
+                    expected += 1;
+                }
+            }
+        });
+        for number in 0..1_000_000 {
+            sender.push(1, number);
+            while sender.overflow_count() > 0 {
+                sender.flush();
+                std::hint::spin_loop();
+            }
+        }
+        sender.flush();
+        thread.join().unwrap();
+    }
+}

@@ -1,0 +1,114 @@
+//! The sockets of one shard: the first and the last stop of every byte.
+//!
+//! One trait, two implementations here: [`uring`] (default) and [`epoll`] (where io_uring is refused).
+//! Its shape is readiness plus batched non-blocking transfer, so that both mean the same. The reactor
+//! moves bytes and knows no protocol. A connection is named by its slot: a direct descriptor in
+//! uring, the file descriptor in epoll. A slot is free again once [`Reactor::close`] returned; late
+//! kernel events for the old socket carry an older generation and are dropped inside the reactor.
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+
+pub mod epoll;
+pub mod listener;
+pub mod uring;
+
+/// What the kernel told since the last wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// A new connection on the listener with this index (the order given at construction).
+    Accepted { slot: u32, listener: u8, peer: SocketAddr },
+    /// A connection was refused because the table is full or the system has no more descriptors.
+    AcceptFailed { errno: i32 },
+    /// Bytes, an end of stream or an error wait to be received.
+    Readable { slot: u32 },
+    /// A socket for which [`Reactor::arm_writable`] was called takes bytes again.
+    Writable { slot: u32 },
+    /// Another thread wrote to the shard's eventfd.
+    Woken,
+    /// The tick of [`TICK_MS`] is due.
+    Tick,
+}
+
+/// Interval of [`Event::Tick`], in milliseconds.
+pub const TICK_MS: u64 = 250;
+
+/// Most slices that one send gathers.
+pub const PARTS_MAX: usize = 8;
+
+/// Bytes to send to one connection: up to [`PARTS_MAX`] slices, sent as one.
+#[derive(Clone, Copy)]
+pub struct SendRequest<'a> {
+    /// The connection.
+    pub slot: u32,
+    /// Number of slices in `parts` that count.
+    pub parts_count: usize,
+    /// The slices, in order.
+    pub parts: [&'a [u8]; PARTS_MAX],
+}
+
+impl SendRequest<'_> {
+    /// Sum of the slices' lengths, in bytes.
+    pub fn bytes(&self) -> usize {
+        self.parts[..self.parts_count].iter().map(|part| part.len()).sum()
+    }
+}
+
+/// A send that did not take everything. Sends that took everything are not reported.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shortfall {
+    /// The connection.
+    pub slot: u32,
+    /// Bytes taken, or the error number (EAGAIN when the socket's buffer is full).
+    pub taken: Result<usize, i32>,
+}
+
+/// The sockets of one shard. All calls come from the shard's own thread.
+pub trait Reactor {
+    /// Collects events. Sleeps until there is one if `may_sleep`; else lets other tasks of the runtime
+    /// run and returns what there is.
+    fn wait(
+        &mut self,
+        events: &mut Vec<Event>,
+        may_sleep: bool,
+    ) -> impl Future<Output = io::Result<()>>;
+
+    /// Receives once from each of `slots`: the i-th into `buffer[i * stride..][..stride]`.
+    /// `results[i]` is the byte count (0: end of stream) or the error number. Never blocks.
+    fn recv_batch(
+        &mut self,
+        slots: &[u32],
+        buffer: &mut [u8],
+        stride: usize,
+        results: &mut Vec<Result<usize, i32>>,
+    );
+
+    /// Sends each request without blocking; at most one per connection. The bytes are free on return.
+    fn send_batch<'a>(
+        &mut self,
+        requests: &mut dyn Iterator<Item = SendRequest<'a>>,
+        shortfalls: &mut Vec<Shortfall>,
+    );
+
+    /// Asks for one [`Event::Writable`].
+    fn arm_writable(&mut self, slot: u32);
+
+    /// Ends the sending half (FIN) and leaves the receiving half open, so that unread input cannot
+    /// turn our last bytes into a reset.
+    fn shutdown_write(&mut self, slot: u32);
+
+    /// Closes the socket; the slot may be given out again from now on.
+    fn close(&mut self, slot: u32);
+
+    /// Stops accepting on all listeners.
+    fn stop_accepting(&mut self);
+
+    /// Number of slots: every slot in events is below this.
+    fn slots_count(&self) -> usize;
+}
+
+/// The error of the last system call, as a number.
+pub(crate) fn errno() -> i32 {
+    io::Error::last_os_error().raw_os_error().unwrap_or(libc::EIO)
+}

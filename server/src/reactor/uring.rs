@@ -1,0 +1,545 @@
+//! Sockets on an io_uring of the shard's own, beside the runtime's ring and awaited through it.
+//!
+//! Direct descriptors, one multishot accept per listener, one multishot poll per idle connection,
+//! batched receives and sends that never block. Facts behind each choice, measured:
+//! the ring is COOP_TASKRUN (a DEFER_TASKRUN ring never turns readable for the outer ring); sends carry
+//! MSG_WAITALL because CQE_SKIP_SUCCESS would hide a short send; a close is POLL_REMOVE by user_data
+//! plus CLOSE (close alone leaves the socket alive under its poll, SHUTDOWN goes to a worker thread,
+//! cancel by fd walks every request). user_data is kind, generation and slot, so that completions of
+//! a socket that is gone fall out by one comparison.
+
+use super::listener::decode_address;
+use super::{errno, Event, Reactor, SendRequest, Shortfall, PARTS_MAX, TICK_MS};
+use io_uring::{cqueue, opcode, squeue, types, IoUring};
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+
+const SQ_ENTRIES: u32 = 1024;
+const CQ_ENTRIES: u32 = 32_768;
+/// Sends prepared between two submissions.
+const SENDS_PER_SUBMIT: usize = 256;
+
+const KIND_ACCEPT: u64 = 1;
+const KIND_POLL_IN: u64 = 2;
+const KIND_POLL_OUT: u64 = 3;
+const KIND_RECV: u64 = 4;
+const KIND_SEND: u64 = 5;
+const KIND_WAKE: u64 = 6;
+const KIND_TICK: u64 = 7;
+const KIND_PEER: u64 = 8;
+const KIND_IGNORED: u64 = 9;
+const KIND_INSTALL: u64 = 10;
+
+const GENERATION_BITS: u32 = 24;
+
+fn user_data(kind: u64, generation: u32, slot: u32) -> u64 {
+    let generation = u64::from(generation & ((1 << GENERATION_BITS) - 1));
+    kind << 56 | generation << 32 | u64::from(slot)
+}
+
+#[derive(Clone, Copy)]
+struct Completion {
+    user_data: u64,
+    result: i32,
+    flags: u32,
+}
+
+impl Completion {
+    fn kind(self) -> u64 {
+        self.user_data >> 56
+    }
+    fn slot(self) -> u32 {
+        self.user_data as u32
+    }
+    fn generation(self) -> u32 {
+        (self.user_data >> 32) as u32 & ((1 << GENERATION_BITS) - 1)
+    }
+    fn is_last(self) -> bool {
+        !cqueue::more(self.flags)
+    }
+}
+
+/// What the reactor remembers of a slot: the generation and whether a POLLOUT is armed.
+#[derive(Clone, Copy, Default)]
+struct Slot {
+    generation: u32,
+    writable_armed: bool,
+}
+
+/// The io_uring implementation of [`Reactor`].
+pub struct UringReactor {
+    ring: IoUring,
+    /// The ring's descriptor, wrapped so that the runtime can wait for it.
+    readable: monoio::net::UnixStream,
+    /// An eventfd that is always readable: waiting for it makes the runtime park and run others.
+    always_readable: monoio::net::UnixStream,
+    wake: RawFd,
+    listeners: Vec<(OwnedFd, bool)>,
+    slots: Vec<Slot>,
+    /// Completions met inside a batch, kept for the next wait.
+    deferred: Vec<Completion>,
+    accepted: Vec<(u32, u8)>,
+    peers: Vec<libc::sockaddr_storage>,
+    iovecs: Vec<libc::iovec>,
+    messages: Vec<libc::msghdr>,
+    tick_interval: Box<types::Timespec>,
+    is_accepting: bool,
+}
+
+impl UringReactor {
+    /// Sets the ring up with a table of `slots_count` direct descriptors, and arms accept on each
+    /// listener, the wake-up eventfd and the tick. Must run inside the shard's runtime.
+    ///
+    /// # Errors
+    /// What the kernel says to io_uring_setup or to the registration of the table.
+    pub fn new(listeners: Vec<OwnedFd>, wake: RawFd, slots_count: u32) -> io::Result<Self> {
+        let mut builder = IoUring::builder();
+        builder.setup_cqsize(CQ_ENTRIES).setup_single_issuer();
+        builder.setup_coop_taskrun().setup_taskrun_flag();
+        let ring: IoUring = builder.build(SQ_ENTRIES)?;
+        ring.submitter().register_files_sparse(slots_count)?;
+        let readable = watch(duplicate(ring.as_raw_fd())?)?;
+        let always_readable = watch(signalled_eventfd()?)?;
+        let listeners = listeners
+            .into_iter()
+            .map(|fd| super::listener::local_address(&fd).map(|a| (fd, a.is_ipv4())))
+            .collect::<io::Result<Vec<_>>>()?;
+        let interval = types::Timespec::new()
+            .sec(TICK_MS / 1000)
+            .nsec((TICK_MS % 1000) as u32 * 1_000_000);
+        let mut reactor = UringReactor {
+            ring,
+            readable,
+            always_readable,
+            wake,
+            listeners,
+            slots: vec![Slot::default(); slots_count as usize],
+            deferred: Vec::new(),
+            accepted: Vec::new(),
+            peers: Vec::new(),
+            iovecs: Vec::new(),
+            messages: Vec::new(),
+            tick_interval: Box::new(interval),
+            is_accepting: true,
+        };
+        for index in 0..reactor.listeners.len() {
+            reactor.arm_accept(index);
+        }
+        reactor.arm_wake();
+        reactor.arm_tick();
+        reactor.submit()?;
+        Ok(reactor)
+    }
+
+    /// # Safety of the entry
+    /// Whatever the entry points to must live until it completes; callers below say why it does.
+    fn push(&mut self, entry: &squeue::Entry) {
+        // SAFETY: see each caller: pointers are to fields of self or to buffers that outlive submit.
+        while unsafe { self.ring.submission().push(entry) }.is_err() {
+            if self.submit().is_err() {
+                return;
+            }
+        }
+    }
+
+    fn submit(&mut self) -> io::Result<()> {
+        loop {
+            match self.ring.submit() {
+                Ok(_) => return Ok(()),
+                Err(error) if error.raw_os_error() == Some(libc::EINTR) => {}
+                // The completion queue overflowed: take what is there, then go on.
+                Err(error) if error.raw_os_error() == Some(libc::EBUSY) => self.defer_completions(),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    fn defer_completions(&mut self) {
+        let deferred = &mut self.deferred;
+        self.ring.completion().for_each(|entry| {
+            deferred.push(Completion {
+                user_data: entry.user_data(),
+                result: entry.result(),
+                flags: entry.flags(),
+            });
+        });
+    }
+
+    fn arm_accept(&mut self, index: usize) {
+        let fd = types::Fd(self.listeners[index].0.as_raw_fd());
+        let entry = opcode::AcceptMulti::new(fd).allocate_file_index(true).build();
+        self.push(&entry.user_data(user_data(KIND_ACCEPT, 0, index as u32)));
+    }
+
+    fn arm_wake(&mut self) {
+        let poll = opcode::PollAdd::new(types::Fd(self.wake), libc::POLLIN as u32).multi(true);
+        self.push(&poll.build().user_data(user_data(KIND_WAKE, 0, 0)));
+    }
+
+    fn arm_tick(&mut self) {
+        let interval: *const types::Timespec = &*self.tick_interval;
+        let timeout = opcode::Timeout::new(interval).flags(types::TimeoutFlags::MULTISHOT);
+        self.push(&timeout.build().user_data(user_data(KIND_TICK, 0, 0)));
+    }
+
+    fn arm_readable(&mut self, slot: u32) {
+        let generation = self.slots[slot as usize].generation;
+        let events = (libc::POLLIN | libc::POLLRDHUP) as u32;
+        let poll = opcode::PollAdd::new(types::Fixed(slot), events).multi(true);
+        self.push(&poll.build().user_data(user_data(KIND_POLL_IN, generation, slot)));
+    }
+
+    /// Is `completion` about the socket that the slot holds now?
+    fn is_current(&self, completion: Completion) -> bool {
+        self.slots[completion.slot() as usize].generation & ((1 << GENERATION_BITS) - 1)
+            == completion.generation()
+    }
+
+    fn on_completion(&mut self, completion: Completion, events: &mut Vec<Event>) {
+        let slot = completion.slot();
+        match completion.kind() {
+            KIND_ACCEPT => {
+                if completion.result >= 0 {
+                    self.accepted.push((completion.result as u32, slot as u8));
+                } else if completion.result != -libc::ECANCELED {
+                    events.push(Event::AcceptFailed { errno: -completion.result });
+                }
+                if completion.is_last() && self.is_accepting {
+                    self.arm_accept(slot as usize);
+                }
+            }
+            KIND_POLL_IN if self.is_current(completion) => {
+                if completion.result >= 0 {
+                    events.push(Event::Readable { slot });
+                }
+                // An overflow of the completion queue ends multishot polls: arm again.
+                if completion.is_last() && completion.result != -libc::ECANCELED {
+                    self.arm_readable(slot);
+                }
+            }
+            KIND_POLL_OUT if self.is_current(completion) => {
+                self.slots[slot as usize].writable_armed = false;
+                events.push(Event::Writable { slot });
+            }
+            KIND_WAKE => {
+                drain_eventfd(self.wake);
+                events.push(Event::Woken);
+                if completion.is_last() {
+                    self.arm_wake();
+                }
+            }
+            KIND_TICK => {
+                events.push(Event::Tick);
+                if completion.is_last() {
+                    self.arm_tick();
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Asks the kernel for the addresses of what was accepted in this turn, arms their polls and
+    /// reports them.
+    fn finish_accepts(&mut self, events: &mut Vec<Event>) {
+        let accepted = std::mem::take(&mut self.accepted);
+        for batch in accepted.chunks(64) {
+            self.peers.clear();
+            // SAFETY: an all-zero sockaddr_storage is a valid value.
+            self.peers.resize(batch.len(), unsafe { std::mem::zeroed() });
+            for (index, &(slot, listener)) in batch.iter().enumerate() {
+                let is_ipv4 = self.listeners[usize::from(listener)].1;
+                let address: *mut libc::sockaddr_storage = &mut self.peers[index];
+                self.push(&peer_name(slot, is_ipv4, address, index as u32));
+                self.arm_readable(slot);
+            }
+            let mut pending = batch.len();
+            let mut peers: [Option<SocketAddr>; 64] = [None; 64];
+            self.complete_batch(KIND_PEER, &mut pending, |index, result, peers_raw| {
+                peers[index] =
+                    if result > 0 { decode_address(&peers_raw[index]) } else { None };
+            });
+            for (index, &(slot, listener)) in batch.iter().enumerate() {
+                let unknown = SocketAddr::from(([0, 0, 0, 0], 0));
+                let peer = peers[index].unwrap_or(unknown);
+                events.push(Event::Accepted { slot, listener, peer });
+            }
+        }
+        self.accepted = accepted;
+        self.accepted.clear();
+    }
+
+    /// Submits until `pending` completions of `kind` have come; others are kept for the next wait.
+    fn complete_batch(
+        &mut self,
+        kind: u64,
+        pending: &mut usize,
+        mut on_result: impl FnMut(usize, i32, &[libc::sockaddr_storage]),
+    ) {
+        while *pending > 0 {
+            if self.submit().is_err() {
+                return;
+            }
+            let (deferred, peers) = (&mut self.deferred, &self.peers);
+            let mut others = 0;
+            self.ring.completion().for_each(|entry| {
+                if entry.user_data() >> 56 == kind {
+                    on_result(entry.user_data() as u32 as usize, entry.result(), peers);
+                    *pending -= 1;
+                } else {
+                    others += 1;
+                    deferred.push(Completion {
+                        user_data: entry.user_data(),
+                        result: entry.result(),
+                        flags: entry.flags(),
+                    });
+                }
+            });
+        }
+    }
+
+    fn take_completions(&mut self, events: &mut Vec<Event>) {
+        self.defer_completions();
+        let mut completions = std::mem::take(&mut self.deferred);
+        for &completion in &completions {
+            self.on_completion(completion, events);
+        }
+        completions.clear();
+        // What came meanwhile (while re-arming) stays for the next turn.
+        completions.append(&mut self.deferred);
+        self.deferred = completions;
+        if !self.accepted.is_empty() {
+            self.finish_accepts(events);
+        }
+    }
+}
+
+impl Reactor for UringReactor {
+    async fn wait(&mut self, events: &mut Vec<Event>, may_sleep: bool) -> io::Result<()> {
+        // Entries must be submitted before the wait: a re-arm left in the queue deadlocks the shard.
+        self.submit()?;
+        self.take_completions(events);
+        if events.is_empty() && may_sleep && self.deferred.is_empty() {
+            self.submit()?;
+            self.readable.readable(false).await?;
+            self.submit()?;
+            self.take_completions(events);
+        } else if !may_sleep {
+            self.always_readable.readable(false).await?;
+        }
+        Ok(())
+    }
+
+    fn recv_batch(
+        &mut self,
+        slots: &[u32],
+        buffer: &mut [u8],
+        stride: usize,
+        results: &mut Vec<Result<usize, i32>>,
+    ) {
+        results.clear();
+        results.resize(slots.len(), Err(libc::EAGAIN));
+        for (index, (&slot, piece)) in slots.iter().zip(buffer.chunks_mut(stride)).enumerate() {
+            let entry = opcode::Recv::new(types::Fixed(slot), piece.as_mut_ptr(), stride as u32);
+            let entry = entry.flags(libc::MSG_DONTWAIT).build();
+            self.push(&entry.user_data(user_data(KIND_RECV, 0, index as u32)));
+        }
+        let mut pending = slots.len().min(buffer.len() / stride);
+        self.complete_batch(KIND_RECV, &mut pending, |index, result, _| {
+            results[index] = if result >= 0 { Ok(result as usize) } else { Err(-result) };
+        });
+    }
+
+    fn send_batch<'a>(
+        &mut self,
+        requests: &mut dyn Iterator<Item = SendRequest<'a>>,
+        shortfalls: &mut Vec<Shortfall>,
+    ) {
+        let flags = libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT | libc::MSG_WAITALL;
+        self.iovecs.reserve(SENDS_PER_SUBMIT * PARTS_MAX);
+        self.messages.reserve(SENDS_PER_SUBMIT);
+        loop {
+            self.iovecs.clear();
+            self.messages.clear();
+            let mut count = 0;
+            while count < SENDS_PER_SUBMIT {
+                let Some(request) = requests.next() else { break };
+                let slot = request.slot;
+                let generation = self.slots[slot as usize].generation;
+                let entry = if request.parts_count == 1 {
+                    let part = request.parts[0];
+                    opcode::Send::new(types::Fixed(slot), part.as_ptr(), part.len() as u32)
+                        .flags(flags)
+                        .build()
+                } else {
+                    let message = self.gather(&request);
+                    opcode::SendMsg::new(types::Fixed(slot), message).flags(flags as u32).build()
+                };
+                let entry = entry.flags(squeue::Flags::SKIP_SUCCESS);
+                self.push(&entry.user_data(user_data(KIND_SEND, generation, slot)));
+                count += 1;
+            }
+            if count == 0 {
+                return;
+            }
+            // After submit the kernel has copied everything: DONTWAIT makes each send end inline.
+            if self.submit().is_err() {
+                return;
+            }
+            self.collect_shortfalls(shortfalls);
+        }
+    }
+
+    fn arm_writable(&mut self, slot: u32) {
+        let state = &mut self.slots[slot as usize];
+        if state.writable_armed {
+            return;
+        }
+        state.writable_armed = true;
+        let generation = state.generation;
+        let poll = opcode::PollAdd::new(types::Fixed(slot), libc::POLLOUT as u32);
+        self.push(&poll.build().user_data(user_data(KIND_POLL_OUT, generation, slot)));
+    }
+
+    fn shutdown_write(&mut self, slot: u32) {
+        // Not IORING_OP_SHUTDOWN: it always runs on a worker thread, after a CLOSE that follows it.
+        let entry = opcode::FixedFdInstall::new(types::Fixed(slot), 0).build();
+        self.push(&entry.user_data(user_data(KIND_INSTALL, 0, 0)));
+        let mut installed = -1;
+        self.complete_batch(KIND_INSTALL, &mut 1, |_, result, _| installed = result);
+        if installed >= 0 {
+            // SAFETY: the kernel just made this descriptor for us; it is closed here and nowhere else.
+            unsafe {
+                libc::shutdown(installed, libc::SHUT_WR);
+                libc::close(installed);
+            }
+        }
+    }
+
+    fn close(&mut self, slot: u32) {
+        let Slot { generation, writable_armed } = self.slots[slot as usize];
+        let ignored = user_data(KIND_IGNORED, 0, slot);
+        let skip = squeue::Flags::SKIP_SUCCESS;
+        let remove = opcode::PollRemove::new(user_data(KIND_POLL_IN, generation, slot)).build();
+        self.push(&remove.flags(skip).user_data(ignored));
+        if writable_armed {
+            let remove = opcode::PollRemove::new(user_data(KIND_POLL_OUT, generation, slot));
+            self.push(&remove.build().flags(skip).user_data(ignored));
+        }
+        let close = opcode::Close::new(types::Fixed(slot)).build();
+        self.push(&close.flags(skip).user_data(ignored));
+        self.slots[slot as usize] =
+            Slot { generation: generation.wrapping_add(1), writable_armed: false };
+    }
+
+    fn stop_accepting(&mut self) {
+        self.is_accepting = false;
+        for index in 0..self.listeners.len() {
+            let cancel =
+                opcode::AsyncCancel::new(user_data(KIND_ACCEPT, 0, index as u32)).build();
+            self.push(&cancel.user_data(user_data(KIND_IGNORED, 0, 0)));
+        }
+    }
+
+    fn slots_count(&self) -> usize {
+        self.slots.len()
+    }
+}
+
+impl UringReactor {
+    /// Writes the request's slices into the shared iovec array; both arrays have room for the whole
+    /// batch, so that the pointers stay valid until submit.
+    fn gather(&mut self, request: &SendRequest<'_>) -> *const libc::msghdr {
+        let start = self.iovecs.len();
+        for part in &request.parts[..request.parts_count] {
+            let base = part.as_ptr().cast_mut().cast();
+            self.iovecs.push(libc::iovec { iov_base: base, iov_len: part.len() });
+        }
+        // SAFETY: an all-zero msghdr is a valid, empty message.
+        let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+        message.msg_iov = &raw mut self.iovecs[start];
+        message.msg_iovlen = request.parts_count;
+        self.messages.push(message);
+        &raw const self.messages[self.messages.len() - 1]
+    }
+
+    fn collect_shortfalls(&mut self, shortfalls: &mut Vec<Shortfall>) {
+        let (deferred, slots) = (&mut self.deferred, &self.slots);
+        self.ring.completion().for_each(|entry| {
+            let (user_data, result, flags) = (entry.user_data(), entry.result(), entry.flags());
+            let completion = Completion { user_data, result, flags };
+            if completion.kind() != KIND_SEND {
+                deferred.push(completion);
+                return;
+            }
+            let slot = completion.slot();
+            let generation = slots[slot as usize].generation & ((1 << GENERATION_BITS) - 1);
+            if generation == completion.generation() {
+                let taken = if result >= 0 { Ok(result as usize) } else { Err(-result) };
+                shortfalls.push(Shortfall { slot, taken });
+            }
+        });
+    }
+}
+
+/// URING_CMD that asks for SO_PEERNAME of a direct descriptor; the crate has no builder for it.
+fn peer_name(
+    slot: u32,
+    is_ipv4: bool,
+    address: *mut libc::sockaddr_storage,
+    index: u32,
+) -> squeue::Entry {
+    const SOCKET_URING_OP_GETSOCKOPT: u32 = 2;
+    const SO_PEERNAME: u32 = 28;
+    // The length must not exceed the address's own: the kernel answers EINVAL else.
+    let length: u32 = if is_ipv4 { 16 } else { 28 };
+    let mut entry = opcode::UringCmd16::new(types::Fixed(slot), SOCKET_URING_OP_GETSOCKOPT)
+        .build()
+        .user_data(user_data(KIND_PEER, 0, index));
+    let mut write = |at: usize, bytes: &[u8]| {
+        // SAFETY: an entry is 64 plain bytes (asserted below) and `at + bytes.len()` stays inside.
+        let raw = unsafe { &mut *(&raw mut entry).cast::<[u8; 64]>() };
+        raw[at..at + bytes.len()].copy_from_slice(bytes);
+    };
+    write(16, &(libc::SOL_SOCKET as u32).to_ne_bytes());
+    write(20, &SO_PEERNAME.to_ne_bytes());
+    write(44, &length.to_ne_bytes());
+    write(48, &(address as u64).to_ne_bytes());
+    entry
+}
+
+const _: () = assert!(size_of::<squeue::Entry>() == 64);
+
+fn duplicate(fd: RawFd) -> io::Result<OwnedFd> {
+    // SAFETY: fcntl makes a new descriptor that is owned at once.
+    unsafe {
+        let copy = libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, 0);
+        if copy < 0 {
+            return Err(io::Error::from_raw_os_error(errno()));
+        }
+        Ok(OwnedFd::from_raw_fd(copy))
+    }
+}
+
+/// An eventfd whose counter is one and is never read: readable for ever.
+pub(super) fn signalled_eventfd() -> io::Result<OwnedFd> {
+    // SAFETY: eventfd makes a new descriptor that is owned at once.
+    unsafe {
+        let fd = libc::eventfd(1, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK);
+        if fd < 0 {
+            return Err(io::Error::from_raw_os_error(errno()));
+        }
+        Ok(OwnedFd::from_raw_fd(fd))
+    }
+}
+
+/// Wraps any descriptor so that the runtime can wait until it is readable (it has no type for this).
+pub(super) fn watch(fd: OwnedFd) -> io::Result<monoio::net::UnixStream> {
+    monoio::net::UnixStream::from_std(std::os::unix::net::UnixStream::from(fd))
+}
+
+pub(super) fn drain_eventfd(fd: RawFd) {
+    let mut count = 0u64;
+    // SAFETY: reads eight bytes into a live u64; the descriptor is non-blocking.
+    unsafe { libc::read(fd, (&raw mut count).cast(), 8) };
+}

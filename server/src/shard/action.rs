@@ -1,0 +1,68 @@
+//! Commands of clients in the form in which they wait or travel: owned, validated, small.
+
+use std::sync::Arc;
+use stompede_core::broker::publication::Publication;
+use stompede_core::stomp::heartbeat::Agreement;
+use stompede_core::stomp::negotiation::Version;
+use stompede_core::stomp::request::AckMode;
+
+/// What a transaction keeps until COMMIT.
+#[derive(Clone, Debug)]
+pub enum Action {
+    /// A SEND, with its receipt.
+    Publish(Arc<Publication>, Option<Box<str>>),
+    /// An ACK or NACK of the delivery with this number.
+    Settle { number: u64, subscription: Option<Box<str>>, is_ack: bool },
+}
+
+/// A SUBSCRIBE that waits until every shard knows of it.
+#[derive(Debug)]
+pub struct Subscribe {
+    /// The client's subscription id; `None` only in STOMP 1.0.
+    pub id: Option<Box<str>>,
+    /// Destination or pattern.
+    pub destination: Box<str>,
+    /// How deliveries are acknowledged.
+    pub ack: AckMode,
+    /// RECEIPT to send once the subscription is live.
+    pub receipt: Option<Box<str>>,
+}
+
+/// A CONNECT that waits for its password check.
+#[derive(Debug)]
+pub struct Login {
+    /// The version agreed.
+    pub version: Version,
+    /// Heart-beats agreed.
+    pub agreement: Agreement,
+    /// Our heart-beat header.
+    pub heartbeat: String,
+    /// The name logged in with.
+    pub user: Option<String>,
+}
+
+/// A message from shard to shard.
+#[derive(Debug)]
+pub enum Message {
+    /// To the home shard of its destination: order it and pass it on. The asker wants an answer if set.
+    Publish(Arc<Publication>, Option<Asker>),
+    /// From the home shard: deliver to the local subscribers.
+    Deliver(Arc<Publication>, u64),
+    /// To the home shard: the sender has (or has no more) subscribers of this destination.
+    Interest { destination: Box<str>, is_wanted: bool, asker: Option<Asker> },
+    /// To every shard: the sender has (or has no more) subscribers of this pattern.
+    PatternInterest { pattern: Box<str>, is_wanted: bool, asker: Option<Asker> },
+    /// The answer to an asker.
+    Done { slot: u32, generation: u32 },
+}
+
+/// The connection that waits for an answer.
+#[derive(Clone, Copy, Debug)]
+pub struct Asker {
+    /// Its shard.
+    pub shard: usize,
+    /// Its slot there.
+    pub slot: u32,
+    /// The slot's generation: an answer for an older one is dropped.
+    pub generation: u32,
+}

@@ -1,0 +1,170 @@
+//! The record of one connection, and what it borrows while it needs it.
+//!
+//! The record is what an idle connection costs (design.md §6): its size is asserted. Everything that
+//! a connection needs only at times (unparsed bytes, waiting output, ledger, transactions) lives
+//! elsewhere and is given back.
+
+use stompede_core::broker::ledger::Ledger;
+use stompede_core::broker::transaction::Transactions;
+use stompede_core::outbound::Outbound;
+use stompede_core::stomp::negotiation::Version;
+use stompede_core::ws::receiver::Receiver;
+
+use super::action::Action;
+use super::reason::DisconnectReason;
+
+/// No index: the connection has none of it.
+pub const NONE: u32 = u32::MAX;
+
+/// Which protocol the bytes of a connection belong to.
+#[derive(Debug)]
+pub enum Transport {
+    /// HTTP/1.1 requests, until one of them upgrades.
+    Http,
+    /// STOMP frames in WebSocket messages.
+    WebSocket(Receiver),
+    /// STOMP frames on raw TCP.
+    Tcp,
+}
+
+/// Where a connection stands.
+///
+/// ```text
+///  Free ─accept─> Opening ─CONNECT ok─> Open <─resume─ Waiting
+///                    │                   │ └──remote shard──^
+///                    └──────end──────────┴──> Closing ─flushed─> Lingering ─EOF, deadline─> Free
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// The slot holds no connection.
+    Free,
+    /// HTTP, or STOMP before CONNECT.
+    Opening,
+    /// Logged in.
+    Open,
+    /// A frame waits for another shard or for a password hash; later frames wait behind it.
+    Waiting,
+    /// The last bytes are on their way out; input is discarded.
+    Closing(DisconnectReason),
+    /// All is sent and our half is closed; input is discarded so that no reset overtakes our bytes.
+    Lingering(DisconnectReason),
+}
+
+/// One connection. See the size assertion below.
+#[derive(Debug)]
+pub struct Connection {
+    /// The protocol in use.
+    pub transport: Transport,
+    /// Where it stands.
+    pub phase: Phase,
+    /// STOMP version agreed in CONNECTED.
+    pub version: Version,
+    /// Is it in the shard's list of connections to receive from?
+    pub is_ready: bool,
+    /// Is it in the shard's list of connections to flush?
+    pub is_dirty: bool,
+    /// Did the socket refuse bytes, so that we wait until it is writable?
+    pub is_blocked: bool,
+    /// Did we send a WebSocket ping since the peer's last byte?
+    pub is_pinged: bool,
+    /// Counts the connections that used this slot.
+    pub generation: u32,
+    /// Head of the list of subscriptions in the broker.
+    pub subscriptions: u32,
+    /// Index of the waiting output, or [`NONE`].
+    pub outbound: u32,
+    /// Index of the unparsed input, or [`NONE`].
+    pub spill: u32,
+    /// Ticks between two heart-beats that we owe, or 0.
+    pub send_ticks: u16,
+    /// Ticks between two heart-beats that the peer owes, or 0.
+    pub expect_ticks: u16,
+    /// What few connections need.
+    pub extras: Option<Box<Extras>>,
+}
+
+const _: () = assert!(size_of::<Connection>() <= 72);
+
+impl Connection {
+    /// A slot without a connection.
+    pub fn free() -> Connection {
+        Connection {
+            transport: Transport::Http,
+            phase: Phase::Free,
+            version: Version::V1_0,
+            is_ready: false,
+            is_dirty: false,
+            is_blocked: false,
+            is_pinged: false,
+            generation: 0,
+            subscriptions: NONE,
+            outbound: NONE,
+            spill: NONE,
+            send_ticks: 0,
+            expect_ticks: 0,
+            extras: None,
+        }
+    }
+
+    /// The rare parts, made on first use.
+    pub fn extras(&mut self) -> &mut Extras {
+        self.extras.get_or_insert_default()
+    }
+
+    /// Does the connection still take part in the protocol?
+    pub fn is_live(&self) -> bool {
+        matches!(self.phase, Phase::Opening | Phase::Open | Phase::Waiting)
+    }
+}
+
+/// State that few connections have, on the heap while they have it.
+#[derive(Debug, Default)]
+pub struct Extras {
+    /// Unacknowledged deliveries.
+    pub ledger: Option<Ledger>,
+    /// Open transactions.
+    pub transactions: Option<Transactions<Action>>,
+    /// What the connection waits for in [`Phase::Waiting`].
+    pub waiting: Option<Waiting>,
+    /// WebSocket bytes that are not taken yet: an incomplete frame head, or what waits.
+    pub ws_rest: Vec<u8>,
+}
+
+impl Extras {
+    /// May the box be given back?
+    pub fn is_empty(&self) -> bool {
+        self.ledger.is_none()
+            && self.transactions.is_none()
+            && self.waiting.is_none()
+            && self.ws_rest.is_empty()
+    }
+}
+
+/// What completes when the awaited answers are in.
+#[derive(Debug)]
+pub struct Waiting {
+    /// Answers still to come.
+    pub answers_count: usize,
+    /// What to do then.
+    pub then: Then,
+}
+
+/// What happens when a wait is over.
+#[derive(Debug)]
+pub enum Then {
+    /// Send this RECEIPT.
+    Receipt(Box<str>),
+    /// Make the subscription live, then send the RECEIPT if there is one.
+    Subscribe(Box<super::action::Subscribe>),
+    /// The login was checked.
+    Connect(Box<super::action::Login>),
+}
+
+/// Output that waits for one connection.
+#[derive(Debug, Default)]
+pub struct Backlog {
+    /// The segments.
+    pub outbound: Outbound,
+    /// Tick at which the socket last took bytes.
+    pub progress_tick: u32,
+}

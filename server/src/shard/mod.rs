@@ -1,0 +1,321 @@
+//! One shard: a thread that owns its sockets, their clients' state and its part of the broker.
+//!
+//! The turn, in order: wait for events, receive and decode ([`recv`], [`http`], [`command`]), take
+//! what other shards sent ([`remote`]), deliver ([`deliver`]), flush every dirty connection once
+//! ([`send`]), and every 250 ms the tick ([`tick`]). Nothing here blocks and nothing is shared but the
+//! mesh and the counters.
+
+pub mod action;
+pub mod affinity;
+pub mod command;
+pub mod connection;
+pub mod deliver;
+pub mod http;
+pub mod password;
+pub mod reason;
+pub mod recv;
+pub mod remote;
+pub mod send;
+pub mod tick;
+
+use crate::auth::Authenticator;
+use crate::config::Config;
+use crate::mesh::Mesh;
+use crate::metrics::ShardMetrics;
+use crate::reactor::{Event, Reactor, Shortfall};
+use action::{Asker, Message};
+use connection::{Backlog, Connection, Phase, Transport, NONE};
+use password::PasswordChecks;
+use reason::DisconnectReason;
+use slab::Slab;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
+use std::time::Instant;
+use stompede_core::broker::interest::Interest;
+use stompede_core::broker::subscriptions::Subscriptions;
+use stompede_core::http::origin::OriginPolicy;
+use stompede_core::outbound::SendArena;
+use stompede_core::stomp::frame::HeaderTable;
+use stompede_core::ws::receiver::Receiver;
+
+/// Bytes received from one connection at a time.
+const RECV_STRIDE_BYTES: usize = 16_384;
+/// Connections received from in one batch.
+const RECV_BATCH: usize = 32;
+/// Connections received from in one turn.
+const RECVS_PER_TURN: usize = 512;
+/// Messages taken from other shards in one turn.
+const MESH_MESSAGES_PER_TURN: usize = 4096;
+
+/// What all shards of a server have in common; never changed after the start.
+pub struct Shared {
+    /// The operator's options.
+    pub config: Config,
+    /// Who may log in.
+    pub authenticator: Authenticator,
+    /// Which pages may open a WebSocket.
+    pub origins: OriginPolicy,
+    /// Random key of this start: home shards, session ids, hash tables.
+    pub key: u64,
+    /// Set once to begin the drain.
+    pub is_draining: AtomicBool,
+    /// Counters by shard.
+    pub metrics: Vec<Arc<ShardMetrics>>,
+}
+
+/// One shard. Everything in it belongs to one thread.
+pub struct Shard<R> {
+    index: usize,
+    shared: Arc<Shared>,
+    metrics: Arc<ShardMetrics>,
+    reactor: R,
+    mesh: Mesh<Message>,
+    /// By slot.
+    connections: Vec<Connection>,
+    peers: Vec<SocketAddr>,
+    /// Ticks at which bytes last came and went, by slot: dense, swept by the tick.
+    last_read: Vec<u32>,
+    last_write: Vec<u32>,
+    backlogs: Slab<Backlog>,
+    spills: Slab<Vec<u8>>,
+    arena: SendArena,
+    subscriptions: Subscriptions,
+    /// Interest in the destinations whose home is here, and in all patterns.
+    interest: Interest,
+    /// Publications numbered here, as home shard.
+    sequence: u64,
+    ready: Vec<u32>,
+    dirty: Vec<u32>,
+    /// Consumers found too slow during a delivery.
+    overflowed: Vec<u32>,
+    password_checks: PasswordChecks,
+    started: Instant,
+    tick: u32,
+    is_draining: bool,
+    header_table: HeaderTable,
+    scratch: Scratch,
+}
+
+/// Buffers used within one call and kept for the next.
+#[derive(Default)]
+struct Scratch {
+    receive: Vec<u8>,
+    results: Vec<Result<usize, i32>>,
+    shortfalls: Vec<Shortfall>,
+    tail: Vec<u8>,
+    head: Vec<u8>,
+}
+
+impl<R: Reactor> Shard<R> {
+    /// Makes the shard with index `index` of those that `mesh` connects.
+    pub fn new(index: usize, shared: Arc<Shared>, reactor: R, mesh: Mesh<Message>) -> Self {
+        let slots_count = reactor.slots_count();
+        let metrics = shared.metrics[index].clone();
+        let receive = vec![0; RECV_STRIDE_BYTES * RECV_BATCH];
+        Shard {
+            index,
+            metrics,
+            connections: Vec::new(),
+            peers: Vec::new(),
+            last_read: vec![0; slots_count],
+            last_write: vec![0; slots_count],
+            backlogs: Slab::new(),
+            spills: Slab::new(),
+            arena: SendArena::new(stompede_core::outbound::CHUNK_BYTES),
+            subscriptions: Subscriptions::new(shared.key),
+            interest: Interest::default(),
+            sequence: 0,
+            ready: Vec::new(),
+            dirty: Vec::new(),
+            overflowed: Vec::new(),
+            password_checks: PasswordChecks::new(mesh.doorbell().clone()),
+            started: Instant::now(),
+            tick: 1,
+            is_draining: false,
+            header_table: HeaderTable::default(),
+            scratch: Scratch { receive, ..Scratch::default() },
+            reactor,
+            shared,
+            mesh,
+        }
+    }
+
+    /// Runs until the drain is over.
+    ///
+    /// # Errors
+    /// What the kernel says when the ring or the epoll set itself breaks.
+    pub async fn run(&mut self) -> std::io::Result<()> {
+        let mut events = Vec::new();
+        loop {
+            events.clear();
+            let may_sleep = self.prepare_sleep();
+            self.reactor.wait(&mut events, may_sleep).await?;
+            self.mesh.doorbell().wake_up();
+            for &event in &events {
+                self.on_event(event);
+            }
+            self.receive_ready();
+            self.take_messages();
+            self.flush_dirty();
+            self.mesh.flush();
+            if self.is_draining && self.is_drained() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Says whether there is nothing left to do, after telling other shards that we sleep.
+    fn prepare_sleep(&mut self) -> bool {
+        let is_idle = self.ready.is_empty() && self.dirty.is_empty();
+        if !is_idle || self.mesh.overflow_count() > 0 {
+            return false;
+        }
+        self.mesh.doorbell().prepare_sleep();
+        // A message that came before the flag was set rang no bell: look once more.
+        self.mesh.is_empty()
+    }
+
+    fn on_event(&mut self, event: Event) {
+        match event {
+            Event::Accepted { slot, listener, peer } => self.on_accept(slot, listener, peer),
+            Event::AcceptFailed { errno } => {
+                self.metrics.accept_failed();
+                tracing::warn!(shard = self.index, errno, "a connection was dropped at accept");
+            }
+            Event::Readable { slot } => self.mark_ready(slot),
+            Event::Writable { slot } => {
+                if let Some(connection) = self.connections.get_mut(slot as usize) {
+                    connection.is_blocked = false;
+                    self.mark_dirty(slot);
+                }
+            }
+            Event::Woken => {}
+            Event::Tick => self.on_tick(),
+        }
+    }
+
+    fn on_accept(&mut self, slot: u32, listener: u8, peer: SocketAddr) {
+        while self.connections.len() <= slot as usize {
+            self.connections.push(Connection::free());
+            self.peers.push(SocketAddr::from(([0, 0, 0, 0], 0)));
+        }
+        let connection = &mut self.connections[slot as usize];
+        let generation = connection.generation.wrapping_add(1);
+        *connection = Connection { generation, phase: Phase::Opening, ..Connection::free() };
+        if listener == 1 {
+            connection.transport = Transport::Tcp;
+        }
+        self.peers[slot as usize] = peer;
+        self.last_read[slot as usize] = self.tick;
+        self.last_write[slot as usize] = self.tick;
+        self.metrics.connection_opened();
+        if self.is_draining {
+            self.end(slot, DisconnectReason::Drain);
+        }
+    }
+
+    fn mark_ready(&mut self, slot: u32) {
+        let Some(connection) = self.connections.get_mut(slot as usize) else { return };
+        if connection.phase != Phase::Free && !connection.is_ready {
+            connection.is_ready = true;
+            self.ready.push(slot);
+        }
+    }
+
+    fn mark_dirty(&mut self, slot: u32) {
+        let connection = &mut self.connections[slot as usize];
+        if connection.phase != Phase::Free && !connection.is_dirty && !connection.is_blocked {
+            connection.is_dirty = true;
+            self.dirty.push(slot);
+        }
+    }
+
+    /// Begins the end of a connection: no more input, its subscriptions go, what waits is sent.
+    fn end(&mut self, slot: u32, reason: DisconnectReason) {
+        if !self.connections[slot as usize].is_live() {
+            return;
+        }
+        let head = self.connections[slot as usize].subscriptions;
+        let mut removed = Vec::new();
+        self.subscriptions.remove_connection(head, |last| removed.push(last));
+        for last in removed {
+            self.withdraw_interest(last.destination, last.is_pattern);
+        }
+        let connection = &mut self.connections[slot as usize];
+        connection.subscriptions = NONE;
+        connection.extras = None;
+        connection.phase = Phase::Closing(reason);
+        connection.send_ticks = 0;
+        connection.expect_ticks = 0;
+        self.last_read[slot as usize] = self.tick;
+        self.metrics.closed(reason as usize);
+        tracing::debug!(shard = self.index, peer = %self.peers[slot as usize], %reason, "end");
+        self.drop_spill(slot);
+        self.mark_dirty(slot);
+    }
+
+    /// Ends a connection whose socket is of no more use.
+    fn abort(&mut self, slot: u32, reason: DisconnectReason) {
+        self.end(slot, reason);
+        self.release(slot);
+    }
+
+    /// Closes the socket and frees the record.
+    fn release(&mut self, slot: u32) {
+        self.drop_backlog(slot);
+        self.drop_spill(slot);
+        let connection = &mut self.connections[slot as usize];
+        if connection.phase == Phase::Free {
+            return;
+        }
+        let (is_ready, is_dirty) = (connection.is_ready, connection.is_dirty);
+        let generation = connection.generation;
+        // The lists may still name the slot; they skip free ones.
+        *connection = Connection { generation, ..Connection::free() };
+        if is_ready {
+            self.ready.retain(|&other| other != slot);
+        }
+        if is_dirty {
+            self.dirty.retain(|&other| other != slot);
+        }
+        self.reactor.close(slot);
+        self.metrics.connection_closed();
+    }
+
+    fn drop_spill(&mut self, slot: u32) {
+        let spill = std::mem::replace(&mut self.connections[slot as usize].spill, NONE);
+        if spill != NONE {
+            self.spills.remove(spill as usize);
+        }
+    }
+
+    fn drop_backlog(&mut self, slot: u32) {
+        let index = std::mem::replace(&mut self.connections[slot as usize].outbound, NONE);
+        if index != NONE {
+            let mut backlog = self.backlogs.remove(index as usize);
+            self.metrics.outbound_removed(backlog.outbound.bytes());
+            backlog.outbound.clear(&mut self.arena);
+        }
+    }
+
+    /// Turns the transport into WebSocket after the 101 was queued.
+    fn upgrade(&mut self, slot: u32) {
+        let connection = &mut self.connections[slot as usize];
+        connection.transport = Transport::WebSocket(Receiver::default());
+        self.last_write[slot as usize] = self.tick;
+    }
+
+    fn asker(&self, slot: u32) -> Asker {
+        let generation = self.connections[slot as usize].generation;
+        Asker { shard: self.index, slot, generation }
+    }
+
+    fn is_drain_requested(&self) -> bool {
+        self.shared.is_draining.load(Ordering::Relaxed)
+    }
+
+    fn is_drained(&self) -> bool {
+        self.connections.iter().all(|connection| connection.phase == Phase::Free)
+    }
+}

@@ -1,0 +1,75 @@
+//! The complete list of ways a connection ends: log field, metric label and test assertion.
+
+use std::fmt;
+
+/// Why a connection ended. Adding a way to end a connection means adding a variant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum DisconnectReason {
+    /// The peer closed or half-closed between frames.
+    PeerClosed,
+    /// The peer closed in the middle of a frame.
+    PeerClosedMidFrame,
+    /// The peer's system reset the connection.
+    PeerReset,
+    /// DISCONNECT was answered.
+    Disconnect,
+    /// The WebSocket closing handshake was started by the peer.
+    ClosingHandshake,
+    /// An HTTP request was answered with `Connection: close`.
+    HttpDone,
+    /// An HTTP request that cannot be accepted.
+    HttpError,
+    /// A breach of RFC 6455.
+    WebSocketError,
+    /// An ERROR of the STOMP protocol.
+    StompError,
+    /// Wrong login or passcode.
+    LoginFailed,
+    /// No complete request or CONNECT within the deadline.
+    HandshakeTimeout,
+    /// An idle keep-alive connection.
+    Idle,
+    /// Nothing came for three heart-beat intervals.
+    HeartbeatMissed,
+    /// More bytes waited for the client than allowed.
+    SlowConsumer,
+    /// The client took nothing for the stall deadline.
+    Stalled,
+    /// More connections than allowed.
+    TooManyConnections,
+    /// The server is shutting down.
+    Drain,
+    /// An error of the operating system.
+    Io,
+}
+
+/// Names of all reasons, by their number: the `reason` label of metrics and logs.
+pub const NAMES: [&str; 18] = [
+    "peer_closed",
+    "peer_closed_mid_frame",
+    "peer_reset",
+    "disconnect",
+    "closing_handshake",
+    "http_done",
+    "http_error",
+    "websocket_error",
+    "stomp_error",
+    "login_failed",
+    "handshake_timeout",
+    "idle",
+    "heartbeat_missed",
+    "slow_consumer",
+    "stalled",
+    "too_many_connections",
+    "drain",
+    "io",
+];
+
+const _: () = assert!(NAMES.len() == DisconnectReason::Io as usize + 1);
+
+impl fmt::Display for DisconnectReason {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(NAMES[*self as usize])
+    }
+}

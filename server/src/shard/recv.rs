@@ -1,0 +1,335 @@
+//! The first stop of a byte: receive, unmask, decode, in place.
+//!
+//! Complete frames are decoded where they were received; only an incomplete rest is kept, in a spill
+//! buffer of its own, until more comes. A connection that waits for another shard keeps its unread
+//! rest the same way and is not read from: that is the back-pressure.
+
+use super::connection::{Phase, Transport, NONE};
+use super::reason::DisconnectReason;
+use super::{Shard, MESH_MESSAGES_PER_TURN, RECVS_PER_TURN, RECV_BATCH, RECV_STRIDE_BYTES};
+use crate::reactor::Reactor;
+use stompede_core::stomp::decode::{decode, Item, Rules};
+use stompede_core::stomp::error::Error;
+use stompede_core::ws::close::{self, code};
+use stompede_core::ws::frame::Opcode;
+use stompede_core::ws::receiver::{Event, Receiver};
+
+/// What a decoder did with the bytes it was given.
+struct Progress {
+    /// Bytes that are done with.
+    consumed: usize,
+}
+
+impl<R: Reactor> Shard<R> {
+    /// Receives from the connections that have something, for a bounded number of them.
+    pub(super) fn receive_ready(&mut self) {
+        let count = self.ready.len().min(RECVS_PER_TURN);
+        let batch: Vec<u32> = self.ready.drain(..count).collect();
+        let mut slots = Vec::with_capacity(RECV_BATCH);
+        let mut buffer = std::mem::take(&mut self.scratch.receive);
+        let mut results = std::mem::take(&mut self.scratch.results);
+        for chunk in batch.chunks(RECV_BATCH) {
+            slots.clear();
+            for &slot in chunk {
+                self.connections[slot as usize].is_ready = false;
+                if self.may_receive(slot) {
+                    slots.push(slot);
+                }
+            }
+            self.reactor.recv_batch(&slots, &mut buffer, RECV_STRIDE_BYTES, &mut results);
+            for (index, &slot) in slots.iter().enumerate() {
+                let piece = &mut buffer[index * RECV_STRIDE_BYTES..][..RECV_STRIDE_BYTES];
+                self.on_received(slot, results[index], piece);
+            }
+        }
+        self.scratch.receive = buffer;
+        self.scratch.results = results;
+    }
+
+    /// Waiting connections are not read from, and nobody is while the mesh is full.
+    fn may_receive(&mut self, slot: u32) -> bool {
+        match self.connections[slot as usize].phase {
+            Phase::Free | Phase::Waiting => false,
+            _ if self.mesh.overflow_count() > MESH_MESSAGES_PER_TURN => {
+                self.mark_ready(slot);
+                false
+            }
+            _ => true,
+        }
+    }
+
+    fn on_received(&mut self, slot: u32, result: Result<usize, i32>, piece: &mut [u8]) {
+        let count = match result {
+            Ok(0) => return self.on_end_of_stream(slot),
+            Ok(count) => count,
+            Err(libc::EAGAIN | libc::EINTR | libc::ENOBUFS) => return,
+            Err(_) => {
+                let reason = self.closing_reason(slot).unwrap_or(DisconnectReason::PeerReset);
+                return self.abort(slot, reason);
+            }
+        };
+        self.metrics.bytes_received(count);
+        let connection = &mut self.connections[slot as usize];
+        if !connection.is_live() {
+            // Closing: read on until the peer ends too, so that no reset overtakes our last bytes.
+            return self.mark_ready(slot);
+        }
+        connection.is_pinged = false;
+        self.last_read[slot as usize] = self.tick;
+        self.on_bytes(slot, &mut piece[..count]);
+        // Readiness is told once: whoever may have left something is asked again.
+        self.mark_ready(slot);
+    }
+
+    fn closing_reason(&self, slot: u32) -> Option<DisconnectReason> {
+        match self.connections[slot as usize].phase {
+            Phase::Closing(reason) | Phase::Lingering(reason) => Some(reason),
+            _ => None,
+        }
+    }
+
+    fn on_end_of_stream(&mut self, slot: u32) {
+        let connection = &self.connections[slot as usize];
+        let reason = match connection.phase {
+            Phase::Closing(_) if connection.outbound != NONE => return,
+            Phase::Closing(reason) | Phase::Lingering(reason) => reason,
+            _ if connection.spill != NONE => DisconnectReason::PeerClosedMidFrame,
+            _ => DisconnectReason::PeerClosed,
+        };
+        // A half-close may still want answers: what is queued goes out first.
+        if self.connections[slot as usize].outbound != NONE {
+            self.end(slot, reason);
+        } else {
+            self.abort(slot, reason);
+        }
+    }
+
+    /// Takes new bytes of a connection; what cannot be decoded yet is spilled.
+    pub(super) fn on_bytes(&mut self, slot: u32, input: &mut [u8]) {
+        match self.connections[slot as usize].transport {
+            Transport::Http => self.on_stream(slot, input, Self::decode_http),
+            Transport::Tcp => self.on_stream(slot, input, Self::decode_stomp),
+            Transport::WebSocket(_) => self.on_ws(slot, input),
+        }
+    }
+
+    /// Puts `input` behind what was spilled, lets `decode` take what it can and spills the rest.
+    fn on_stream(
+        &mut self,
+        slot: u32,
+        input: &mut [u8],
+        decode: fn(&mut Self, u32, &[u8]) -> usize,
+    ) {
+        let spill = self.connections[slot as usize].spill;
+        if spill == NONE {
+            let consumed = decode(self, slot, input);
+            self.spill(slot, &input[consumed..]);
+            return;
+        }
+        let mut spilled = std::mem::take(&mut self.spills[spill as usize]);
+        spilled.extend_from_slice(input);
+        let consumed = decode(self, slot, &spilled);
+        // The connection may have ended meanwhile, and its spill with it.
+        if self.connections[slot as usize].spill == NONE {
+            return;
+        }
+        spilled.drain(..consumed);
+        if spilled.is_empty() {
+            self.drop_spill(slot);
+        } else {
+            self.spills[spill as usize] = spilled;
+        }
+    }
+
+    fn spill(&mut self, slot: u32, rest: &[u8]) {
+        let connection = &mut self.connections[slot as usize];
+        if rest.is_empty() || !connection.is_live() {
+            return;
+        }
+        if connection.spill == NONE {
+            connection.spill = self.spills.insert(rest.to_vec()) as u32;
+        } else {
+            self.spills[connection.spill as usize].extend_from_slice(rest);
+        }
+    }
+
+    /// Decodes HTTP requests; after an upgrade the rest belongs to the WebSocket.
+    fn decode_http(&mut self, slot: u32, input: &[u8]) -> usize {
+        let mut progress = Progress { consumed: 0 };
+        while self.connections[slot as usize].is_live() {
+            let consumed = self.on_http(slot, &input[progress.consumed..]);
+            progress.consumed += consumed;
+            if let Transport::WebSocket(_) = self.connections[slot as usize].transport {
+                let mut rest = input[progress.consumed..].to_vec();
+                self.drop_spill(slot);
+                self.on_ws(slot, &mut rest);
+                return input.len();
+            }
+            if consumed == 0 || progress.consumed == input.len() {
+                break;
+            }
+        }
+        progress.consumed
+    }
+
+    /// Decodes STOMP frames until one is incomplete or the connection has to wait.
+    fn decode_stomp(&mut self, slot: u32, input: &[u8]) -> usize {
+        let mut progress = Progress { consumed: 0 };
+        let mut table = std::mem::take(&mut self.header_table);
+        loop {
+            let connection = &self.connections[slot as usize];
+            let rules = match connection.phase {
+                Phase::Opening => Rules::BeforeConnect,
+                Phase::Open => Rules::Version(connection.version),
+                _ => break,
+            };
+            let shared = self.shared.clone();
+            let rest = &input[progress.consumed..];
+            match decode(rest, rules, &shared.config.limits, &mut table) {
+                Ok(None) => break,
+                Ok(Some((item, consumed))) => {
+                    progress.consumed += consumed;
+                    if let Item::Frame(frame) = item {
+                        self.on_frame(slot, &frame, rules);
+                    }
+                }
+                Err(failure) => {
+                    let receipt = failure.receipt.as_deref();
+                    let reason = DisconnectReason::StompError;
+                    self.fail_stomp(slot, &failure.error, receipt, reason);
+                    break;
+                }
+            }
+        }
+        self.header_table = table;
+        progress.consumed
+    }
+
+    /// Unmasks WebSocket frames in place and hands their payloads to the STOMP decoder.
+    fn on_ws(&mut self, slot: u32, input: &mut [u8]) {
+        let mut whole;
+        let mut rest = &mut *input;
+        // Behind a wait, spilled bytes are raw WebSocket bytes of `ws_rest`; see `resume`.
+        if self.connections[slot as usize].phase == Phase::Waiting {
+            self.keep_ws_rest(slot, rest);
+            return;
+        }
+        if let Some(mut kept) = self.take_ws_rest(slot) {
+            kept.extend_from_slice(rest);
+            whole = kept;
+            rest = &mut whole;
+        }
+        while !rest.is_empty() {
+            let Transport::WebSocket(mut receiver) = self.take_receiver(slot) else { return };
+            let shared = self.shared.clone();
+            let event = receiver.next_event(rest, &shared.config.limits);
+            let outcome = match event {
+                Ok(None) => None,
+                Ok(Some((event, consumed))) => {
+                    self.on_ws_event(slot, event);
+                    Some(consumed)
+                }
+                Err(error) => {
+                    self.fail_ws(slot, error);
+                    return;
+                }
+            };
+            let connection = &mut self.connections[slot as usize];
+            if !connection.is_live() {
+                return;
+            }
+            connection.transport = Transport::WebSocket(receiver);
+            let Some(consumed) = outcome else { break };
+            rest = &mut rest[consumed..];
+            if connection.phase == Phase::Waiting {
+                break;
+            }
+        }
+        if !rest.is_empty() {
+            self.keep_ws_rest(slot, rest);
+        }
+    }
+
+    fn take_receiver(&mut self, slot: u32) -> Transport {
+        let empty = Transport::WebSocket(Receiver::default());
+        std::mem::replace(&mut self.connections[slot as usize].transport, empty)
+    }
+
+    fn on_ws_event(&mut self, slot: u32, event: Event<'_>) {
+        match event {
+            Event::Data { payload, .. } => self.on_stream(slot, payload, Self::decode_stomp),
+            Event::Ping(payload) => self.push_ws(slot, Opcode::Pong, payload),
+            Event::Pong(_) => {}
+            Event::Close { code, .. } => {
+                // RFC 6455 §5.5.1: "When sending a Close frame in response, the endpoint typically
+                // echos the status code it received."
+                let mut bytes = Vec::new();
+                close::encode(&mut bytes, code.unwrap_or(code::NORMAL), "");
+                self.push_bytes(slot, &bytes);
+                self.end(slot, DisconnectReason::ClosingHandshake);
+            }
+        }
+    }
+
+    fn fail_ws(&mut self, slot: u32, error: stompede_core::ws::error::Error) {
+        self.metrics.protocol_error("ws");
+        let mut bytes = Vec::new();
+        close::encode(&mut bytes, error.close_code(), &error.to_string());
+        self.push_bytes(slot, &bytes);
+        self.end(slot, DisconnectReason::WebSocketError);
+    }
+
+    /// Answers with ERROR and ends the connection; over WebSocket a close frame follows.
+    pub(super) fn fail_stomp(
+        &mut self,
+        slot: u32,
+        error: &Error,
+        receipt: Option<&str>,
+        reason: DisconnectReason,
+    ) {
+        if !self.connections[slot as usize].is_live() {
+            return;
+        }
+        self.metrics.protocol_error("stomp");
+        let version = self.connections[slot as usize].version;
+        let mut frame = Vec::new();
+        stompede_core::stomp::encode::error(&mut frame, version, error, receipt, None);
+        self.push_stomp(slot, &frame);
+        self.push_close(slot, error.close_code(), error.message());
+        self.end(slot, reason);
+    }
+
+    /// Queues a WebSocket close frame where the transport has one.
+    pub(super) fn push_close(&mut self, slot: u32, close_code: u16, reason: &str) {
+        if let Transport::WebSocket(_) = self.connections[slot as usize].transport {
+            let mut bytes = Vec::new();
+            close::encode(&mut bytes, close_code, reason);
+            self.push_bytes(slot, &bytes);
+        }
+    }
+
+    /// Goes on with a connection whose wait is over: first with the bytes that were kept.
+    pub(super) fn resume(&mut self, slot: u32) {
+        self.on_stream(slot, &mut [], Self::decode_stomp);
+        if self.connections[slot as usize].phase == Phase::Open {
+            if let Transport::WebSocket(_) = self.connections[slot as usize].transport {
+                self.on_ws(slot, &mut []);
+            }
+        }
+        self.mark_ready(slot);
+    }
+
+    fn keep_ws_rest(&mut self, slot: u32, rest: &[u8]) {
+        self.connections[slot as usize].extras().ws_rest.extend_from_slice(rest);
+    }
+
+    fn take_ws_rest(&mut self, slot: u32) -> Option<Vec<u8>> {
+        let connection = &mut self.connections[slot as usize];
+        let extras = connection.extras.as_mut()?;
+        let rest = std::mem::take(&mut extras.ws_rest);
+        if extras.is_empty() {
+            connection.extras = None;
+        }
+        (!rest.is_empty()).then_some(rest)
+    }
+}

@@ -1,0 +1,144 @@
+//! What other shards sent, and what is sent to them: publications, interest, answers.
+
+use super::action::{Asker, Message};
+use super::connection::{Phase, Then};
+use super::reason::DisconnectReason;
+use super::{Shard, MESH_MESSAGES_PER_TURN};
+use crate::reactor::Reactor;
+use std::sync::Arc;
+use stompede_core::broker::pattern::Pattern;
+use stompede_core::broker::publication::Publication;
+use stompede_core::stomp::error::Error;
+
+impl<R: Reactor> Shard<R> {
+    /// Takes a bounded number of messages from every other shard.
+    pub(super) fn take_messages(&mut self) {
+        for source in 0..self.mesh.shards_count() {
+            for _ in 0..MESH_MESSAGES_PER_TURN {
+                let Some(message) = self.mesh.pop(source) else { break };
+                self.on_message(source, message);
+            }
+        }
+        while let Some((asker, is_accepted)) = self.password_checks.take() {
+            self.on_login_checked(asker, is_accepted);
+        }
+    }
+
+    fn on_message(&mut self, source: usize, message: Message) {
+        match message {
+            Message::Publish(publication, asker) => {
+                self.order(publication);
+                self.answer_asker(asker);
+            }
+            Message::Deliver(publication, sequence) => self.deliver(&publication, sequence),
+            Message::Interest { destination, is_wanted, asker } => {
+                if is_wanted {
+                    self.interest.add(&destination, source);
+                } else {
+                    self.interest.remove(&destination, source);
+                }
+                self.answer_asker(asker);
+            }
+            Message::PatternInterest { pattern, is_wanted, asker } => {
+                if !is_wanted {
+                    self.interest.remove_pattern(&pattern, source);
+                } else if let Ok(parsed) = Pattern::parse(&pattern, &self.shared.config.limits) {
+                    self.interest.add_pattern(&pattern, parsed, source);
+                }
+                self.answer_asker(asker);
+            }
+            Message::Done { slot, generation } => self.on_answer(slot, generation),
+        }
+    }
+
+    /// At the home shard: gives the publication its place in the destination's order and passes it
+    /// to every shard that wants it.
+    pub(super) fn order(&mut self, publication: Arc<Publication>) {
+        self.sequence += 1;
+        let sequence = self.sequence * self.mesh.shards_count() as u64 + self.index as u64;
+        let shards = self.interest.shards(publication.destination());
+        let mut is_wanted_here = false;
+        for shard in shards.iter() {
+            if shard == self.index {
+                is_wanted_here = true;
+            } else {
+                self.mesh.push(shard, Message::Deliver(publication.clone(), sequence));
+            }
+        }
+        if is_wanted_here {
+            self.deliver(&publication, sequence);
+        }
+    }
+
+    fn answer_asker(&mut self, asker: Option<Asker>) {
+        if let Some(Asker { shard, slot, generation }) = asker {
+            self.mesh.push(shard, Message::Done { slot, generation });
+        }
+    }
+
+    fn on_answer(&mut self, slot: u32, generation: u32) {
+        let connection = &mut self.connections[slot as usize];
+        if connection.generation != generation || connection.phase != Phase::Waiting {
+            return self.on_orphaned_answer();
+        }
+        let Some(waiting) = connection.extras().waiting.as_mut() else { return };
+        waiting.answers_count -= 1;
+        if waiting.answers_count > 0 {
+            return;
+        }
+        let Some(then) = self.stop_waiting(slot) else { return };
+        match then {
+            Then::Receipt(receipt) => self.push_receipt(slot, Some(&receipt)),
+            Then::Subscribe(subscribe) => self.subscribed(slot, *subscribe),
+            Then::Connect(login) => self.connected(slot, *login),
+        }
+        self.resume(slot);
+    }
+
+    /// The connection ended while it waited; its interest was withdrawn then.
+    fn on_orphaned_answer(&self) {
+        tracing::trace!(shard = self.index, "an answer came for a connection that is gone");
+    }
+
+    fn stop_waiting(&mut self, slot: u32) -> Option<Then> {
+        let connection = &mut self.connections[slot as usize];
+        connection.phase = Phase::Open;
+        let extras = connection.extras.as_mut()?;
+        let waiting = extras.waiting.take()?;
+        if extras.is_empty() {
+            connection.extras = None;
+        }
+        Some(waiting.then)
+    }
+
+    fn on_login_checked(&mut self, asker: Asker, is_accepted: bool) {
+        if is_accepted {
+            return self.on_answer(asker.slot, asker.generation);
+        }
+        let connection = &self.connections[asker.slot as usize];
+        if connection.generation == asker.generation && connection.phase == Phase::Waiting {
+            self.metrics.login(false);
+            let reason = DisconnectReason::LoginFailed;
+            self.fail_stomp(asker.slot, &Error::LoginFailed, None, reason);
+        }
+    }
+
+    /// Tells the home shard (for a pattern: every shard) that nobody here wants this any more.
+    pub(super) fn withdraw_interest(&mut self, destination: Box<str>, is_pattern: bool) {
+        if is_pattern {
+            self.interest.remove_pattern(&destination, self.index);
+            for target in (0..self.mesh.shards_count()).filter(|&target| target != self.index) {
+                let (pattern, is_wanted, asker) = (destination.clone(), false, None);
+                self.mesh.push(target, Message::PatternInterest { pattern, is_wanted, asker });
+            }
+            return;
+        }
+        let home = self.home(&destination);
+        if home == self.index {
+            self.interest.remove(&destination, self.index);
+        } else {
+            let (is_wanted, asker) = (false, None);
+            self.mesh.push(home, Message::Interest { destination, is_wanted, asker });
+        }
+    }
+}

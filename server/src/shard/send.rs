@@ -1,0 +1,136 @@
+//! The last stop of a byte: what waits for a connection, and one send per dirty connection and turn.
+
+use super::connection::{Backlog, Phase, Transport, NONE};
+use super::reason::DisconnectReason;
+use super::Shard;
+use crate::reactor::{Reactor, SendRequest, Shortfall, PARTS_MAX};
+use stompede_core::outbound::Segment;
+use stompede_core::ws::frame::{encode_header, Opcode};
+
+/// Connections flushed in one turn; the rest follows in the next, so that nobody starves.
+const FLUSHES_PER_TURN: usize = 2048;
+
+impl<R: Reactor> Shard<R> {
+    /// Queues finished wire bytes for one connection.
+    pub(super) fn push_bytes(&mut self, slot: u32, bytes: &[u8]) {
+        let segment = self.arena.append(&[bytes]);
+        self.push_segment(slot, segment);
+    }
+
+    /// Queues one STOMP frame (or heart-beat) for one connection, framed as its transport wants it.
+    pub(super) fn push_stomp(&mut self, slot: u32, frame: &[u8]) {
+        if let Transport::WebSocket(_) = self.connections[slot as usize].transport {
+            let is_text = std::str::from_utf8(frame).is_ok();
+            let opcode = if is_text { Opcode::Text } else { Opcode::Binary };
+            self.push_ws(slot, opcode, frame);
+        } else {
+            self.push_bytes(slot, frame);
+        }
+    }
+
+    /// Queues one WebSocket frame for one connection.
+    pub(super) fn push_ws(&mut self, slot: u32, opcode: Opcode, payload: &[u8]) {
+        let mut header = [0; 14];
+        let length = encode_header(&mut header, opcode, payload.len() as u64);
+        let segment = self.arena.append(&[&header[..length], payload]);
+        self.push_segment(slot, segment);
+    }
+
+    /// Queues a segment that several connections may share.
+    pub(super) fn push_segment(&mut self, slot: u32, segment: Segment) {
+        let connection = &mut self.connections[slot as usize];
+        if connection.outbound == NONE {
+            let backlog = Backlog { progress_tick: self.tick, ..Backlog::default() };
+            connection.outbound = self.backlogs.insert(backlog) as u32;
+        }
+        let backlog = &mut self.backlogs[connection.outbound as usize];
+        backlog.outbound.push(&mut self.arena, segment);
+        self.metrics.outbound_added(segment.len as usize);
+        self.mark_dirty(slot);
+    }
+
+    /// Sends what waits, at most once per connection, for a bounded number of connections.
+    pub(super) fn flush_dirty(&mut self) {
+        let count = self.dirty.len().min(FLUSHES_PER_TURN);
+        let batch: Vec<u32> = self.dirty.drain(..count).collect();
+        let mut shortfalls = std::mem::take(&mut self.scratch.shortfalls);
+        let (connections, backlogs, arena) = (&self.connections, &self.backlogs, &self.arena);
+        let mut requests = batch.iter().filter_map(|&slot| {
+            let connection = &connections[slot as usize];
+            let backlog = backlogs.get(connection.outbound as usize)?;
+            let mut request = SendRequest { slot, parts_count: 0, parts: [&[]; PARTS_MAX] };
+            for segment in backlog.outbound.segments().take(PARTS_MAX) {
+                request.parts[request.parts_count] = arena.bytes(segment);
+                request.parts_count += 1;
+            }
+            (request.parts_count > 0).then_some(request)
+        });
+        self.reactor.send_batch(&mut requests, &mut shortfalls);
+        for &slot in &batch {
+            self.connections[slot as usize].is_dirty = false;
+        }
+        // Shortfalls come in no order; few connections have one.
+        shortfalls.sort_unstable_by_key(|shortfall| shortfall.slot);
+        for &slot in &batch {
+            let found = shortfalls.binary_search_by_key(&slot, |shortfall| shortfall.slot);
+            self.on_sent(slot, found.ok().map(|index| shortfalls[index]));
+        }
+        shortfalls.clear();
+        self.scratch.shortfalls = shortfalls;
+    }
+
+    /// Accounts for one send: all of the first segments were taken, unless there was a shortfall.
+    fn on_sent(&mut self, slot: u32, shortfall: Option<Shortfall>) {
+        let index = self.connections[slot as usize].outbound;
+        if index == NONE {
+            self.finish_closing(slot);
+            return;
+        }
+        let backlog = &mut self.backlogs[index as usize];
+        let offered: usize =
+            backlog.outbound.segments().take(PARTS_MAX).map(|segment| segment.len as usize).sum();
+        let taken = match shortfall.map(|shortfall| shortfall.taken) {
+            None => offered,
+            Some(Ok(taken)) => taken,
+            Some(Err(libc::EAGAIN | libc::EINTR | libc::ENOBUFS)) => 0,
+            Some(Err(_)) => {
+                self.abort(slot, DisconnectReason::PeerReset);
+                return;
+            }
+        };
+        if taken > 0 {
+            backlog.outbound.consume(&mut self.arena, taken);
+            backlog.progress_tick = self.tick;
+            if self.connections[slot as usize].phase != Phase::Opening {
+                self.last_write[slot as usize] = self.tick;
+            }
+            self.metrics.bytes_sent(taken);
+            self.metrics.outbound_removed(taken);
+        }
+        if shortfall.is_some() {
+            self.connections[slot as usize].is_blocked = true;
+            self.reactor.arm_writable(slot);
+        } else if backlog.outbound.is_empty() {
+            self.drop_backlog(slot);
+            self.finish_closing(slot);
+        } else {
+            self.mark_dirty(slot);
+        }
+    }
+
+    /// Everything is sent: a closing connection ends its half and lingers for the peer's.
+    fn finish_closing(&mut self, slot: u32) {
+        if let Phase::Closing(reason) = self.connections[slot as usize].phase {
+            self.connections[slot as usize].phase = Phase::Lingering(reason);
+            self.reactor.shutdown_write(slot);
+            // What already came is discarded; the end of the stream closes the connection.
+            self.mark_ready(slot);
+        }
+    }
+
+    /// Bytes that wait for a connection.
+    pub(super) fn backlog_bytes(&self, slot: u32) -> usize {
+        let index = self.connections[slot as usize].outbound;
+        self.backlogs.get(index as usize).map_or(0, |backlog| backlog.outbound.bytes())
+    }
+}
