@@ -1,0 +1,108 @@
+// The demo page in a real browser (chromium by playwright-core); addresses come from scripts/e2e/run.
+
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { Client } from '@stomp/stompjs';
+import { chromium } from 'playwright-core';
+import { WebSocket } from 'ws';
+
+Object.assign(globalThis, { WebSocket });
+
+let context;
+let page;
+const complaints = [];
+
+before(async () => {
+  context = await chromium.launchPersistentContext(process.env.E2E_PROFILE, {
+    executablePath: process.env.E2E_CHROMIUM,
+    headless: true,
+    chromiumSandbox: false,
+    args: [
+      '--headless',
+      '--no-sandbox',
+      '--disable-gpu',
+      '--disable-quic',
+      '--no-first-run',
+      '--disable-background-networking',
+      '--disable-component-update',
+      '--disable-sync',
+    ],
+  });
+  page = context.pages()[0] ?? (await context.newPage());
+  page.setDefaultTimeout(15_000);
+  page.on('pageerror', (error) => complaints.push(String(error)));
+  page.on('console', (line) => {
+    // Browsers ask for an icon by themselves; that answer is not the page's doing.
+    const icon = line.location().url.endsWith('/favicon.ico');
+    if (line.type() === 'error' && !icon) complaints.push(line.text());
+  });
+});
+
+after(async () => {
+  await context?.close();
+});
+
+function arrived(body) {
+  return page.locator('#messages li', { hasText: body }).first().waitFor();
+}
+
+test('the page connects', async () => {
+  const response = await page.goto(process.env.E2E_PAGE);
+  assert.equal(response.status(), 200);
+  await page.locator('#state[data-state="subscribed"]').waitFor();
+  assert.equal(await page.locator('#destination').inputValue(), '/topic/demo');
+});
+
+test('what the page publishes arrives on the page', async () => {
+  await page.locator('#message').fill('from the page');
+  await page.locator('#publish').click();
+  await arrived('from the page');
+});
+
+test('what stompjs publishes arrives on the page, and the other way round', async () => {
+  const client = new Client({ brokerURL: process.env.E2E_WS, reconnectDelay: 0 });
+  try {
+    const heard = new Promise((resolve, reject) => {
+      client.onStompError = (frame) => reject(new Error(frame.headers.message));
+      client.onWebSocketClose = (event) => reject(new Error(`closed with ${event.code}`));
+      client.onConnect = () => {
+        client.watchForReceipt('subscribed', async () => {
+          try {
+            client.publish({ destination: '/topic/demo', body: 'from stompjs' });
+            await arrived('from stompjs');
+            await page.locator('#message').fill('for stompjs: <b>ü</b>');
+            await page.locator('#publish').click();
+          } catch (error) {
+            reject(error);
+          }
+        });
+        client.subscribe(
+          '/topic/demo',
+          (message) => message.body.startsWith('for stompjs') && resolve(message.body),
+          { receipt: 'subscribed' },
+        );
+      };
+      setTimeout(() => reject(new Error('nothing heard for 20 s')), 20_000).unref();
+    });
+    client.activate();
+    assert.equal(await heard, 'for stompjs: <b>ü</b>');
+    await arrived('for stompjs: <b>ü</b>');
+    assert.equal(await page.locator('#messages b').count(), 0, 'bodies are text, not markup');
+  } finally {
+    client.onWebSocketClose = () => {};
+    await client.deactivate({ force: true });
+  }
+});
+
+test('another destination is another stream', async () => {
+  await page.locator('#destination').fill('/topic/demo/other');
+  await page.locator('#subscribe').click();
+  await page.locator('#state[data-destination="/topic/demo/other"]').waitFor();
+  await page.locator('#message').fill('elsewhere');
+  await page.locator('#publish').click();
+  await arrived('elsewhere');
+});
+
+test('the browser had nothing to complain about', () => {
+  assert.deepEqual(complaints, []);
+});
