@@ -1,1 +1,13 @@
-//! Placeholder, filled in the next commits.
+//! The opening HTTP/1.1 request of every browser connection, and plain answers to it.
+//!
+//! Read in this order: [`request`] (bytes to a borrowed head, RFC 9112 §2-7), [`error`] (what is
+//! refused and with which status), [`response`] (bytes of an answer), [`origin`] (which web pages
+//! may connect, RFC 6454).
+//!
+//! Strict on purpose: whatever two parsers could read in two ways is refused, because a proxy in
+//! front of us may have read it the other way (request smuggling).
+
+pub mod error;
+pub mod origin;
+pub mod request;
+pub mod response;
