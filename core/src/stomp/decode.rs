@@ -361,3 +361,414 @@ fn find_receipt(input: &[u8], rules: Rules, limits: &Limits) -> Option<String> {
         at = next;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const V1_0: Rules = Rules::Version(Version::V1_0);
+    const V1_1: Rules = Rules::Version(Version::V1_1);
+    const V1_2: Rules = Rules::Version(Version::V1_2);
+    const ALL: [Rules; 4] = [Rules::BeforeConnect, V1_0, V1_1, V1_2];
+
+    /// Frames as owned text: command, headers, body.
+    type Owned = (Command, Vec<(String, String)>, Vec<u8>);
+
+    fn small_limits() -> Limits {
+        Limits {
+            stomp_command_bytes_max: 12,
+            stomp_headers_count_max: 3,
+            stomp_header_line_bytes_max: 20,
+            stomp_head_bytes_max: 50,
+            stomp_frame_bytes_max: 70,
+            stomp_connect_bytes_max: 40,
+            ..Limits::default()
+        }
+    }
+
+    fn decode_all(
+        input: &[u8],
+        rules: Rules,
+        limits: &Limits,
+    ) -> (Vec<Owned>, usize, Option<Error>) {
+        let (mut frames, mut at, mut table) = (Vec::new(), 0, HeaderTable::default());
+        loop {
+            match decode(&input[at..], rules, limits, &mut table) {
+                Ok(None) => return (frames, at, None),
+                Err(failure) => return (frames, at, Some(failure.error)),
+                Ok(Some((item, consumed))) => {
+                    assert!(consumed > 0 && at + consumed <= input.len());
+                    at += consumed;
+                    if let Item::Frame(frame) = item {
+                        let headers =
+                            frame.headers().map(|(n, v)| (n.into_owned(), v.into_owned()));
+                        frames.push((frame.command, headers.collect(), frame.body.to_vec()));
+                    }
+                }
+            }
+        }
+    }
+
+    fn frames(input: &[u8], rules: Rules) -> Vec<Owned> {
+        let (frames, at, error) = decode_all(input, rules, &Limits::default());
+        assert_eq!((at, error), (input.len(), None));
+        frames
+    }
+
+    fn one(input: &[u8], rules: Rules) -> Owned {
+        let mut all = frames(input, rules);
+        assert_eq!(all.len(), 1);
+        all.remove(0)
+    }
+
+    fn fault(input: &[u8], rules: Rules) -> Option<Error> {
+        decode_all(input, rules, &Limits::default()).2
+    }
+
+    fn value(input: &[u8], rules: Rules) -> String {
+        one(input, rules).1[0].1.clone()
+    }
+
+    #[test]
+    fn a_frame_is_command_headers_and_body() {
+        let (command, headers, body) = one(b"SEND\ndestination:/topic/a\nx:1\n\nhello\0", V1_2);
+        assert_eq!(command, Command::Send);
+        assert_eq!(headers[0], ("destination".into(), "/topic/a".into()));
+        assert_eq!(headers[1], ("x".into(), "1".into()));
+        assert_eq!(body, b"hello");
+    }
+
+    #[test]
+    fn lines_may_end_in_cr_lf_in_every_version() {
+        for rules in [V1_0, V1_1, V1_2] {
+            assert_eq!(value(b"SEND\r\ndestination:/a\r\n\r\n\0", rules), "/a");
+        }
+    }
+
+    #[test]
+    fn cr_inside_a_header_is_data_before_1_2_and_an_error_in_1_2() {
+        assert_eq!(value(b"SEND\na:b\rc\n\n\0", V1_1), "b\rc");
+        assert_eq!(value(b"SEND\na:b\r\r\n\n\0", V1_0), "b\r");
+        assert_eq!(fault(b"SEND\na:b\rc\n\n\0", V1_2), Some(Error::LoneCarriageReturn));
+        assert_eq!(fault(b"SEND\na:b\r\r\n\n\0", V1_2), Some(Error::LoneCarriageReturn));
+    }
+
+    #[test]
+    fn before_connect_the_cr_rule_is_that_of_the_version_to_come() {
+        let rules = Rules::BeforeConnect;
+        assert_eq!(value(b"CONNECT\nlogin:a\rb\naccept-version:1.1\n\n\0", rules), "a\rb");
+        assert_eq!(
+            fault(b"CONNECT\nlogin:a\rb\naccept-version:1.2\n\n\0", rules),
+            Some(Error::LoneCarriageReturn)
+        );
+    }
+
+    #[test]
+    fn eols_and_nuls_between_frames_are_skipped() {
+        let input = b"\n\r\n\0\nCONNECT\n\n\0\n\r\n";
+        assert_eq!(frames(input, Rules::BeforeConnect).len(), 1);
+        assert_eq!(frames(b"\n", V1_2).len(), 0);
+    }
+
+    #[test]
+    fn a_lone_cr_between_frames_is_an_error() {
+        assert_eq!(fault(b"\rSEND\n\n\0", V1_2), Some(Error::LoneCarriageReturn));
+        assert_eq!(fault(b"\n\r\rSEND", V1_0), Some(Error::LoneCarriageReturn));
+        assert_eq!(fault(b"\n\r", V1_2), None);
+    }
+
+    #[test]
+    fn the_first_colon_splits_a_header() {
+        assert_eq!(value(b"SEND\nurl:http://a:1/\n\n\0", V1_2), "http://a:1/");
+    }
+
+    #[test]
+    fn headers_need_a_colon_and_a_name_but_no_value() {
+        assert_eq!(fault(b"SEND\nabc\n", V1_2), Some(Error::MissingColon));
+        assert_eq!(fault(b"SEND\n:abc\n", V1_0), Some(Error::EmptyHeaderName));
+        assert_eq!(value(b"SEND\nabc:\n\n\0", V1_0), "");
+    }
+
+    #[test]
+    fn headers_must_be_utf8_and_bodies_need_not() {
+        assert_eq!(fault(b"SEND\na:\xff\n\n\0", V1_2), Some(Error::BadUtf8));
+        assert_eq!(fault(b"SEND\na:\xff\n\n\0", V1_0), Some(Error::BadUtf8));
+        assert_eq!(one(b"SEND\n\n\xff\0", V1_2).2, b"\xff");
+    }
+
+    #[test]
+    fn spaces_of_values_count_from_1_1_on() {
+        assert_eq!(value(b"SEND\na: b \n\n\0", V1_0), "b");
+        assert_eq!(value(b"SEND\na: b \n\n\0", V1_1), " b ");
+        assert_eq!(value(b"SEND\na: b \n\n\0", V1_2), " b ");
+        assert_eq!(value(b"CONNECT\nlogin: b\n\n\0", Rules::BeforeConnect), "b");
+        let later = b"CONNECT\npasscode: b\naccept-version:1.2\n\n\0";
+        assert_eq!(value(later, Rules::BeforeConnect), " b");
+    }
+
+    #[test]
+    fn of_repeated_headers_the_first_wins() {
+        let (_, headers, _) = one(b"SEND\na:1\nb:2\na:3\n\n\0", V1_2);
+        assert_eq!(headers, [("a".into(), "1".into()), ("b".into(), "2".into())]);
+    }
+
+    #[test]
+    fn repeats_do_not_count_against_the_header_limit() {
+        let input = format!("SEND\n{}\n\0", "a:1\n".repeat(1_000));
+        assert_eq!(one(input.as_bytes(), V1_2).1.len(), 1);
+    }
+
+    #[test]
+    fn names_and_values_are_unescaped_from_1_1_on() {
+        let input = b"SEND\na\\cb:c\\nd\\\\e\n\n\0";
+        let plain = ("a:b".to_owned(), "c\nd\\e".to_owned());
+        assert_eq!(one(input, V1_1).1, std::slice::from_ref(&plain));
+        assert_eq!(one(input, V1_2).1, [plain]);
+        assert_eq!(one(input, V1_0).1, [("a\\cb".into(), "c\\nd\\\\e".into())]);
+        assert_eq!(value(b"SEND\na:b\\rc\n\n\0", V1_1), "b\rc");
+    }
+
+    #[test]
+    fn undefined_escapes_are_fatal_from_1_1_on() {
+        for input in [&b"SEND\na:\\t\n\n\0"[..], b"SEND\na:b\\\n\n\0", b"SEND\n\\x:b\n\n\0"] {
+            assert_eq!(fault(input, V1_1), Some(Error::BadEscape));
+            assert_eq!(fault(input, V1_2), Some(Error::BadEscape));
+            assert_eq!(fault(input, V1_0), None);
+        }
+    }
+
+    #[test]
+    fn headers_of_connect_and_connected_are_literal() {
+        let input = b"STOMP\npasscode:a\\t\\\naccept-version:1.2\n\n\0";
+        assert_eq!(value(input, Rules::BeforeConnect), "a\\t\\");
+        assert_eq!(value(b"CONNECTED\nserver:a\\cb\n\n\0", V1_2), "a\\cb");
+    }
+
+    #[test]
+    fn a_body_with_content_length_may_hold_nul() {
+        assert_eq!(one(b"SEND\ncontent-length:3\n\na\0b\0", V1_2).2, b"a\0b");
+        assert_eq!(one(b"SEND\ncontent-length: 3 \n\na\0b\0", V1_1).2, b"a\0b");
+    }
+
+    #[test]
+    fn content_length_must_meet_a_nul() {
+        let error = Some(Error::MissingNul { content_length: 2 });
+        assert_eq!(fault(b"SEND\ncontent-length:2\n\nabc\0", V1_2), error);
+        let swallowed = b"SEND\ncontent-length:9\n\nabc\0SEND\n\n\0";
+        assert_eq!(fault(swallowed, V1_2), Some(Error::MissingNul { content_length: 9 }));
+    }
+
+    #[test]
+    fn bad_content_lengths() {
+        for bad in ["-1", "+5", "abc", "", "0x5", "1.0", "18446744073709551617"] {
+            let input = format!("SEND\ncontent-length:{bad}\n\n");
+            assert_eq!(fault(input.as_bytes(), V1_2), Some(Error::BadContentLength), "{bad}");
+        }
+    }
+
+    #[test]
+    fn of_two_content_lengths_the_first_wins() {
+        let input = b"SEND\ncontent-length:1\ncontent-length:9\n\na\0";
+        assert_eq!(one(input, V1_2).2, b"a");
+    }
+
+    #[test]
+    fn a_huge_content_length_is_refused_at_the_end_of_the_head() {
+        for length in ["1000000000000", "18446744073709551615"] {
+            let input = format!("SEND\ncontent-length:{length}\n\n");
+            let error = fault(input.as_bytes(), V1_2);
+            assert!(matches!(error, Some(Error::FrameTooLarge { limit: 1_048_576, .. })));
+        }
+    }
+
+    #[test]
+    fn a_body_without_content_length_ends_at_nul() {
+        let (frames, _, error) = decode_all(b"SEND\n\nab\0cd\0", V1_2, &Limits::default());
+        assert_eq!(frames[0].2, b"ab");
+        assert_eq!(error, Some(Error::NulInHead));
+        assert_eq!(fault(b"SEND\n\nab\0cd\n", V1_2), Some(Error::UnknownCommand));
+    }
+
+    #[test]
+    fn a_body_without_content_length_is_bounded() {
+        let mut input = b"SEND\n\n".to_vec();
+        input.resize(1 << 20, b'x');
+        assert_eq!(fault(&input[..input.len() - 1], V1_2), None);
+        let error = Error::FrameTooLarge { seen: (1 << 20) + 1, limit: 1 << 20 };
+        assert_eq!(fault(&input, V1_2), Some(error));
+    }
+
+    #[test]
+    fn only_connect_and_stomp_before_connect() {
+        assert_eq!(fault(b"SEND\n", Rules::BeforeConnect), Some(Error::NotConnected));
+        assert_eq!(fault(b"connect\n", Rules::BeforeConnect), Some(Error::UnknownCommand));
+        assert_eq!(one(b"STOMP\n\n\0", Rules::BeforeConnect).0, Command::Stomp);
+    }
+
+    #[test]
+    fn unknown_commands() {
+        for rules in ALL {
+            assert_eq!(fault(b"FOO\n", rules), Some(Error::UnknownCommand));
+        }
+        assert_eq!(command_line(b"FOO\r\nx").as_deref(), Some("FOO"));
+        assert_eq!(command_line(b"\n"), None);
+    }
+
+    #[test]
+    fn a_command_without_line_end_is_refused_early() {
+        assert_eq!(fault(&[b'A'; 32], V1_2), None);
+        let error = Error::CommandTooLong { limit: 32 };
+        for rules in ALL {
+            assert_eq!(fault(&[b'A'; 33], rules), Some(error));
+            assert_eq!(fault(&[b'A'; 65_536], rules), Some(error));
+        }
+    }
+
+    #[test]
+    fn http_and_tls_are_named() {
+        let rules = Rules::BeforeConnect;
+        assert_eq!(fault(b"GET / HTTP/1.1\r\n", rules), Some(Error::HttpOnStompPort));
+        assert_eq!(fault(b"POST ", rules), Some(Error::HttpOnStompPort));
+        assert_eq!(fault(b"\x16\x03\x01", rules), Some(Error::TlsOnPlainPort));
+    }
+
+    #[test]
+    fn too_many_headers() {
+        let lines: String = (0..5_000).map(|i| format!("h{i}:\n")).collect();
+        let input = format!("CONNECT\n{lines}");
+        let error = Some(Error::TooManyHeaders { limit: 128 });
+        assert_eq!(fault(input.as_bytes(), Rules::BeforeConnect), error);
+    }
+
+    #[test]
+    fn head_limits_hold_before_the_line_ends() {
+        let long = format!("SEND\na:{}", "x".repeat(200_000));
+        let error = Some(Error::HeaderTooLong { limit: 16_384 });
+        assert_eq!(fault(long.as_bytes(), V1_2), error);
+        let long = format!("CONNECT\na:{}", "x".repeat(200_000));
+        let error = Some(Error::FrameTooLarge { seen: 16_385, limit: 16_384 });
+        assert_eq!(fault(long.as_bytes(), Rules::BeforeConnect), error);
+        let many = format!("SEND\n{}", format!("a:{}\n", "x".repeat(1_000)).repeat(100));
+        let error = Some(Error::HeadTooLarge { limit: 65_536 });
+        assert_eq!(fault(many.as_bytes(), V1_2), error);
+    }
+
+    #[test]
+    fn nul_inside_the_head_is_an_error() {
+        assert_eq!(fault(b"SEND\ndestination:/a\0", V1_2), Some(Error::NulInHead));
+        assert_eq!(fault(b"DISCONNECT\0", V1_2), Some(Error::NulInHead));
+    }
+
+    #[test]
+    fn a_failure_carries_the_receipt_of_the_culprit() {
+        let mut table = HeaderTable::default();
+        let mut receipt = |input: &[u8], rules| {
+            decode(input, rules, &Limits::default(), &mut table).unwrap_err().receipt
+        };
+        assert_eq!(receipt(b"SEND\nreceipt:a\\cb\nx\n", V1_2).as_deref(), Some("a:b"));
+        assert_eq!(receipt(b"SEND\nreceipt:r\n\n\0", Rules::BeforeConnect).as_deref(), Some("r"));
+        assert_eq!(receipt(b"SEND\nreceipt:1\ncontent-length:z\n\n", V1_2).as_deref(), Some("1"));
+        assert_eq!(receipt(b"CONNECT\nreceipt:1\nx\n", Rules::BeforeConnect), None);
+        assert_eq!(receipt(b"SEND\nx\n\nreceipt:1\n", V1_2), None);
+        let long = format!("SEND\nreceipt:{}\nx\n", "r".repeat(257));
+        assert_eq!(receipt(long.as_bytes(), V1_2), None);
+    }
+
+    #[test]
+    fn the_hint_is_exact_with_content_length() {
+        let mut table = HeaderTable::default();
+        let mut hint =
+            |input: &[u8]| bytes_needed_hint(input, V1_2, &Limits::default(), &mut table);
+        assert_eq!(hint(b"SEND\ncontent-length:5\n\nab"), 24 + 5);
+        assert_eq!(hint(b"SEND\n\nab"), 9);
+        assert_eq!(hint(b"SEN"), 4);
+        assert_eq!(one(b"SEND\ncontent-length:5\n\nabcde\0", V1_2).2.len(), 5);
+    }
+
+    #[test]
+    fn ten_thousand_frames_in_one_input() {
+        let input = b"SEND\ndestination:/a\n\nx\0".repeat(10_000);
+        assert_eq!(frames(&input, V1_2).len(), 10_000);
+    }
+
+    /// Text that often is nearly STOMP.
+    fn nearly_stomp() -> impl Strategy<Value = Vec<u8>> {
+        let piece = prop_oneof![
+            Just(&b"SEND\n"[..]),
+            Just(&b"CONNECT\r\n"[..]),
+            Just(&b"STOMP\n"[..]),
+            Just(&b"ACK\n"[..]),
+            Just(&b"a:b\n"[..]),
+            Just(&b"a\\c:\\n\n"[..]),
+            Just(&b"a:\\t\n"[..]),
+            Just(&b"content-length:2\n"[..]),
+            Just(&b"content-length:60\n"[..]),
+            Just(&b"accept-version:1.2\n"[..]),
+            Just(&b"\n"[..]),
+            Just(&b"\r"[..]),
+            Just(&b"\n\n\0"[..]),
+            Just(&b"\n\nxy\0"[..]),
+            Just(&b"\0"[..]),
+            Just(&b":"[..]),
+            Just(&b"\xff"[..]),
+            Just(&b"xxxxxxxx"[..]),
+        ];
+        prop::collection::vec(piece, 0..16).prop_map(|pieces| pieces.concat())
+    }
+
+    fn check_cuts(input: &[u8], rules: Rules, limits: &Limits) -> Result<(), TestCaseError> {
+        let whole = decode_all(input, rules, limits);
+        for cut in 0..input.len() {
+            let (frames, at, error) = decode_all(&input[..cut], rules, limits);
+            prop_assert!(whole.0.starts_with(&frames));
+            if error.is_some() {
+                prop_assert_eq!((&frames, error), (&whole.0, whole.2));
+                continue;
+            }
+            // What the first part left over, and the rest: nothing is lost or invented.
+            let rest = decode_all(&input[at..], rules, limits);
+            prop_assert_eq!(&[frames, rest.0].concat(), &whole.0);
+            prop_assert_eq!((at + rest.1, rest.2), (whole.1, whole.2));
+        }
+        Ok(())
+    }
+
+    proptest! {
+        #[test]
+        fn any_cut_gives_the_same(input in nearly_stomp(), rules in prop::sample::select(&ALL)) {
+            check_cuts(&input, rules, &Limits::default())?;
+            check_cuts(&input, rules, &small_limits())?;
+        }
+
+        #[test]
+        fn never_panics(
+            input in prop::collection::vec(any::<u8>(), 0..300),
+            rules in prop::sample::select(&ALL),
+        ) {
+            check_cuts(&input, rules, &small_limits())?;
+            let mut table = HeaderTable::default();
+            bytes_needed_hint(&input, rules, &small_limits(), &mut table);
+            command_line(&input);
+        }
+
+        #[test]
+        fn the_hint_is_never_too_high(
+            input in nearly_stomp(),
+            rules in prop::sample::select(&ALL),
+        ) {
+            let (limits, mut table) = (small_limits(), HeaderTable::default());
+            for cut in 0..input.len() {
+                if !matches!(decode(&input[..cut], rules, &limits, &mut table), Ok(None)) {
+                    break;
+                }
+                let hint = bytes_needed_hint(&input[..cut], rules, &limits, &mut table);
+                prop_assert!(hint > cut);
+                for more in cut..hint.min(input.len()) {
+                    let early = decode(&input[..more], rules, &limits, &mut table);
+                    prop_assert!(matches!(early, Ok(None)));
+                }
+            }
+        }
+    }
+}

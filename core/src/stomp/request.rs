@@ -279,3 +279,218 @@ impl<'a> View<'_, 'a> {
         Ok((id, subscription, self.id("transaction")?))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::decode::{decode, Item};
+    use super::super::frame::HeaderTable;
+    use super::*;
+
+    const V1_0: Rules = Rules::Version(Version::V1_0);
+    const V1_1: Rules = Rules::Version(Version::V1_1);
+    const V1_2: Rules = Rules::Version(Version::V1_2);
+
+    fn with<T>(
+        input: &str,
+        rules: Rules,
+        check: impl FnOnce(Result<Request<'_>, Error>) -> T,
+    ) -> T {
+        let (mut table, limits) = (HeaderTable::default(), Limits::default());
+        match decode(input.as_bytes(), rules, &limits, &mut table) {
+            Ok(Some((Item::Frame(frame), _))) => check(decode_request(&frame, rules, &limits)),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[track_caller]
+    fn is(input: &str, rules: Rules, expected: Request<'_>) {
+        with(input, rules, |request| assert_eq!(request, Ok(expected)));
+    }
+
+    #[track_caller]
+    fn fails(input: &str, rules: Rules, error: Error) {
+        with(input, rules, |request| assert_eq!(request, Err(error)));
+    }
+
+    #[test]
+    fn connect() {
+        let input = "CONNECT\naccept-version:1.0, 1.1, 1.2\nheart-beat:1,2\nlogin:u\n\
+                     passcode::=\\t\nhost:h\n\n\0";
+        let expected = Connect {
+            version: Version::V1_2,
+            heartbeat: (1, 2),
+            login: Some("u".into()),
+            passcode: Some(":=\\t".into()),
+            host: Some("h".into()),
+        };
+        assert!(!format!("{expected:?}").contains(":=")); // The password is not printed.
+        is(input, Rules::BeforeConnect, Request::Connect(expected));
+    }
+
+    #[test]
+    fn a_bare_connect_is_1_0_without_heartbeats_and_host() {
+        let expected = Connect {
+            version: Version::V1_0,
+            heartbeat: (0, 0),
+            login: None,
+            passcode: None,
+            host: None,
+        };
+        is("STOMP\n\n\0", Rules::BeforeConnect, Request::Connect(expected.clone()));
+        is("CONNECT\n\nbody\0", Rules::BeforeConnect, Request::Connect(expected));
+    }
+
+    #[test]
+    fn bad_connects() {
+        let rules = Rules::BeforeConnect;
+        fails("CONNECT\naccept-version:9.9\n\n\0", rules, Error::NoCommonVersion);
+        fails("CONNECT\naccept-version:1.2\n\nbody\0", rules, Error::BodyNotAllowed);
+        for bad in ["abc", "0", "1,2,3", "-1,5", "99999999999999999999,1"] {
+            let input = format!("CONNECT\naccept-version:1.2\nheart-beat:{bad}\n\n\0");
+            fails(&input, rules, Error::BadHeartbeat);
+        }
+        fails("CONNECT\n\n\0", V1_2, Error::AlreadyConnected);
+        fails("STOMP\n\n\0", V1_0, Error::AlreadyConnected);
+    }
+
+    #[test]
+    fn server_commands_from_a_client() {
+        for command in ["MESSAGE", "CONNECTED", "RECEIPT", "ERROR"] {
+            fails(&format!("{command}\n\n\0"), V1_2, Error::ServerCommand);
+        }
+    }
+
+    #[test]
+    fn send() {
+        let expected = Request::Send { destination: "/a".into(), transaction: Some("t".into()) };
+        // Headers that are the server's on MESSAGE are accepted.
+        let input = "SEND\ndestination:/a\ntransaction:t\nmessage-id:9\nack:1\n\nx\0";
+        is(input, V1_2, expected);
+    }
+
+    #[test]
+    fn destinations_are_required_and_sane() {
+        fails("SEND\n\n\0", V1_2, Error::MissingHeader("destination"));
+        fails("SUBSCRIBE\nid:1\n\n\0", V1_2, Error::MissingHeader("destination"));
+        fails("SEND\ndestination:\n\n\0", V1_2, Error::BadDestination);
+        fails("SEND\ndestination:/a\\nb\n\n\0", V1_2, Error::BadDestination);
+        let long = "x".repeat(1_025);
+        let error = Error::DestinationTooLong { seen: 1_025, limit: 1_024 };
+        fails(&format!("SEND\ndestination:{long}\n\n\0"), V1_2, error);
+    }
+
+    #[test]
+    fn subscribe() {
+        let subscribe = |id: Option<&'static str>, ack| Request::Subscribe {
+            id: id.map(Cow::Borrowed),
+            destination: "/a".into(),
+            ack,
+        };
+        let input = "SUBSCRIBE\nid:1\ndestination:/a\n\n\0";
+        is(input, V1_2, subscribe(Some("1"), AckMode::Auto));
+        is("SUBSCRIBE\ndestination:/a\n\n\0", V1_0, subscribe(None, AckMode::Auto));
+        for (text, ack) in [
+            ("auto", AckMode::Auto),
+            ("client", AckMode::Client),
+            ("client-individual", AckMode::ClientIndividual),
+        ] {
+            for rules in [V1_0, V1_1, V1_2] {
+                let input = format!("SUBSCRIBE\nid:1\ndestination:/a\nack:{text}\n\n\0");
+                is(&input, rules, subscribe(Some("1"), ack));
+            }
+        }
+    }
+
+    #[test]
+    fn bad_subscribes() {
+        fails("SUBSCRIBE\ndestination:/a\n\n\0", V1_1, Error::MissingHeader("id"));
+        fails("SUBSCRIBE\ndestination:/a\n\n\0", V1_2, Error::MissingHeader("id"));
+        let rest = "id:1\ndestination:/a\n";
+        fails(&format!("SUBSCRIBE\n{rest}ack:sometimes\n\n\0"), V1_2, Error::BadAckMode);
+        fails(&format!("SUBSCRIBE\n{rest}selector:a=1\n\n\0"), V1_2, Error::SelectorUnsupported);
+    }
+
+    #[test]
+    fn bodies_belong_to_send() {
+        for frame in ["SUBSCRIBE\nid:1\ndestination:/a\n", "BEGIN\ntransaction:t\n"] {
+            let input = format!("{frame}\nbody\0");
+            fails(&input, V1_1, Error::BodyNotAllowed);
+            fails(&input, V1_2, Error::BodyNotAllowed);
+            with(&input, V1_0, |request| assert!(request.is_ok()));
+        }
+    }
+
+    #[test]
+    fn unsubscribe() {
+        let by_id = Request::Unsubscribe { id: Some("1".into()), destination: None };
+        is("UNSUBSCRIBE\nid:1\n\n\0", V1_2, by_id);
+        let by_name = Request::Unsubscribe { id: None, destination: Some("/a".into()) };
+        is("UNSUBSCRIBE\ndestination:/a\n\n\0", V1_0, by_name);
+        fails("UNSUBSCRIBE\ndestination:/a\n\n\0", V1_1, Error::MissingHeader("id"));
+        fails("UNSUBSCRIBE\n\n\0", V1_0, Error::MissingHeader("id"));
+    }
+
+    #[test]
+    fn each_version_names_the_delivery_its_way() {
+        let ack = |id: &'static str, subscription: Option<&'static str>| Request::Ack {
+            id: id.into(),
+            subscription: subscription.map(Cow::Borrowed),
+            transaction: None,
+        };
+        let input = "ACK\nid:1\nmessage-id:2\nsubscription:3\n\n\0";
+        is(input, V1_2, ack("1", None));
+        is(input, V1_1, ack("2", Some("3")));
+        is("ACK\nmessage-id:2\n\n\0", V1_0, ack("2", None));
+        fails("ACK\nmessage-id:2\nsubscription:3\n\n\0", V1_2, Error::MissingHeader("id"));
+        fails("ACK\nmessage-id:2\n\n\0", V1_1, Error::MissingHeader("subscription"));
+        fails("ACK\nsubscription:2\n\n\0", V1_1, Error::MissingHeader("message-id"));
+    }
+
+    #[test]
+    fn nack_is_accepted_in_1_0() {
+        let nack =
+            Request::Nack { id: "2".into(), subscription: None, transaction: Some("t".into()) };
+        is("NACK\nmessage-id:2\ntransaction:t\n\n\0", V1_0, nack);
+    }
+
+    #[test]
+    fn transactions_and_disconnect() {
+        let transaction = || Cow::Borrowed("t");
+        is("BEGIN\ntransaction:t\n\n\0", V1_2, Request::Begin { transaction: transaction() });
+        is("COMMIT\ntransaction:t\n\n\0", V1_2, Request::Commit { transaction: transaction() });
+        is("ABORT\ntransaction:t\n\n\0", V1_2, Request::Abort { transaction: transaction() });
+        is("DISCONNECT\nreceipt:1\n\n\0", V1_2, Request::Disconnect);
+        for command in ["BEGIN", "COMMIT", "ABORT"] {
+            let input = format!("{command}\n\n\0");
+            fails(&input, V1_0, Error::MissingHeader("transaction"));
+        }
+    }
+
+    #[test]
+    fn ids_are_bounded() {
+        let id = "i".repeat(257);
+        let long = [
+            format!("SUBSCRIBE\nid:{id}\ndestination:/a\n\n\0"),
+            format!("BEGIN\ntransaction:{id}\n\n\0"),
+            format!("SEND\ndestination:/a\nreceipt:{id}\n\n\0"),
+            format!("ACK\nid:{id}\n\n\0"),
+        ];
+        for input in long {
+            fails(&input, V1_2, Error::IdTooLong);
+        }
+    }
+
+    #[test]
+    fn receipts_are_opaque_and_not_for_connect() {
+        let read = |input: &str, rules| {
+            let (mut table, limits) = (HeaderTable::default(), Limits::default());
+            match decode(input.as_bytes(), rules, &limits, &mut table) {
+                Ok(Some((Item::Frame(frame), _))) => receipt(&frame).map(Cow::into_owned),
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!(read("SEND\nreceipt:a\\cb\\\\c\n\n\0", V1_2).as_deref(), Some("a:b\\c"));
+        assert_eq!(read("SEND\nreceipt:\n\n\0", V1_2).as_deref(), Some(""));
+        assert_eq!(read("CONNECT\nreceipt:1\n\n\0", Rules::BeforeConnect), None);
+    }
+}
