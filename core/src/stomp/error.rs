@@ -1,0 +1,361 @@
+//! Everything a STOMP session can refuse, and what it answers.
+//!
+//! Variants are grouped by blame: bytes that are not STOMP, frames in the wrong place, things we do
+//! not do, things the client may not do, limits, and ends that are not the client's fault. Each has
+//! a short line for the `message` header, a body (what was seen, what is allowed, what to do) and a
+//! WebSocket close code. "The server MAY send ERROR frames if something goes wrong. In this case,
+//! it MUST then close the connection" (1.2, ERROR): every variant is fatal. Texts follow RabbitMQ's
+//! where clients are known to compare them. Nothing here repeats bytes of the peer.
+
+use std::fmt;
+
+use super::negotiation::SUPPORTED;
+
+/// Why a session ends with an ERROR frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Error {
+    // Malformed: not STOMP.
+    /// An HTTP request on a port that speaks plain STOMP.
+    HttpOnStompPort,
+    /// A TLS ClientHello on a port without TLS: close without an answer.
+    TlsOnPlainPort,
+    /// A command that does not exist (commands are case sensitive).
+    UnknownCommand,
+    /// NUL in the command line or the headers.
+    NulInHead,
+    /// CR without LF between frames, or inside a 1.2 header.
+    LoneCarriageReturn,
+    /// A header line without a colon.
+    MissingColon,
+    /// A header line that starts with the colon.
+    EmptyHeaderName,
+    /// An undefined escape sequence (1.1, 1.2).
+    BadEscape,
+    /// A head that is not UTF-8.
+    BadUtf8,
+    /// `content-length` that is not a number.
+    BadContentLength,
+    /// The byte behind the body is not NUL.
+    MissingNul {
+        /// Body bytes, as `content-length` announced them.
+        content_length: u64,
+    },
+    /// A required header is not there.
+    MissingHeader(&'static str),
+    /// A body on a frame other than SEND (1.1, 1.2).
+    BodyNotAllowed,
+    /// `heart-beat` that is not two non-negative integers.
+    BadHeartbeat,
+    /// `ack` that is not `auto`, `client` or `client-individual`.
+    BadAckMode,
+    /// A destination that is empty or has control characters.
+    BadDestination,
+
+    // Misplaced: right frame, wrong moment.
+    /// Another frame before CONNECT.
+    NotConnected,
+    /// A second CONNECT.
+    AlreadyConnected,
+    /// A frame that only servers send.
+    ServerCommand,
+    /// SUBSCRIBE with an id in use.
+    DuplicateSubscription,
+    /// UNSUBSCRIBE of nothing.
+    UnknownSubscription,
+    /// ACK or NACK of a delivery that is not pending.
+    UnknownAck,
+    /// ACK or NACK on a subscription with `ack:auto`.
+    AckOnAuto,
+    /// A transaction that is not open.
+    UnknownTransaction,
+    /// BEGIN of a transaction that is open.
+    DuplicateTransaction,
+
+    // Unsupported.
+    /// None of the client's versions is ours.
+    NoCommonVersion,
+    /// A destination that no configured prefix claims.
+    UnroutableDestination,
+    /// SEND to a pattern.
+    SendToPattern,
+    /// SUBSCRIBE with a selector.
+    SelectorUnsupported,
+
+    // Not allowed.
+    /// Wrong or missing credentials; never says which.
+    LoginFailed,
+    /// No CONNECT in time.
+    LoginTimeout,
+    /// The user may not do this here.
+    NotAllowed,
+
+    // Over a limit.
+    /// No end of line where a command must have ended.
+    CommandTooLong {
+        /// Bytes a command line may have.
+        limit: usize,
+    },
+    /// A header line over its limit.
+    HeaderTooLong {
+        /// Bytes a header line may have.
+        limit: usize,
+    },
+    /// A head over its limit.
+    HeadTooLarge {
+        /// Bytes command and headers may have together.
+        limit: usize,
+    },
+    /// More headers than allowed.
+    TooManyHeaders {
+        /// Number of different headers a frame may have.
+        limit: usize,
+    },
+    /// A frame over its limit.
+    FrameTooLarge {
+        /// Bytes of the frame, as far as they were seen or announced.
+        seen: u64,
+        /// Bytes a frame may have at this point of the session.
+        limit: u64,
+    },
+    /// A destination over its limit.
+    DestinationTooLong {
+        /// Bytes of the destination.
+        seen: usize,
+        /// Bytes a destination may have.
+        limit: usize,
+    },
+    /// A receipt, subscription, transaction or message id over its limit.
+    IdTooLong,
+    /// A pattern with too many wildcards.
+    PatternTooComplex,
+    /// One subscription too many.
+    TooManySubscriptions,
+    /// One open transaction too many.
+    TooManyTransactions,
+    /// A transaction with too many actions or bytes.
+    TransactionTooLarge,
+    /// Too many deliveries wait for their ACK.
+    TooManyUnacknowledged,
+    /// The client reads slower than we must send.
+    SlowConsumer,
+    /// Nothing came from the client for this long.
+    HeartbeatMissed {
+        /// Milliseconds of silence.
+        ms: u32,
+    },
+
+    // Ours.
+    /// The server goes away.
+    ServerShutdown,
+    /// The server has no room for this.
+    ServerBusy,
+}
+
+impl Error {
+    /// The `message` header: one short line, without anything the peer sent.
+    pub fn message(&self) -> &'static str {
+        match self {
+            Error::HttpOnStompPort => "This is a STOMP port, not HTTP",
+            Error::TlsOnPlainPort => "TLS on plain port",
+            Error::UnknownCommand => "Bad command",
+            Error::NulInHead => "NUL before the end of the headers",
+            Error::LoneCarriageReturn => "Carriage return without line feed",
+            Error::MissingColon => "Header without colon",
+            Error::EmptyHeaderName => "Empty header name",
+            Error::BadEscape => "Undefined escape sequence",
+            Error::BadUtf8 => "Headers are not UTF-8",
+            Error::BadContentLength => "Bad content-length",
+            Error::MissingNul { .. } => "Frame does not end in NUL",
+            Error::MissingHeader(name) => missing_header_message(name),
+            Error::BodyNotAllowed => "Body not allowed",
+            Error::BadHeartbeat => "Bad heart-beat",
+            Error::BadAckMode => "Bad ack mode",
+            Error::BadDestination => "Invalid destination",
+            Error::NotConnected => "You must log in using CONNECT first",
+            Error::AlreadyConnected => "Already connected",
+            Error::ServerCommand => "Command is for servers only",
+            Error::DuplicateSubscription => "Duplicated subscription identifier",
+            Error::UnknownSubscription => "Subscription not found",
+            Error::UnknownAck => "Message not found",
+            Error::AckOnAuto => "Subscription does not take acknowledgements",
+            Error::UnknownTransaction => "Unknown transaction",
+            Error::DuplicateTransaction => "Transaction already started",
+            Error::NoCommonVersion => "Version mismatch",
+            Error::UnroutableDestination => "Unknown destination",
+            Error::SendToPattern => "Cannot send to a pattern",
+            Error::SelectorUnsupported => "Selectors are not supported",
+            Error::LoginFailed => "Bad CONNECT",
+            Error::LoginTimeout => "Login timeout",
+            Error::NotAllowed => "Access refused",
+            Error::CommandTooLong { .. } => "Command too long",
+            Error::HeaderTooLong { .. } => "Header too long",
+            Error::HeadTooLarge { .. } => "Headers too large",
+            Error::TooManyHeaders { .. } => "Too many headers",
+            Error::FrameTooLarge { .. } => "Frame too large",
+            Error::DestinationTooLong { .. } => "Destination too long",
+            Error::IdTooLong => "Identifier too long",
+            Error::PatternTooComplex => "Pattern too complex",
+            Error::TooManySubscriptions => "Too many subscriptions",
+            Error::TooManyTransactions => "Too many transactions",
+            Error::TransactionTooLarge => "Transaction too large",
+            Error::TooManyUnacknowledged => "Too many unacknowledged messages",
+            Error::SlowConsumer => "Client reads too slowly",
+            Error::HeartbeatMissed { .. } => "Heart-beat missed",
+            Error::ServerShutdown => "Server is shutting down",
+            Error::ServerBusy => "Server is busy",
+        }
+    }
+
+    /// The WebSocket close code (RFC 6455 §7.4.1) that follows the ERROR frame.
+    pub fn close_code(&self) -> u16 {
+        match self {
+            Error::LoginFailed
+            | Error::LoginTimeout
+            | Error::NotAllowed
+            | Error::SlowConsumer
+            | Error::HeartbeatMissed { .. }
+            | Error::IdTooLong
+            | Error::PatternTooComplex
+            | Error::TooManySubscriptions
+            | Error::TooManyTransactions
+            | Error::TooManyUnacknowledged => 1008,
+            Error::CommandTooLong { .. }
+            | Error::HeaderTooLong { .. }
+            | Error::HeadTooLarge { .. }
+            | Error::TooManyHeaders { .. }
+            | Error::FrameTooLarge { .. }
+            | Error::DestinationTooLong { .. }
+            | Error::TransactionTooLarge => 1009,
+            Error::ServerShutdown => 1001,
+            Error::ServerBusy => 1011,
+            _ => 1002,
+        }
+    }
+}
+
+fn missing_header_message(name: &str) -> &'static str {
+    match name {
+        "destination" => "Missing destination header",
+        "id" => "Missing id header",
+        "message-id" => "Missing message-id header",
+        "subscription" => "Missing subscription header",
+        "transaction" => "Missing transaction header",
+        _ => "Missing header",
+    }
+}
+
+impl fmt::Display for Error {
+    /// The body of the ERROR frame, without a line end.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::MissingNul { content_length } => {
+                write!(f, "seen no NUL after the {content_length} bytes of content-length")
+            }
+            Error::MissingHeader(name) => {
+                write!(f, "seen no header '{name}', this frame must have one")
+            }
+            Error::NoCommonVersion => write!(f, "Supported versions are {SUPPORTED}"),
+            Error::CommandTooLong { limit } => {
+                write!(f, "seen no line end after the command, limit is {limit} bytes")
+            }
+            Error::HeaderTooLong { limit } => {
+                write!(f, "seen a header line that is too long, limit is {limit} bytes")
+            }
+            Error::HeadTooLarge { limit } => {
+                write!(f, "seen headers that are too large together, limit is {limit} bytes")
+            }
+            Error::TooManyHeaders { limit } => {
+                write!(f, "seen too many headers, limit is {limit}")
+            }
+            Error::FrameTooLarge { seen, limit } => {
+                write!(f, "seen a frame of at least {seen} bytes, limit is {limit} bytes")
+            }
+            Error::DestinationTooLong { seen, limit } => {
+                write!(f, "seen a destination of {seen} bytes, limit is {limit} bytes")
+            }
+            Error::HeartbeatMissed { ms } => {
+                write!(f, "seen no data for {ms} ms, send at least as often as heart-beat promised")
+            }
+            other => f.write_str(fixed_body(other)),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// Bodies without numbers.
+fn fixed_body(error: &Error) -> &'static str {
+    match error {
+        Error::HttpOnStompPort => "seen an HTTP request, use the WebSocket or HTTP port",
+        Error::TlsOnPlainPort => "seen a TLS handshake, this port has no TLS",
+        Error::UnknownCommand => "seen a command that does not exist, commands are upper case",
+        Error::NulInHead => "seen NUL before the blank line that ends the headers",
+        Error::LoneCarriageReturn => "seen CR without LF, lines end in LF or CR LF",
+        Error::MissingColon => "seen a header line without ':', headers are name:value",
+        Error::EmptyHeaderName => "seen a header without a name, headers are name:value",
+        Error::BadEscape => "seen an undefined escape, allowed are \\n \\r \\c \\\\",
+        Error::BadUtf8 => "seen bytes that are not UTF-8, headers must be UTF-8",
+        Error::BadContentLength => "seen a content-length that is not a decimal number of bytes",
+        Error::BodyNotAllowed => "seen a body, only SEND may have one",
+        Error::BadHeartbeat => "seen a bad heart-beat, it is two numbers of ms such as 10000,10000",
+        Error::BadAckMode => "seen an unknown ack mode, known are auto, client, client-individual",
+        Error::BadDestination => "seen an empty destination or one with control characters",
+        Error::NotConnected => "seen another frame before CONNECT, send CONNECT first",
+        Error::AlreadyConnected => "seen a second CONNECT, one connection is one session",
+        Error::ServerCommand => "seen a frame that only servers send",
+        Error::DuplicateSubscription => "seen a subscription id in use, ids must be unique",
+        Error::UnknownSubscription => "seen an unsubscribe of a subscription that does not exist",
+        Error::UnknownAck => "seen an acknowledgement of a message that is not waiting for one",
+        Error::AckOnAuto => "seen an acknowledgement on ack:auto, subscribe with ack:client",
+        Error::UnknownTransaction => "seen a transaction that is not open, send BEGIN first",
+        Error::DuplicateTransaction => "seen BEGIN of an open transaction, it is aborted",
+        Error::UnroutableDestination => {
+            "seen a destination with a prefix nothing is configured for"
+        }
+        Error::SendToPattern => "seen wildcards in the destination of SEND, name one destination",
+        Error::SelectorUnsupported => "seen a selector header, subscribe without it",
+        Error::LoginFailed => "seen wrong or missing credentials",
+        Error::LoginTimeout => "seen no CONNECT in time",
+        Error::NotAllowed => "seen a request that this user is not allowed to make",
+        Error::IdTooLong => "seen an identifier over the limit of bytes, use a shorter one",
+        Error::PatternTooComplex => "seen more wildcards than the limit of a pattern",
+        Error::TooManySubscriptions => "seen more subscriptions than the limit of a connection",
+        Error::TooManyTransactions => "seen more open transactions than the limit of a connection",
+        Error::TransactionTooLarge => "seen more actions or bytes than the limit of a transaction",
+        Error::TooManyUnacknowledged => "seen too many messages without ACK, acknowledge sooner",
+        Error::SlowConsumer => "seen more unread data than the limit, read faster",
+        Error::ServerShutdown => "the server is shutting down, connect again later",
+        Error::ServerBusy => "the server has no room for this now, try again later",
+        // The others have numbers: their bodies are in `Display`.
+        other => other.message(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_that_clients_compare() {
+        assert_eq!(Error::DuplicateSubscription.message(), "Duplicated subscription identifier");
+        assert_eq!(Error::NotConnected.message(), "You must log in using CONNECT first");
+        assert_eq!(Error::NoCommonVersion.to_string(), "Supported versions are 1.0,1.1,1.2");
+    }
+
+    #[test]
+    fn limits_name_both_numbers() {
+        let error = Error::FrameTooLarge { seen: 12, limit: 10 };
+        assert_eq!(error.to_string(), "seen a frame of at least 12 bytes, limit is 10 bytes");
+        assert!(Error::HeartbeatMissed { ms: 3100 }.to_string().contains("no data for 3100 ms"));
+    }
+
+    #[test]
+    fn close_codes() {
+        assert_eq!(Error::BadEscape.close_code(), 1002);
+        assert_eq!(Error::LoginFailed.close_code(), 1008);
+        assert_eq!(Error::SlowConsumer.close_code(), 1008);
+        assert_eq!(Error::FrameTooLarge { seen: 2, limit: 1 }.close_code(), 1009);
+        assert_eq!(Error::ServerShutdown.close_code(), 1001);
+        assert_eq!(Error::ServerBusy.close_code(), 1011);
+    }
+}
