@@ -1,1 +1,34 @@
-//! Placeholder, filled in the next commits.
+//! The broker: who gets a publication, and what is still owed an answer.
+//!
+//! Sans-I/O and generic: it knows no HTTP, WebSocket or STOMP byte. A message's way through it:
+//! [`destination`] says what kind of name it is and which shard is its home; [`publication`] is the one
+//! shared copy of a SEND; [`interest`] names the shards that want it; [`subscriptions`] walks the
+//! subscribers of one shard, class by class; [`pattern`] is the Ant dialect of both; [`ledger`] and
+//! [`transaction`] hold what one connection has open, allocated only while needed.
+//! The contract is reference/stomp.md §1.8 to §1.10 and §2.4.
+
+pub mod destination;
+pub mod interest;
+pub mod ledger;
+pub mod pattern;
+pub mod publication;
+pub mod subscriptions;
+pub mod transaction;
+
+use std::collections::hash_map::DefaultHasher;
+use std::hash::{BuildHasher, Hasher};
+
+/// Hashes with a key given from outside: the core draws no randomness, and peers choose the names, so
+/// an unkeyed hash would let them pile up collisions.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Keyed(pub(crate) u64);
+
+impl BuildHasher for Keyed {
+    type Hasher = DefaultHasher;
+
+    fn build_hasher(&self) -> DefaultHasher {
+        let mut hasher = DefaultHasher::new();
+        hasher.write_u64(self.0);
+        hasher
+    }
+}
