@@ -3,5 +3,5 @@
 pub mod auth;
 pub mod config;
 pub mod log;
-//pub mod metrics;
-//pub mod probe;
+pub mod metrics;
+pub mod probe;

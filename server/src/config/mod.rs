@@ -274,7 +274,8 @@ mod tests {
 
     #[test]
     fn contradictions_are_named() {
-        let cases: [(fn(&mut Config), &str); 5] = [
+        type Change = fn(&mut Config);
+        let cases: [(Change, &str); 5] = [
             (|c| c.heartbeat_min = Duration::from_secs(500), "heartbeat-min"),
             (|c| c.heartbeat_max = Duration::from_secs(8_000_000), "heartbeat-max"),
             (|c| c.memory_bytes_max = 1, "memory-max"),
