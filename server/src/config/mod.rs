@@ -1,0 +1,313 @@
+//! The configuration: what it holds, and how it comes about.
+//!
+//! An option is given by flag, by an environment variable `STOMPEDE_*` or in a TOML file
+//! (`--config FILE`), and the first of these that has it wins, for repeatable options as a whole.
+//! All three, and everything written about options, come from the table in [`options`]. Weaker
+//! values are checked as well: a mistake in the file is not hidden by a flag.
+//!
+//! [`parse`] takes arguments and environment as iterators, so that tests need neither.
+
+pub mod error;
+pub mod options;
+mod sources;
+pub mod value;
+
+use std::ffi::OsString;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use stompede_core::limits::Limits;
+
+pub use error::ConfigError;
+
+/// Which interface to the kernel moves the bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IoChoice {
+    /// io_uring if it is allowed here, else epoll.
+    Auto,
+    /// io_uring, or the server does not start.
+    Uring,
+    /// epoll.
+    Epoll,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Everything that can be configured. [`options::OPTIONS`] says what each field means.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// `--listen`: HTTP and WebSocket.
+    pub listen: SocketAddr,
+    /// `--stomp-listen`: STOMP over TCP; `off` is `None`.
+    pub stomp_listen: Option<SocketAddr>,
+    /// `--admin-listen`: metrics and health; `off` is `None`.
+    pub admin_listen: Option<SocketAddr>,
+    /// `--shards`: threads that serve clients; `0` and `auto` are read as the number of cores.
+    pub shards: usize,
+    /// `--io`.
+    pub io: IoChoice,
+    /// `--static-dir`: files served over HTTP.
+    pub static_dir: Option<PathBuf>,
+    /// `--allowed-origin`, in lower case; empty is the same origin only, `*` is any.
+    pub allowed_origins: Vec<String>,
+    /// `--user`: name and password.
+    pub users: Vec<(String, String)>,
+    /// `--users-file`: lines of name and argon2 hash.
+    pub users_file: Option<PathBuf>,
+    /// `--outbound-max`: bytes that may wait for one client.
+    pub outbound_bytes_max: usize,
+    /// `--stall-deadline`: time a client may take no byte of what waits for it.
+    pub stall_deadline: Duration,
+    /// `--memory-max`: bytes that may wait for all clients together.
+    pub memory_bytes_max: u64,
+    /// `--connect-deadline`: from accept to a finished log-in.
+    pub connect_deadline: Duration,
+    /// `--handshake-deadline`: from accept to a whole HTTP head.
+    pub handshake_deadline: Duration,
+    /// `--connections-max`: per shard; 0 is what the descriptor limit allows.
+    pub connections_max: usize,
+    /// `--connections-per-ip-max`: 0 is no limit.
+    pub connections_per_ip_max: usize,
+    /// `--drain-timeout`: time for clients to leave.
+    pub drain_timeout: Duration,
+    /// `--drain-rate`: connections closed per second.
+    pub drain_rate: u32,
+    /// `--frame-max`: bytes of one STOMP frame.
+    pub frame_bytes_max: usize,
+    /// `--heartbeat-min`.
+    pub heartbeat_min: Duration,
+    /// `--heartbeat-max`.
+    pub heartbeat_max: Duration,
+    /// `--subscriptions-max`: per connection.
+    pub subscriptions_max: usize,
+    /// `--log-format`.
+    pub log_format: LogFormat,
+    /// `--log-level`: off, error, warn, info, debug or trace.
+    pub log_level: String,
+    /// Limits of the protocols; [`parse`] fills in those that are fields of their own above.
+    pub limits: Limits,
+    /// `--strict-subprotocol`: a WebSocket client must offer a STOMP subprotocol.
+    pub strict_subprotocol: bool,
+    /// `--pin-shards`: each shard's thread stays on its core.
+    pub pin: bool,
+    /// `--secret-header`: headers, in lower case, whose values are never logged.
+    pub secret_headers: Vec<String>,
+}
+
+/// What the command line asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Invocation {
+    /// No sub-command: run the server.
+    Serve(Config),
+    /// `probe`: say what this machine allows.
+    Probe(Config),
+    /// `config check`: the configuration is good, users file included, or `parse` had failed.
+    ConfigCheck,
+    /// `config show`: print it, see [`options::show_toml`].
+    ConfigShow(Config),
+    /// `passwd NAME`: hash a password from standard input, see [`crate::auth::hash_line`].
+    Passwd {
+        /// Name of the user.
+        name: String,
+    },
+    /// `--help`: the text to print.
+    PrintHelp(String),
+    /// `--version`.
+    Version,
+}
+
+impl IoChoice {
+    /// Its name as an option's value.
+    pub fn name(self) -> &'static str {
+        match self {
+            IoChoice::Auto => "auto",
+            IoChoice::Uring => "uring",
+            IoChoice::Epoll => "epoll",
+        }
+    }
+}
+
+impl LogFormat {
+    /// Its name as an option's value.
+    pub fn name(self) -> &'static str {
+        match self {
+            LogFormat::Text => "text",
+            LogFormat::Json => "json",
+        }
+    }
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        let local = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let limits = Limits::default();
+        Config {
+            listen: local(8080),
+            stomp_listen: Some(local(61613)),
+            admin_listen: Some(local(9090)),
+            shards: cores(),
+            io: IoChoice::Auto,
+            static_dir: None,
+            allowed_origins: Vec::new(),
+            users: Vec::new(),
+            users_file: None,
+            outbound_bytes_max: 512 << 10,
+            stall_deadline: Duration::from_secs(10),
+            memory_bytes_max: 1 << 30,
+            connect_deadline: Duration::from_secs(10),
+            handshake_deadline: Duration::from_secs(5),
+            connections_max: 0,
+            connections_per_ip_max: 0,
+            drain_timeout: Duration::from_secs(10),
+            drain_rate: 10_000,
+            frame_bytes_max: limits.stomp_frame_bytes_max,
+            heartbeat_min: Duration::from_millis(limits.heartbeat_ms_min.into()),
+            heartbeat_max: Duration::from_millis(limits.heartbeat_ms_max.into()),
+            subscriptions_max: limits.subscriptions_count_max,
+            log_format: LogFormat::Text,
+            log_level: "info".to_owned(),
+            limits,
+            strict_subprotocol: false,
+            pin: true,
+            secret_headers: ["authorization", "cookie", "passcode"].map(str::to_owned).to_vec(),
+        }
+    }
+}
+
+impl Config {
+    /// Copies into `limits` what is a field of its own, and checks what no option can alone.
+    ///
+    /// # Errors
+    /// Options that contradict each other, with what to change.
+    pub fn settle(&mut self) -> Result<(), ConfigError> {
+        let conflict = |text: String| Err(ConfigError::Conflict(text));
+        let (min, max) = (self.heartbeat_min, self.heartbeat_max);
+        if min > max {
+            let (min, max) = (value::show_duration(min), value::show_duration(max));
+            return conflict(format!(
+                "seen heartbeat-min {min} above heartbeat-max {max}; raise the one or lower the other"
+            ));
+        }
+        let Ok(max_ms) = u32::try_from(max.as_millis()) else {
+            return conflict(format!(
+                "seen heartbeat-max {}, limit is {}ms; lower it",
+                value::show_duration(max),
+                u32::MAX
+            ));
+        };
+        if self.memory_bytes_max < self.outbound_bytes_max as u64 {
+            return conflict(format!(
+                "seen memory-max {} below outbound-max {}; raise the one or lower the other",
+                value::show_size(self.memory_bytes_max),
+                value::show_size(self.outbound_bytes_max as u64)
+            ));
+        }
+        self.check_addresses()?;
+        if let Some(dir) = self.static_dir.as_ref().filter(|dir| !dir.is_dir()) {
+            return conflict(format!(
+                "seen static-dir {}, which is no directory; create it or leave the option out",
+                dir.display()
+            ));
+        }
+        self.limits.heartbeat_ms_min = u32::try_from(min.as_millis()).unwrap_or(max_ms);
+        self.limits.heartbeat_ms_max = max_ms;
+        self.limits.stomp_frame_bytes_max = self.frame_bytes_max;
+        self.limits.subscriptions_count_max = self.subscriptions_max;
+        Ok(())
+    }
+
+    /// Every address that is listened on, with its option's name.
+    pub fn listen_addresses(&self) -> Vec<(&'static str, SocketAddr)> {
+        let optional = [("stomp-listen", self.stomp_listen), ("admin-listen", self.admin_listen)];
+        let optional = optional.into_iter().filter_map(|(name, at)| at.map(|at| (name, at)));
+        std::iter::once(("listen", self.listen)).chain(optional).collect()
+    }
+
+    fn check_addresses(&self) -> Result<(), ConfigError> {
+        let all = self.listen_addresses();
+        for (index, (name, address)) in all.iter().enumerate() {
+            let same = |(_, other): &&(_, SocketAddr)| address.port() != 0 && other == address;
+            if let Some((other, _)) = all[..index].iter().find(same) {
+                return Err(ConfigError::Conflict(format!(
+                    "seen {address} for both {other} and {name}; give each its own port"
+                )));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Cores that this process may use; 1 if the system does not say.
+pub fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// Reads the command line (program name first), the environment and the file that they name.
+///
+/// # Errors
+/// The first thing found wrong: what was seen, what is allowed, what to do.
+pub fn parse(
+    args: impl Iterator<Item = OsString>,
+    env: impl Iterator<Item = (String, String)>,
+) -> Result<Invocation, ConfigError> {
+    sources::parse(args, env)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_default_is_settled() {
+        let mut config = Config::default();
+        assert_eq!(config.settle(), Ok(()));
+        assert_eq!(config, Config::default());
+    }
+
+    #[test]
+    fn contradictions_are_named() {
+        type Change = fn(&mut Config);
+        let cases: [(Change, &str); 5] = [
+            (|c| c.heartbeat_min = Duration::from_secs(500), "heartbeat-min"),
+            (|c| c.heartbeat_max = Duration::from_secs(8_000_000), "heartbeat-max"),
+            (|c| c.memory_bytes_max = 1, "memory-max"),
+            (|c| c.admin_listen = Some(c.listen), "admin-listen"),
+            (|c| c.static_dir = Some(PathBuf::from("no/such/dir")), "static-dir"),
+        ];
+        for (change, named) in cases {
+            let mut config = Config::default();
+            change(&mut config);
+            let error = config.settle().expect_err(named).to_string();
+            assert!(error.contains(named), "{error}");
+        }
+    }
+
+    #[test]
+    fn port_zero_may_be_given_twice() {
+        let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let mut config = Config { listen: any, stomp_listen: Some(any), ..Config::default() };
+        assert_eq!(config.settle(), Ok(()));
+    }
+
+    #[test]
+    fn limits_follow_the_options() {
+        let mut config = Config {
+            frame_bytes_max: 10,
+            subscriptions_max: 7,
+            heartbeat_min: Duration::from_secs(2),
+            ..Config::default()
+        };
+        assert_eq!(config.settle(), Ok(()));
+        assert_eq!(config.limits.stomp_frame_bytes_max, 10);
+        assert_eq!(config.limits.subscriptions_count_max, 7);
+        assert_eq!(config.limits.heartbeat_ms_min, 2_000);
+    }
+}

@@ -1,0 +1,419 @@
+//! The three places that options come from, and the order of their strength.
+//!
+//! clap knows the flags only by name and hands over strings; the environment and the file are
+//! turned into the same strings. One loop over the table then applies the strongest and checks
+//! the others against a configuration that is thrown away.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use clap::{Arg, ArgAction, ArgMatches, Command};
+
+use super::error::Origin;
+use super::options::{self, Opt, OPTIONS};
+use super::{value, Config, ConfigError, Invocation};
+
+const ENV_PREFIX: &str = "STOMPEDE_";
+
+/// Values by option name, as written.
+type Values = BTreeMap<&'static str, Vec<String>>;
+
+/// See [`super::parse`].
+pub(super) fn parse(
+    args: impl Iterator<Item = OsString>,
+    env: impl Iterator<Item = (String, String)>,
+) -> Result<Invocation, ConfigError> {
+    let matches = match command().try_get_matches_from(args) {
+        Ok(matches) => matches,
+        Err(error) => return stopped(&error),
+    };
+    let (path, last) = deepest(&matches);
+    if path == ["passwd"] {
+        let name = last.get_one::<String>("name").cloned().unwrap_or_default();
+        return passwd(name);
+    }
+    let flags = from_flags(last);
+    let env = from_env(env)?;
+    let file = flags.get("config").or_else(|| env.get("config")).and_then(|paths| paths.last());
+    let mut sources = Vec::new();
+    if let Some(file) = file {
+        let path = PathBuf::from(file);
+        sources.push((Origin::File(path.clone()), from_file(&path)?));
+    }
+    sources.extend([(Origin::Environment, env), (Origin::Flag, flags)]);
+    let config = resolve(&sources)?;
+    Ok(match path[..] {
+        [] => Invocation::Serve(config),
+        ["probe"] => Invocation::Probe(config),
+        ["config", "show"] => Invocation::ConfigShow(config),
+        _ => {
+            crate::auth::Authenticator::from_config(&config).map_err(ConfigError::Conflict)?;
+            Invocation::ConfigCheck
+        }
+    })
+}
+
+/// The clap command, made from the table.
+pub(super) fn command() -> Command {
+    let config = Command::new("config")
+        .about("Check or show the configuration")
+        .subcommand_required(true)
+        .subcommand(Command::new("check").about("Say what is wrong with it, users file included"))
+        .subcommand(Command::new("show").about("Print it as TOML, passwords left out"));
+    let name = Arg::new("name").value_name("NAME").required(true).help("Name of the user");
+    let passwd = Command::new("passwd")
+        .about("Read a password from standard input and print its line for users-file")
+        .arg(name);
+    Command::new("stompede")
+        .version(env!("CARGO_PKG_VERSION"))
+        .about("Push server for WebSocket and STOMP clients; without a command it serves")
+        .args(OPTIONS.iter().map(arg))
+        .subcommand(Command::new("probe").about("Say what this machine allows, and why not more"))
+        .subcommand(config)
+        .subcommand(passwd)
+}
+
+fn arg(option: &'static Opt) -> Arg {
+    let default = match option.default {
+        "" => String::new(),
+        default => format!(", default: {default}"),
+    };
+    let again = if option.repeatable { ", repeatable" } else { "" };
+    let help = format!("{} [{}{default}{again}]", option.doc, option.env());
+    let arg = Arg::new(option.name).long(option.name).help(help).global(true);
+    match (option.is_switch(), option.repeatable) {
+        (true, _) => arg
+            .num_args(0..=1)
+            .require_equals(true)
+            .default_missing_value("true")
+            .value_name("true|false"),
+        (_, true) => arg.action(ArgAction::Append).value_name(option.value),
+        _ => arg.action(ArgAction::Set).value_name(option.value),
+    }
+}
+
+/// clap ends the parse for help and version as well as for mistakes.
+fn stopped(error: &clap::Error) -> Result<Invocation, ConfigError> {
+    use clap::error::ErrorKind;
+    let text = error.render().to_string();
+    match error.kind() {
+        ErrorKind::DisplayHelp => Ok(Invocation::PrintHelp(text)),
+        ErrorKind::DisplayVersion => Ok(Invocation::Version),
+        _ => {
+            let text = text.strip_prefix("error: ").unwrap_or(&text);
+            Err(ConfigError::Usage(text.trim_end().to_owned()))
+        }
+    }
+}
+
+/// The sub-commands given and the matches of the last one, where global flags are complete.
+fn deepest(matches: &ArgMatches) -> (Vec<&str>, &ArgMatches) {
+    let (mut path, mut last) = (Vec::new(), matches);
+    while let Some((name, inner)) = last.subcommand() {
+        path.push(name);
+        last = inner;
+    }
+    (path, last)
+}
+
+fn passwd(name: String) -> Result<Invocation, ConfigError> {
+    if name.is_empty() || name.starts_with('#') || name.contains([':', '\n', '\r']) {
+        return Err(ConfigError::Usage(format!(
+            "seen user name {name:?}; allowed is a name without colon that does not start with #"
+        )));
+    }
+    Ok(Invocation::Passwd { name })
+}
+
+fn from_flags(matches: &ArgMatches) -> Values {
+    let given = |option: &Opt| matches.get_many::<String>(option.name);
+    OPTIONS
+        .iter()
+        .filter_map(|option| Some((option.name, given(option)?.cloned().collect())))
+        .collect()
+}
+
+fn from_env(env: impl Iterator<Item = (String, String)>) -> Result<Values, ConfigError> {
+    let mut values = Values::new();
+    for (variable, text) in env {
+        let Some(name) = variable.strip_prefix(ENV_PREFIX) else { continue };
+        let option = OPTIONS.iter().find(|option| option.env() == variable).ok_or_else(|| {
+            let hint = hint(name).and_then(options::find).map(Opt::env);
+            ConfigError::Unknown { origin: Origin::Environment, seen: variable.clone(), hint }
+        })?;
+        let texts = match option.repeatable {
+            true => text.split(option.separator).map(|text| text.trim().to_owned()).collect(),
+            false => vec![text],
+        };
+        values.insert(option.name, texts);
+    }
+    Ok(values)
+}
+
+fn from_file(path: &Path) -> Result<Values, ConfigError> {
+    let bad = |why: String| ConfigError::File { path: path.to_owned(), why };
+    let text = std::fs::read_to_string(path).map_err(|error| bad(error.to_string()))?;
+    let table = text.parse::<toml::Table>().map_err(|error| bad(error.to_string()))?;
+    let origin = Origin::File(path.to_owned());
+    let mut values = Values::new();
+    for (key, seen) in table {
+        let Some(option) = options::find(&key).filter(|option| option.name != "config") else {
+            let hint = hint(&key).filter(|name| *name != "config").map(str::to_owned);
+            return Err(ConfigError::Unknown { origin, seen: key, hint });
+        };
+        let texts = texts(option, &seen).ok_or_else(|| {
+            let allowed = match option.repeatable {
+                true => "allowed is a string or an array of strings",
+                false => "allowed is one string, number or boolean",
+            };
+            invalid(&origin, option, seen.type_str(), allowed.to_owned())
+        })?;
+        if values.insert(option.name, texts).is_some() {
+            return Err(bad(format!("{} is there with dashes and with underscores", option.name)));
+        }
+    }
+    Ok(values)
+}
+
+fn texts(option: &Opt, seen: &toml::Value) -> Option<Vec<String>> {
+    match seen {
+        toml::Value::Array(items) if option.repeatable => items.iter().map(scalar).collect(),
+        other => scalar(other).map(|text| vec![text]),
+    }
+}
+
+fn scalar(seen: &toml::Value) -> Option<String> {
+    match seen {
+        toml::Value::String(text) => Some(text.clone()),
+        toml::Value::Integer(number) => Some(number.to_string()),
+        toml::Value::Boolean(on) => Some(on.to_string()),
+        _ => None,
+    }
+}
+
+/// Applies, for each option, the last source that has it; weakest first.
+fn resolve(sources: &[(Origin, Values)]) -> Result<Config, ConfigError> {
+    let mut config = Config::default();
+    for option in OPTIONS {
+        let mut givers =
+            sources.iter().filter_map(|(origin, all)| Some((origin, all.get(option.name)?)));
+        let Some((strongest, texts)) = givers.next_back() else { continue };
+        for (weaker, texts) in givers {
+            apply(option, weaker, texts, &mut Config::default())?;
+        }
+        apply(option, strongest, texts, &mut config)?;
+    }
+    config.settle()?;
+    Ok(config)
+}
+
+fn apply(
+    option: &Opt,
+    origin: &Origin,
+    texts: &[String],
+    config: &mut Config,
+) -> Result<(), ConfigError> {
+    for text in texts {
+        (option.apply)(config, text).map_err(|allowed| invalid(origin, option, text, allowed))?;
+    }
+    Ok(())
+}
+
+fn invalid(origin: &Origin, option: &Opt, seen: &str, allowed: String) -> ConfigError {
+    let name = match origin {
+        Origin::File(_) => option.name.to_owned(),
+        Origin::Environment => option.env(),
+        Origin::Flag => format!("--{}", option.name),
+    };
+    let seen = if option.secret { "***" } else { seen }.to_owned();
+    ConfigError::Invalid { origin: origin.clone(), option: name, seen, allowed }
+}
+
+fn hint(seen: &str) -> Option<&'static str> {
+    let seen = seen.to_ascii_lowercase().replace('_', "-");
+    value::nearest(&seen, OPTIONS.iter().map(|option| option.name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    fn run(args: &[&str], env: &[(&str, &str)]) -> Result<Invocation, ConfigError> {
+        let args = std::iter::once("stompede").chain(args.iter().copied()).map(OsString::from);
+        parse(args, env.iter().map(|(name, text)| (name.to_string(), text.to_string())))
+    }
+
+    fn serve(args: &[&str], env: &[(&str, &str)]) -> Config {
+        match run(args, env) {
+            Ok(Invocation::Serve(config)) => config,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn fails(args: &[&str], env: &[(&str, &str)]) -> String {
+        run(args, env).expect_err("must be refused").to_string()
+    }
+
+    /// A file that is removed at the end of the test.
+    struct File(PathBuf);
+
+    impl File {
+        fn new(text: &str) -> File {
+            static NEXT: AtomicUsize = AtomicUsize::new(0);
+            let id = (std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+            let path = std::env::temp_dir().join(format!("stompede-{}-{}.toml", id.0, id.1));
+            std::fs::write(&path, text).expect("a file in the temporary directory");
+            File(path)
+        }
+
+        fn path(&self) -> &str {
+            self.0.to_str().expect("a path of ours")
+        }
+    }
+
+    impl Drop for File {
+        fn drop(&mut self) {
+            let _ = std::fs::remove_file(&self.0);
+        }
+    }
+
+    #[test]
+    fn nothing_given_is_the_default() {
+        assert_eq!(serve(&[], &[("PATH", "/bin")]), Config::default());
+    }
+
+    #[test]
+    fn flags_beat_the_environment_beats_the_file() {
+        let file = File::new("drain-rate = 1\nshards = 2\nstall_deadline = \"3s\"\n");
+        let env = [("STOMPEDE_DRAIN_RATE", "10"), ("STOMPEDE_SHARDS", "20")];
+        let config = serve(&["--config", file.path(), "--drain-rate", "100"], &env);
+        assert_eq!((config.drain_rate, config.shards), (100, 20));
+        assert_eq!(config.stall_deadline.as_secs(), 3);
+        let config = serve(&[], &[("STOMPEDE_CONFIG", file.path())]);
+        assert_eq!((config.drain_rate, config.shards), (1, 2));
+    }
+
+    #[test]
+    fn a_stronger_list_replaces_a_weaker_one() {
+        let file = File::new("allowed-origin = [\"https://a\", \"https://b\"]\n");
+        let config = serve(&["--config", file.path()], &[]);
+        assert_eq!(config.allowed_origins, ["https://a", "https://b"]);
+        let env = [("STOMPEDE_ALLOWED_ORIGIN", "https://c, https://d")];
+        let config = serve(&["--config", file.path()], &env);
+        assert_eq!(config.allowed_origins, ["https://c", "https://d"]);
+        let args = ["--config", file.path(), "--allowed-origin", "*"];
+        assert_eq!(serve(&args, &env).allowed_origins, ["*"]);
+    }
+
+    #[test]
+    fn passwords_may_hold_commas_and_colons() {
+        let env = [("STOMPEDE_USER", "a:1,2\nb:3:4")];
+        let users = serve(&[], &env).users;
+        assert_eq!(users, [("a".into(), "1,2".into()), ("b".into(), "3:4".into())]);
+    }
+
+    #[test]
+    fn unknown_names_are_errors_with_a_hint() {
+        let file = File::new("lisen = \"127.0.0.1:1\"\n");
+        let error = fails(&["--config", file.path()], &[]);
+        assert!(
+            error.contains("\"lisen\"") && error.contains("did you mean \"listen\""),
+            "{error}"
+        );
+        let error = fails(&[], &[("STOMPEDE_DRAINRATE", "1")]);
+        assert!(error.contains("did you mean \"STOMPEDE_DRAIN_RATE\""), "{error}");
+        let error = fails(&["--drain-rat", "1"], &[]);
+        assert!(error.contains("--drain-rate"), "{error}");
+        assert!(fails(&[], &[("STOMPEDE_NONSENSE_AT_ALL", "1")]).contains("--help"));
+    }
+
+    #[test]
+    fn a_bad_value_is_named_even_when_a_flag_hides_it() {
+        let file = File::new("shards = \"many\"\n");
+        let error = fails(&["--config", file.path(), "--shards", "1"], &[]);
+        assert!(error.contains("shards = \"many\"") && error.contains("whole number"), "{error}");
+    }
+
+    #[test]
+    fn a_bad_secret_is_not_printed() {
+        for (args, env) in
+            [(&["--user", "hunter2"][..], &[][..]), (&[][..], &[("STOMPEDE_USER", "hunter2")][..])]
+        {
+            let error = fails(args, env);
+            assert!(error.contains("***") && !error.contains("hunter2"), "{error}");
+        }
+    }
+
+    #[test]
+    fn files_that_are_no_configuration_are_refused() {
+        for text in [
+            "listen",
+            "config = \"x\"",
+            "[listen]\na = 1",
+            "drain-rate = [1]",
+            "drain-rate = 1\ndrain_rate = 2",
+            "drain-rate = 1.5",
+        ] {
+            let file = File::new(text);
+            assert!(run(&["--config", file.path()], &[]).is_err(), "{text}");
+        }
+        assert!(fails(&["--config", "no/such/file"], &[]).contains("no/such/file"));
+    }
+
+    #[test]
+    fn switches_stand_alone_or_have_a_value() {
+        assert!(serve(&["--strict-subprotocol"], &[]).strict_subprotocol);
+        assert!(!serve(&["--pin-shards=false"], &[]).pin);
+        assert!(!serve(&[], &[("STOMPEDE_PIN_SHARDS", "false")]).pin);
+    }
+
+    #[test]
+    fn off_disables_a_listener() {
+        let config = serve(&["--stomp-listen", "off", "--admin-listen=off"], &[]);
+        assert_eq!((config.stomp_listen, config.admin_listen), (None, None));
+    }
+
+    #[test]
+    fn a_larger_frame_raises_the_message_limit() {
+        let limits = serve(&["--frame-max", "4MiB"], &[]).limits;
+        assert_eq!((limits.stomp_frame_bytes_max, limits.ws_message_bytes_max), (4 << 20, 4 << 20));
+        let limits = serve(&["--ws-message-max", "2MiB", "--frame-max", "4MiB"], &[]).limits;
+        assert_eq!(limits.ws_message_bytes_max, 2 << 20);
+    }
+
+    #[test]
+    fn sub_commands() {
+        let with = |drain_rate| Config { drain_rate, ..Config::default() };
+        let rate = ["--drain-rate", "5"];
+        assert_eq!(run(&["probe", rate[0], rate[1]], &[]), Ok(Invocation::Probe(with(5))));
+        assert_eq!(run(&[rate[0], rate[1], "probe"], &[]), Ok(Invocation::Probe(with(5))));
+        assert_eq!(run(&["config", "check"], &[]), Ok(Invocation::ConfigCheck));
+        let show = run(&["config", "show", rate[0], rate[1]], &[]);
+        assert_eq!(show, Ok(Invocation::ConfigShow(with(5))));
+        assert_eq!(run(&["passwd", "ann"], &[]), Ok(Invocation::Passwd { name: "ann".into() }));
+        assert!(run(&["passwd", "a:b"], &[]).is_err());
+        assert!(run(&["serv"], &[]).is_err() && run(&["config"], &[]).is_err());
+        assert_eq!(run(&["--version"], &[]), Ok(Invocation::Version));
+        assert!(fails(&["config", "check", "--users-file", "no/such"], &[]).contains("no/such"));
+    }
+
+    #[test]
+    fn help_names_every_option() {
+        let Ok(Invocation::PrintHelp(text)) = run(&["--help"], &[]) else { panic!("help") };
+        for option in OPTIONS {
+            assert!(text.contains(&format!("--{}", option.name)), "{}", option.name);
+            assert!(text.contains(&option.env()), "{}", option.name);
+        }
+        command().debug_assert();
+    }
+
+    #[test]
+    fn what_is_shown_reads_back_the_same() {
+        let args = ["--shards", "3", "--allowed-origin", "https://a", "--memory-max", "3GiB"];
+        let config = serve(&args, &[]);
+        let file = File::new(&options::show_toml(&config));
+        assert_eq!(serve(&["--config", file.path()], &[]), config);
+    }
+}
