@@ -1,7 +1,7 @@
 //! The commands of STOMP 1.0, 1.1 and 1.2.
 //!
-//! Commands are case sensitive: `connect` is an unknown command. One enum holds both directions, so that a client sending MESSAGE can be told
-//! so instead of being told that MESSAGE does not exist.
+//! Commands are case sensitive: `connect` is an unknown command. One enum holds both directions, so
+//! that a client sending MESSAGE can be told so instead of being told that MESSAGE does not exist.
 
 /// A STOMP command, of either direction.
 #[repr(u8)]
