@@ -1,8 +1,7 @@
 //! The commands of STOMP 1.0, 1.1 and 1.2.
 //!
-//! "Commands and headers are case sensitive" (1.1 and 1.2, Value Encoding / Frames): `connect` is
-//! an unknown command. One enum holds both directions, so that a client sending MESSAGE can be told
-//! so instead of being told that MESSAGE does not exist.
+//! Commands are case sensitive: `connect` is an unknown command. One enum holds both directions, so
+//! that a client sending MESSAGE can be told so instead of being told that MESSAGE does not exist.
 
 /// A STOMP command, of either direction.
 #[repr(u8)]
@@ -94,8 +93,8 @@ impl Command {
         matches!(self, Command::Connected | Command::Message | Command::Receipt | Command::Error)
     }
 
-    /// Its headers are never escaped: "C style string literal escapes are used [...] in any frame
-    /// other than the CONNECT and CONNECTED frames" (1.1, 1.2 Value Encoding).
+    /// Its headers are never escaped: 1.1 and 1.2 (Value Encoding) exempt CONNECT and CONNECTED, so
+    /// that they stay compatible with 1.0. STOMP is treated as CONNECT.
     pub fn has_literal_headers(self) -> bool {
         matches!(self, Command::Connect | Command::Stomp | Command::Connected)
     }

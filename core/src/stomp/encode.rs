@@ -1,7 +1,7 @@
 //! Writes server frames: CONNECTED, RECEIPT, ERROR, and MESSAGE in two parts.
 //!
-//! STOMP 1.0, 1.1, 1.2, Server Frames. Everything is appended to a buffer of the caller. Lines end in
-//! LF for every version, `content-length` is always there where a body may be. A MESSAGE is a
+//! STOMP 1.0, 1.1, 1.2, Server Frames. Everything is appended to a buffer of the caller. Lines end
+//! in LF for every version, `content-length` is always there where a body may be. A MESSAGE is a
 //! private head (subscription, message id, ack) and a tail that all subscribers of one version
 //! share; the head comes first, because of repeated headers the first wins.
 

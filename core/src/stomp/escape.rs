@@ -1,10 +1,10 @@
 //! Header escaping, version by version.
 //!
-//! 1.0 has none: what cannot be written is replaced or dropped. 1.1 defines `\n`, `\c` and `\\`, 1.2
-//! adds `\r`; "Undefined escape sequences such as `\t` MUST be treated as a fatal protocol error"
-//! (1.2, Value Encoding). We read `\r` in 1.1 too, as other brokers do, and never write a raw LF, CR
-//! or NUL inside a header, for any version: that would be header injection. So a CR goes to a 1.1
-//! client as a space, and to a 1.0 client LF and CR both do.
+//! 1.0 has none: what cannot be written is replaced or dropped. 1.1 defines `\n`, `\c` and `\\`,
+//! 1.2 adds `\r`; "Undefined escape sequences such as `\t` MUST be treated as a fatal protocol
+//! error" (1.2, Value Encoding). We read `\r` in 1.1 too, as other brokers do, and never write a
+//! raw LF, CR or NUL inside a header, for any version: that would be header injection. So a CR
+//! goes to a 1.1 client as a space, and to a 1.0 client LF and CR both do.
 
 use std::borrow::Cow;
 

@@ -1,9 +1,10 @@
 //! A decoded frame: views into the bytes it came in.
 //!
-//! The decoder has checked everything (UTF-8, escapes, colons), so reading a header cannot fail. "If
-//! a client or a server receives repeated frame header entries, only the first header entry SHOULD
-//! be used" (1.2, Repeated Header Entries): later ones are not in the table at all. Header positions
-//! live in a [`HeaderTable`] that its owner keeps between frames, so that decoding does not allocate.
+//! The decoder has checked everything (UTF-8, escapes, colons), so reading a header cannot fail.
+//! "If a client or a server receives repeated frame header entries, only the first header entry
+//! SHOULD be used" (1.2, Repeated Header Entries): later ones are not in the table at all. Header
+//! positions live in a [`HeaderTable`] that its owner keeps between frames, so that decoding does
+//! not allocate.
 
 use std::borrow::Cow;
 
