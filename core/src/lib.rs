@@ -1,4 +1,4 @@
-//! Protocols and broker of Stompede, without I/O: bytes and time go in, bytes and commands come out.
+//! Protocols and broker of Stompede, without I/O: bytes and time in, bytes and commands out.
 //!
 //! Read in this order: [`limits`], [`outbound`], then a message's way: [`http`], [`ws`], [`stomp`],
 //! [`broker`]. Nothing here opens a socket, reads a clock or draws a random number.

@@ -89,9 +89,14 @@ fn answer_path(path: &str, shared: &Shared, answer: &mut Vec<u8>) {
     let text = [("Content-Type", "text/plain; charset=utf-8")];
     match path {
         "/metrics" => {
-            let body = metrics::render(&shared.metrics, &NAMES, &metrics::BuildInfo::current());
-            let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-            response::encode(answer, 200, &[("Content-Type", kind)], body.as_bytes(), false);
+            let build = metrics::BuildInfo {
+                version: env!("CARGO_PKG_VERSION").into(),
+                commit: String::new(),
+                driver: shared.driver.into(),
+            };
+            let body = metrics::render(&shared.metrics, &NAMES, &build);
+            let kind = [("Content-Type", metrics::CONTENT_TYPE)];
+            response::encode(answer, 200, &kind, body.as_bytes(), false);
         }
         "/health/live" => response::encode(answer, 200, &text, b"live\n", false),
         "/health/ready" if is_draining => {

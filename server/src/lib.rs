@@ -81,6 +81,7 @@ impl Server {
             key: random_key().map_err(|error| format!("cannot read random bytes: {error}"))?,
             is_draining: AtomicBool::new(false),
             metrics,
+            driver: if is_uring { "uring" } else { "epoll" },
             config,
         });
         let doorbells = (0..shards_count)
@@ -167,7 +168,11 @@ fn open_listener(address: &mut SocketAddr, option: &str) -> Result<OwnedFd, Stri
 
 /// Connections that one shard can hold.
 fn slots_count(config: &Config, is_uring: bool) -> u32 {
-    let limit = probe::descriptors_max().saturating_sub(DESCRIPTORS_RESERVED).min(1 << 20) as u32;
+    let limit = probe::report(config)
+        .nofile
+        .map_or(1024, |limit| limit.soft)
+        .saturating_sub(DESCRIPTORS_RESERVED)
+        .min(1 << 20) as u32;
     if !is_uring {
         // A slot is a descriptor number, so the table spans all of them.
         return limit + DESCRIPTORS_RESERVED as u32;

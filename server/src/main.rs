@@ -22,17 +22,51 @@ fn main() -> ExitCode {
 
 fn run(invocation: Invocation) -> ExitCode {
     match invocation {
-        Invocation::Serve(config) => serve(*config),
+        Invocation::Serve(config) => serve(config),
         Invocation::Probe(config) => {
             println!("{}", probe::report(&config));
             ExitCode::SUCCESS
         }
-        _ => ExitCode::SUCCESS,
+        Invocation::ConfigCheck => {
+            println!("configuration is good");
+            ExitCode::SUCCESS
+        }
+        Invocation::ConfigShow(config) => {
+            print!("{}", config::options::show_toml(&config));
+            ExitCode::SUCCESS
+        }
+        Invocation::Passwd { name } => passwd(&name),
+        Invocation::PrintHelp(text) => {
+            print!("{text}");
+            ExitCode::SUCCESS
+        }
+        Invocation::Version => {
+            println!("stompede {}", env!("CARGO_PKG_VERSION"));
+            ExitCode::SUCCESS
+        }
+    }
+}
+
+fn passwd(name: &str) -> ExitCode {
+    let mut password = String::new();
+    let read = std::io::stdin().read_line(&mut password).map_err(|error| error.to_string());
+    match read.and_then(|_| auth::hash_line(name, password.trim_end_matches(['\r', '\n']))) {
+        Ok(line) => {
+            println!("{line}");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("stompede: {error}");
+            ExitCode::from(USAGE)
+        }
     }
 }
 
 fn serve(config: config::Config) -> ExitCode {
-    log::start(&config);
+    if let Err(error) = log::init(&config) {
+        eprintln!("stompede: {error}");
+        return ExitCode::from(USAGE);
+    }
     let handle = match Server::start(config) {
         Ok(handle) => handle,
         Err(error) => {

@@ -50,9 +50,7 @@ impl EpollReactor {
         let every = libc::timespec { tv_sec: 0, tv_nsec: TICK_MS as i64 * 1_000_000 };
         let timer = libc::itimerspec { it_interval: every, it_value: every };
         // SAFETY: `timer` is live, the old value is not asked for.
-        check(unsafe {
-            libc::timerfd_settime(tick.as_raw_fd(), 0, &timer, std::ptr::null_mut())
-        })?;
+        check(unsafe { libc::timerfd_settime(tick.as_raw_fd(), 0, &timer, std::ptr::null_mut()) })?;
         let reactor = EpollReactor {
             readable: watch(epoll.try_clone()?)?,
             always_readable: watch(signalled_eventfd()?)?,
@@ -86,8 +84,7 @@ impl EpollReactor {
         let epoll = self.epoll.as_raw_fd();
         // SAFETY: the buffer has room for EVENTS_PER_WAIT entries; the kernel fills `count` of them.
         let count = unsafe {
-            let count =
-                libc::epoll_wait(epoll, self.ready.as_mut_ptr(), EVENTS_PER_WAIT as i32, 0);
+            let count = libc::epoll_wait(epoll, self.ready.as_mut_ptr(), EVENTS_PER_WAIT as i32, 0);
             self.ready.set_len(count.max(0) as usize);
             count
         };

@@ -105,9 +105,8 @@ impl UringReactor {
             .into_iter()
             .map(|fd| super::listener::local_address(&fd).map(|a| (fd, a.is_ipv4())))
             .collect::<io::Result<Vec<_>>>()?;
-        let interval = types::Timespec::new()
-            .sec(TICK_MS / 1000)
-            .nsec((TICK_MS % 1000) as u32 * 1_000_000);
+        let interval =
+            types::Timespec::new().sec(TICK_MS / 1000).nsec((TICK_MS % 1000) as u32 * 1_000_000);
         let mut reactor = UringReactor {
             ring,
             readable,
@@ -256,8 +255,7 @@ impl UringReactor {
             let mut pending = batch.len();
             let mut peers: [Option<SocketAddr>; 64] = [None; 64];
             self.complete_batch(KIND_PEER, &mut pending, |index, result, peers_raw| {
-                peers[index] =
-                    if result > 0 { decode_address(&peers_raw[index]) } else { None };
+                peers[index] = if result > 0 { decode_address(&peers_raw[index]) } else { None };
             });
             for (index, &(slot, listener)) in batch.iter().enumerate() {
                 let unknown = SocketAddr::from(([0, 0, 0, 0], 0));
@@ -435,8 +433,7 @@ impl Reactor for UringReactor {
     fn stop_accepting(&mut self) {
         self.is_accepting = false;
         for index in 0..self.listeners.len() {
-            let cancel =
-                opcode::AsyncCancel::new(user_data(KIND_ACCEPT, 0, index as u32)).build();
+            let cancel = opcode::AsyncCancel::new(user_data(KIND_ACCEPT, 0, index as u32)).build();
             self.push(&cancel.user_data(user_data(KIND_IGNORED, 0, 0)));
         }
     }

@@ -12,6 +12,7 @@ use super::reason::DisconnectReason;
 use super::tick::ticks;
 use super::Shard;
 use crate::auth::Verdict;
+use crate::metrics::{AuthMethod, AuthResult, FrameIn};
 use crate::reactor::Reactor;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,6 +22,7 @@ use stompede_core::broker::pattern::Pattern;
 use stompede_core::broker::publication::Publication;
 use stompede_core::broker::subscriptions::Class;
 use stompede_core::broker::transaction::{self, Transactions};
+use stompede_core::stomp::command::Command;
 use stompede_core::stomp::decode::Rules;
 use stompede_core::stomp::encode;
 use stompede_core::stomp::error::Error;
@@ -35,7 +37,7 @@ const SERVER: &str = concat!("stompede/", env!("CARGO_PKG_VERSION"));
 impl<R: Reactor> Shard<R> {
     /// Carries out one frame; whatever is wrong with it becomes an ERROR with its receipt id.
     pub(super) fn on_frame(&mut self, slot: u32, frame: &Frame<'_>, rules: Rules) {
-        self.metrics.frame_received(frame.command as usize);
+        self.metrics.frame_received(label(frame.command));
         let receipt = request::receipt(frame);
         let receipt = receipt.as_deref();
         let shared = self.shared.clone();
@@ -126,7 +128,7 @@ impl<R: Reactor> Shard<R> {
         match shared.authenticator.check(name, passcode) {
             Verdict::Accepted => self.connected(slot, login),
             Verdict::Refused => {
-                self.metrics.login(false);
+                self.metrics.auth(AuthMethod::Connect, AuthResult::Refused);
                 return Err(Error::LoginFailed);
             }
             Verdict::NeedsHash(job) => {
@@ -139,7 +141,7 @@ impl<R: Reactor> Shard<R> {
 
     /// The client is in: CONNECTED, and heart-beats from now on.
     pub(super) fn connected(&mut self, slot: u32, login: Login) {
-        self.metrics.login(true);
+        self.metrics.auth(AuthMethod::Connect, AuthResult::Accepted);
         let interval = |ms: u32| ticks(Duration::from_millis(u64::from(ms))).min(0xffff) as u16;
         let connection = &mut self.connections[slot as usize];
         connection.version = login.version;
@@ -184,7 +186,7 @@ impl<R: Reactor> Shard<R> {
 
     /// Hands a publication to the home shard of its destination.
     fn publish(&mut self, slot: u32, publication: Arc<Publication>, receipt: Option<&str>) {
-        self.metrics.message_published();
+        self.metrics.messages_published.inc();
         let home = self.home(publication.destination());
         if home == self.index {
             self.order(publication);
@@ -203,8 +205,7 @@ impl<R: Reactor> Shard<R> {
         classify(&subscribe.destination, limits).map_err(destination_error)?;
         let head = self.connections[slot as usize].subscriptions;
         if self.subscriptions.count_of(head) >= limits.subscriptions_count_max {
-            let limit = limits.subscriptions_count_max;
-            return Err(Error::TooManySubscriptions { limit });
+            return Err(Error::TooManySubscriptions);
         }
         let (id, destination) = (subscribe.id.as_deref(), Some(&*subscribe.destination));
         let known = self.subscriptions.find(head, id, destination.filter(|_| id.is_none()));
@@ -213,8 +214,8 @@ impl<R: Reactor> Shard<R> {
         }
         let destination = subscribe.destination.clone();
         if is_pattern(&destination) {
-            let pattern = Pattern::parse(&destination, limits)
-                .map_err(|_| Error::PatternTooComplex)?;
+            let pattern =
+                Pattern::parse(&destination, limits).map_err(|_| Error::PatternTooComplex)?;
             self.interest.add_pattern(&destination, pattern, self.index);
             self.announce_pattern(slot, destination, subscribe);
             return Ok(());
@@ -281,10 +282,8 @@ impl<R: Reactor> Shard<R> {
     ) -> Result<(), Error> {
         let head = self.connections[slot as usize].subscriptions;
         let by_destination = destination.filter(|_| id.is_none());
-        let key = self
-            .subscriptions
-            .find(head, id, by_destination)
-            .ok_or(Error::UnknownSubscription)?;
+        let key =
+            self.subscriptions.find(head, id, by_destination).ok_or(Error::UnknownSubscription)?;
         let (head, removed) = self.subscriptions.unsubscribe(head, key);
         self.connections[slot as usize].subscriptions = head;
         if let Some(removed) = removed {
@@ -348,12 +347,7 @@ impl<R: Reactor> Shard<R> {
 
     /// Applies a transaction whole: everything in it was validated when it came, except that a
     /// delivery may have been settled meanwhile.
-    fn commit(
-        &mut self,
-        slot: u32,
-        transaction: &str,
-        receipt: Option<&str>,
-    ) -> Result<(), Error> {
+    fn commit(&mut self, slot: u32, transaction: &str, receipt: Option<&str>) -> Result<(), Error> {
         let actions = self.transactions(slot).commit(transaction).map_err(transaction_error)?;
         let ledger = self.connections[slot as usize].extras().ledger.as_ref();
         let is_settled = |action: &Action| match action {
@@ -367,7 +361,7 @@ impl<R: Reactor> Shard<R> {
         }
         for action in actions {
             if let Action::Publish(publication, inner) = &action {
-                self.metrics.message_published();
+                self.metrics.messages_published.inc();
                 let home = self.home(publication.destination());
                 if home == self.index {
                     self.order(publication.clone());
@@ -414,6 +408,23 @@ fn transaction_error(error: transaction::Error) -> Error {
         transaction::Error::Duplicate => Error::DuplicateTransaction,
         transaction::Error::TooMany => Error::TooManyTransactions,
         transaction::Error::TooLarge => Error::TransactionTooLarge,
+    }
+}
+
+fn label(command: Command) -> FrameIn {
+    match command {
+        Command::Send => FrameIn::Send,
+        Command::Subscribe => FrameIn::Subscribe,
+        Command::Unsubscribe => FrameIn::Unsubscribe,
+        Command::Begin => FrameIn::Begin,
+        Command::Commit => FrameIn::Commit,
+        Command::Abort => FrameIn::Abort,
+        Command::Ack => FrameIn::Ack,
+        Command::Nack => FrameIn::Nack,
+        Command::Disconnect => FrameIn::Disconnect,
+        Command::Connect => FrameIn::Connect,
+        Command::Stomp => FrameIn::Stomp,
+        _ => FrameIn::Other,
     }
 }
 

@@ -6,11 +6,12 @@
 
 use super::reason::DisconnectReason;
 use super::Shard;
+use crate::metrics::FrameOut;
 use crate::reactor::Reactor;
 use std::fmt::Write;
 use stompede_core::broker::ledger::{Ledger, Mode};
 use stompede_core::broker::publication::Publication;
-use stompede_core::broker::subscriptions::{Class, ClassIndex, Subscriber};
+use stompede_core::broker::subscriptions::{Class, ClassIndex, Subscriber, Subscriptions};
 use stompede_core::outbound::Segment;
 use stompede_core::stomp::encode;
 use stompede_core::stomp::negotiation::Version;
@@ -46,7 +47,7 @@ fn version_of(class: &Class) -> Version {
 impl<R: Reactor> Shard<R> {
     /// Queues `publication`, numbered `sequence` by its home shard, for every local subscriber.
     pub(super) fn deliver(&mut self, publication: &Publication, sequence: u64) {
-        let subscriptions = std::mem::take(&mut self.subscriptions);
+        let subscriptions = std::mem::replace(&mut self.subscriptions, Subscriptions::new(0));
         // The tail is the same for all classes of one version; classes of a version come in any order.
         let mut tail_version = None;
         subscriptions.for_each_group(publication.destination(), |index, class, subscribers| {
@@ -66,11 +67,13 @@ impl<R: Reactor> Shard<R> {
                     self.enqueue(subscriber.connection, segment);
                 }
             }
-            self.metrics.messages_delivered(subscribers.len());
+            let count = subscribers.len() as u64;
+            self.metrics.messages_delivered.add(count);
+            self.metrics.frames_sent(FrameOut::Message, count);
         });
         self.subscriptions = subscriptions;
         while let Some(slot) = self.overflowed.pop() {
-            self.metrics.slow_consumer();
+            self.metrics.slow_consumers.inc();
             self.abort(slot, DisconnectReason::SlowConsumer);
         }
     }
@@ -115,7 +118,8 @@ impl<R: Reactor> Shard<R> {
         let cumulative = class.framing & framing::CUMULATIVE != 0;
         let mode = if cumulative { Mode::Cumulative } else { Mode::Individual };
         let id = class.id.as_deref().unwrap_or(publication.destination());
-        let ledger = self.connections[slot as usize].extras().ledger.get_or_insert_with(Ledger::new);
+        let ledger =
+            self.connections[slot as usize].extras().ledger.get_or_insert_with(Ledger::new);
         if ledger.unacknowledged_of(id) >= limit {
             self.overflowed.push(slot);
             return;
@@ -143,7 +147,7 @@ impl<R: Reactor> Shard<R> {
     /// Over the global memory mark everyone's limit shrinks, so that the slowest go first.
     fn outbound_bytes_limit(&self) -> usize {
         let config = &self.shared.config;
-        let total: u64 = self.shared.metrics.iter().map(|shard| shard.outbound_bytes()).sum();
+        let total: u64 = self.shared.metrics.iter().map(|shard| shard.outbound_bytes.get()).sum();
         if total > config.memory_bytes_max {
             config.outbound_bytes_max / 8
         } else {

@@ -3,6 +3,7 @@
 use super::reason::DisconnectReason;
 use super::Shard;
 use crate::assets;
+use crate::metrics::Protocol;
 use crate::reactor::Reactor;
 use stompede_core::http::request::{decode, Request, Version};
 use stompede_core::http::response;
@@ -20,7 +21,7 @@ impl<R: Reactor> Shard<R> {
             Ok(None) => return 0,
             Ok(Some(decoded)) => decoded,
             Err(error) => {
-                self.metrics.protocol_error("http");
+                self.count_protocol_error(Protocol::Http);
                 self.refuse(slot, error.status(), &error.to_string());
                 return 0;
             }
@@ -119,13 +120,7 @@ impl<R: Reactor> Shard<R> {
         self.respond_and_close(slot, status, &[], body.as_bytes());
     }
 
-    fn respond_and_close(
-        &mut self,
-        slot: u32,
-        status: u16,
-        extra: &[(&str, &str)],
-        body: &[u8],
-    ) {
+    fn respond_and_close(&mut self, slot: u32, status: u16, extra: &[(&str, &str)], body: &[u8]) {
         let mut headers = vec![("Content-Type", "text/plain; charset=utf-8")];
         headers.extend_from_slice(extra);
         let mut bytes = Vec::new();

@@ -21,7 +21,7 @@ pub mod tick;
 use crate::auth::Authenticator;
 use crate::config::Config;
 use crate::mesh::Mesh;
-use crate::metrics::ShardMetrics;
+use crate::metrics::{ErrorKind, Protocol, ShardMetrics};
 use crate::reactor::{Event, Reactor, Shortfall};
 use action::{Asker, Message};
 use connection::{Backlog, Connection, Phase, Transport, NONE};
@@ -58,6 +58,8 @@ pub struct Shared {
     pub origins: OriginPolicy,
     /// Random key of this start: home shards, session ids, hash tables.
     pub key: u64,
+    /// `uring` or `epoll`.
+    pub driver: &'static str,
     /// Set once to begin the drain.
     pub is_draining: AtomicBool,
     /// Counters by shard.
@@ -124,7 +126,7 @@ impl<R: Reactor> Shard<R> {
             spills: Slab::new(),
             arena: SendArena::new(stompede_core::outbound::CHUNK_BYTES),
             subscriptions: Subscriptions::new(shared.key),
-            interest: Interest::default(),
+            interest: Interest::new(shared.key),
             sequence: 0,
             ready: Vec::new(),
             dirty: Vec::new(),
@@ -152,6 +154,7 @@ impl<R: Reactor> Shard<R> {
             let may_sleep = self.prepare_sleep();
             self.reactor.wait(&mut events, may_sleep).await?;
             self.mesh.doorbell().wake_up();
+            self.metrics.loop_turns.inc();
             for &event in &events {
                 self.on_event(event);
             }
@@ -180,7 +183,7 @@ impl<R: Reactor> Shard<R> {
         match event {
             Event::Accepted { slot, listener, peer } => self.on_accept(slot, listener, peer),
             Event::AcceptFailed { errno } => {
-                self.metrics.accept_failed();
+                self.metrics.accept_errors.inc();
                 tracing::warn!(shard = self.index, errno, "a connection was dropped at accept");
             }
             Event::Readable { slot } => self.mark_ready(slot),
@@ -209,7 +212,7 @@ impl<R: Reactor> Shard<R> {
         self.peers[slot as usize] = peer;
         self.last_read[slot as usize] = self.tick;
         self.last_write[slot as usize] = self.tick;
-        self.metrics.connection_opened();
+        self.metrics.opened();
         if self.is_draining {
             self.end(slot, DisconnectReason::Drain);
         }
@@ -280,7 +283,6 @@ impl<R: Reactor> Shard<R> {
             self.dirty.retain(|&other| other != slot);
         }
         self.reactor.close(slot);
-        self.metrics.connection_closed();
     }
 
     fn drop_spill(&mut self, slot: u32) {
@@ -294,14 +296,19 @@ impl<R: Reactor> Shard<R> {
         let index = std::mem::replace(&mut self.connections[slot as usize].outbound, NONE);
         if index != NONE {
             let mut backlog = self.backlogs.remove(index as usize);
-            self.metrics.outbound_removed(backlog.outbound.bytes());
+            self.metrics.outbound_bytes.sub(backlog.outbound.bytes() as u64);
             backlog.outbound.clear(&mut self.arena);
         }
+    }
+
+    fn count_protocol_error(&self, protocol: Protocol) {
+        self.metrics.protocol_error(protocol, ErrorKind::Malformed);
     }
 
     /// Turns the transport into WebSocket after the 101 was queued.
     fn upgrade(&mut self, slot: u32) {
         let connection = &mut self.connections[slot as usize];
+        self.metrics.handshakes.inc();
         connection.transport = Transport::WebSocket(Receiver::default());
         self.last_write[slot as usize] = self.tick;
     }

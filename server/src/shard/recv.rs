@@ -7,6 +7,7 @@
 use super::connection::{Phase, Transport, NONE};
 use super::reason::DisconnectReason;
 use super::{Shard, MESH_MESSAGES_PER_TURN, RECVS_PER_TURN, RECV_BATCH, RECV_STRIDE_BYTES};
+use crate::metrics::Protocol;
 use crate::reactor::Reactor;
 use stompede_core::stomp::decode::{decode, Item, Rules};
 use stompede_core::stomp::error::Error;
@@ -68,7 +69,7 @@ impl<R: Reactor> Shard<R> {
                 return self.abort(slot, reason);
             }
         };
-        self.metrics.bytes_received(count);
+        self.metrics.bytes_received.add(count as u64);
         let connection = &mut self.connections[slot as usize];
         if !connection.is_live() {
             // Closing: read on until the peer ends too, so that no reset overtakes our last bytes.
@@ -272,7 +273,7 @@ impl<R: Reactor> Shard<R> {
     }
 
     fn fail_ws(&mut self, slot: u32, error: stompede_core::ws::error::Error) {
-        self.metrics.protocol_error("ws");
+        self.count_protocol_error(Protocol::Ws);
         let mut bytes = Vec::new();
         close::encode(&mut bytes, error.close_code(), &error.to_string());
         self.push_bytes(slot, &bytes);
@@ -290,7 +291,7 @@ impl<R: Reactor> Shard<R> {
         if !self.connections[slot as usize].is_live() {
             return;
         }
-        self.metrics.protocol_error("stomp");
+        self.count_protocol_error(Protocol::Stomp);
         let version = self.connections[slot as usize].version;
         let mut frame = Vec::new();
         stompede_core::stomp::encode::error(&mut frame, version, error, receipt, None);

@@ -4,6 +4,7 @@ use super::action::{Asker, Message};
 use super::connection::{Phase, Then};
 use super::reason::DisconnectReason;
 use super::{Shard, MESH_MESSAGES_PER_TURN};
+use crate::metrics::{AuthMethod, AuthResult};
 use crate::reactor::Reactor;
 use std::sync::Arc;
 use stompede_core::broker::pattern::Pattern;
@@ -117,7 +118,7 @@ impl<R: Reactor> Shard<R> {
         }
         let connection = &self.connections[asker.slot as usize];
         if connection.generation == asker.generation && connection.phase == Phase::Waiting {
-            self.metrics.login(false);
+            self.metrics.auth(AuthMethod::Connect, AuthResult::Refused);
             let reason = DisconnectReason::LoginFailed;
             self.fail_stomp(asker.slot, &Error::LoginFailed, None, reason);
         }

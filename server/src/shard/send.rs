@@ -45,7 +45,7 @@ impl<R: Reactor> Shard<R> {
         }
         let backlog = &mut self.backlogs[connection.outbound as usize];
         backlog.outbound.push(&mut self.arena, segment);
-        self.metrics.outbound_added(segment.len as usize);
+        self.metrics.outbound_bytes.add(u64::from(segment.len));
         self.mark_dirty(slot);
     }
 
@@ -104,8 +104,8 @@ impl<R: Reactor> Shard<R> {
             if self.connections[slot as usize].phase != Phase::Opening {
                 self.last_write[slot as usize] = self.tick;
             }
-            self.metrics.bytes_sent(taken);
-            self.metrics.outbound_removed(taken);
+            self.metrics.bytes_sent.add(taken as u64);
+            self.metrics.outbound_bytes.sub(taken as u64);
         }
         if shortfall.is_some() {
             self.connections[slot as usize].is_blocked = true;

@@ -39,7 +39,8 @@ impl<R: Reactor> Shard<R> {
                 }
             }
         }
-        self.metrics.set_gauges(self.subscriptions.len(), self.arena.bytes_held());
+        self.metrics.subscriptions.set(self.subscriptions.len() as u64);
+        self.metrics.arena_bytes.set(self.arena.bytes_held() as u64);
     }
 
     /// Ticks since the last byte from the peer.
@@ -70,7 +71,7 @@ impl<R: Reactor> Shard<R> {
         let expected = u32::from(connection.expect_ticks);
         if expected > 0 && silent > expected * 3 {
             let ms = u64::from(silent) * TICK_MS;
-            self.metrics.heartbeat_missed();
+            self.metrics.heartbeats_missed.inc();
             let error = Error::HeartbeatMissed { ms: ms as u32 };
             self.fail_stomp(slot, &error, None, DisconnectReason::HeartbeatMissed);
             return;
