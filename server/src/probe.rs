@@ -7,9 +7,10 @@
 
 use std::fmt;
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::os::fd::AsRawFd as _;
 
-use io_uring::{opcode, IoUring, Probe};
+use io_uring::{opcode, types, IoUring, Probe};
 
 use crate::config::{Config, IoChoice};
 
@@ -113,7 +114,7 @@ pub fn report(config: &Config) -> Report {
 /// # Errors
 /// Why not, and what to change.
 pub fn is_uring_usable() -> Result<(), String> {
-    let ring = ring().map_err(|error| explain(&error))?;
+    let mut ring = ring().map_err(|error| explain(&error))?;
     let mut probe = Probe::new();
     ring.submitter()
         .register_probe(&mut probe)
@@ -129,7 +130,32 @@ pub fn is_uring_usable() -> Result<(), String> {
     }
     ring.submitter()
         .register_files_sparse(1)
-        .map_err(|error| format!("no table of direct descriptors: {error}; use a newer kernel"))
+        .map_err(|error| format!("no table of direct descriptors: {error}; use a newer kernel"))?;
+    socket_option(&mut ring).map_err(|error| {
+        format!(
+            "the ring cannot read socket options: {error}; use Linux 6.7 or newer, or --io epoll"
+        )
+    })
+}
+
+/// Reads a socket option through the ring, as the reactor does for the peer's address. The
+/// operation is there from 5.19, this command of it from 6.7, so it has to be tried.
+fn socket_option(ring: &mut IoUring) -> io::Result<()> {
+    const SOCKET_URING_OP_GETSOCKOPT: u32 = 2;
+    let socket = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    // The level is the lower half of this field, the option's name the upper one; the value's
+    // length stays 0, so nothing is written to the null address.
+    let name = (libc::SO_TYPE as u64) << 32 | libc::SOL_SOCKET as u64;
+    let fd = types::Fd(socket.as_raw_fd());
+    let entry = opcode::UringCmd16::new(fd, SOCKET_URING_OP_GETSOCKOPT).addr(Some(name)).build();
+    // SAFETY: the entry points to no memory, and the socket outlives the wait for its completion.
+    unsafe { ring.submission().push(&entry) }.map_err(io::Error::other)?;
+    ring.submit_and_wait(1)?;
+    match ring.completion().next().map(|completion| completion.result()) {
+        Some(result) if result >= 0 => Ok(()),
+        Some(errno) => Err(io::Error::from_raw_os_error(-errno)),
+        None => Err(io::Error::other("no completion came")),
+    }
 }
 
 /// A small ring with the flags of the reactor's.

@@ -193,7 +193,8 @@ impl Config {
         if min > max {
             let (min, max) = (value::show_duration(min), value::show_duration(max));
             return conflict(format!(
-                "seen heartbeat-min {min} above heartbeat-max {max}; raise the one or lower the other"
+                "seen heartbeat-min {min} above heartbeat-max {max}; \
+                 lower the one or raise the other"
             ));
         }
         let Ok(max_ms) = u32::try_from(max.as_millis()) else {
