@@ -33,12 +33,11 @@ impl ShardSet {
             self.rest.resize(shard / 64, 0);
         }
         let (word, bit) = (self.word_mut(shard), 1 << (shard % 64));
-        let is_new = word.is_some_and(|word| {
+        word.is_some_and(|word| {
             let is_new = *word & bit == 0;
             *word |= bit;
             is_new
-        });
-        is_new
+        })
     }
 
     /// Removes a shard; whether it was in the set.

@@ -9,11 +9,14 @@ use std::sync::Arc;
 /// Jobs that may wait; a flood of logins beyond it is refused at once.
 const WAITING_COUNT_MAX: usize = 256;
 
+/// Who asked, and whether the password is right.
+type Answer = (Asker, bool);
+
 /// The shard's ends of its hashing thread, which is started by the first job.
 pub struct PasswordChecks {
     doorbell: Arc<Doorbell>,
     jobs: Option<Sender<(HashJob, Asker)>>,
-    answers: (Sender<(Asker, bool)>, Receiver<(Asker, bool)>),
+    answers: (Sender<Answer>, Receiver<Answer>),
     waiting_count: usize,
 }
 
@@ -50,7 +53,7 @@ impl PasswordChecks {
     }
 
     /// The next answer that is in.
-    pub fn take(&mut self) -> Option<(Asker, bool)> {
+    pub fn take(&mut self) -> Option<Answer> {
         let answer = self.answers.1.try_recv().ok()?;
         self.waiting_count = self.waiting_count.saturating_sub(1);
         Some(answer)
