@@ -1,9 +1,9 @@
 //! What waits for one client, and the shared bytes it points into.
 //!
-//! A frame is encoded once per class of subscribers into the shard's [`SendArena`]; every subscriber
-//! gets a 12-byte [`Segment`] of it in its [`Outbound`]. A segment pins its chunk, so a stalled client
-//! costs segments and never copies (design.md §7). A segment that continues the last one extends it, so
-//! that a burst on one destination leaves as one contiguous piece.
+//! A frame is encoded once per class of subscribers into the shard's [`SendArena`]; every
+//! subscriber gets a 12-byte [`Segment`] of it in its [`Outbound`]. A segment pins its chunk, so a
+//! stalled client costs segments and never copies (design.md §7). A segment that continues the last
+//! one extends it, so that a burst on one destination leaves as one contiguous piece.
 //!
 //! Life of a chunk: current (the arena's own reference keeps it) -> full (only segments keep it) ->
 //! spare (no reference) -> current again. All is index and count: no pointer outlives its chunk.
@@ -16,7 +16,8 @@ pub const CHUNK_BYTES: usize = 64 * 1024;
 /// Chunks kept for reuse when nothing refers to them; 16 of [`CHUNK_BYTES`] are 1 MiB per shard.
 const SPARE_CHUNKS_MAX: usize = 16;
 
-/// Segments whose room an empty outbound may keep, so that a burst does not allocate anew each time.
+/// Segments whose room an empty outbound may keep, so that a burst does not allocate anew each
+/// time.
 const KEPT_CAPACITY_MAX: usize = 64;
 
 /// A piece of finished wire bytes: `len` bytes from `offset` on in chunk `chunk` of one arena.
@@ -45,8 +46,8 @@ struct Chunk {
     references: u32,
 }
 
-/// Reference-counted chunks of finished wire bytes of one shard. Append-only; a chunk is reused when no
-/// segment refers to it.
+/// Reference-counted chunks of finished wire bytes of one shard. Append-only; a chunk is reused
+/// when no segment refers to it.
 #[derive(Debug)]
 pub struct SendArena {
     chunk_bytes: usize,
@@ -82,11 +83,12 @@ impl SendArena {
         }
     }
 
-    /// Copies `parts` one after the other into one contiguous piece; a piece larger than a chunk gets a
-    /// chunk of its own.
+    /// Copies `parts` one after the other into one contiguous piece; a piece larger than a chunk
+    /// gets a chunk of its own.
     ///
-    /// The segment has no reference yet: it is valid until the next `append`, which may reuse the chunk.
-    /// [`Outbound::push`] or [`SendArena::retain`] it before. Pieces are below 4 GiB (frame limits).
+    /// The segment has no reference yet: it is valid until the next `append`, which may reuse the
+    /// chunk. [`Outbound::push`] or [`SendArena::retain`] it before. Pieces are below 4 GiB (frame
+    /// limits).
     pub fn append(&mut self, parts: &[&[u8]]) -> Segment {
         if let Some(big) = self.fresh_big.take() {
             self.release_chunk(big);
@@ -120,8 +122,8 @@ impl SendArena {
         &self.chunks[segment.chunk as usize].bytes[start..start + segment.len as usize]
     }
 
-    /// Keeps the segment's chunk alive until the matching [`SendArena::release`]. Use it for a shared
-    /// tail that outlives further appends before it is pushed.
+    /// Keeps the segment's chunk alive until the matching [`SendArena::release`]. Use it for a
+    /// shared tail that outlives further appends before it is pushed.
     pub fn retain(&mut self, segment: Segment) {
         if segment.len > 0 {
             let chunk = &mut self.chunks[segment.chunk as usize];
@@ -208,7 +210,8 @@ struct Rest {
 
 /// What waits for one client: 24 bytes while at most one segment waits.
 ///
-/// It must be [`Outbound::clear`]ed (or consumed) before it is dropped, else its chunks stay pinned.
+/// It must be [`Outbound::clear`]ed (or consumed) before it is dropped, else its chunks stay
+/// pinned.
 #[derive(Debug)]
 pub struct Outbound {
     /// Empty (`len` 0) exactly when nothing waits.
@@ -307,7 +310,8 @@ impl Outbound {
         self.give_back_large_rest();
     }
 
-    /// Gives back all memory that an empty or one-segment outbound does not need (for idle clients).
+    /// Gives back all memory that an empty or one-segment outbound does not need (for idle
+    /// clients).
     pub fn shrink(&mut self) {
         if self.rest.as_ref().is_some_and(|rest| rest.segments.is_empty()) {
             self.rest = None;
@@ -446,20 +450,22 @@ mod tests {
     }
 
     proptest! {
-        /// Any mix of pushes to several clients, partial sends and clears: every client reads exactly what
-        /// was pushed to it, and at the end nothing but the current chunk is in use.
+        /// Any mix of pushes to several clients, partial sends and clears: every client reads
+        /// exactly what was pushed to it, and at the end nothing but the current chunk is in use.
         #[test]
         fn clients_read_what_was_pushed(
             chunk in 1usize..40,
             steps in prop::collection::vec((0u8..4, 0usize..4, 0usize..60), 1..200),
         ) {
             let mut arena = SendArena::new(chunk);
-            let mut clients: Vec<(Outbound, Vec<u8>)> = (0..4).map(|_| Default::default()).collect();
+            let mut clients: Vec<(Outbound, Vec<u8>)> = Vec::new();
+            clients.resize_with(4, Default::default);
             let mut next = 0u8;
             for (what, who, size) in steps {
                 match what {
                     0 | 1 => {
-                        let piece: Vec<u8> = (0..size).map(|at| next.wrapping_add(at as u8)).collect();
+                        let bytes = (0..size).map(|at| next.wrapping_add(at as u8));
+                        let piece: Vec<u8> = bytes.collect();
                         next = next.wrapping_add(size as u8);
                         let segment = arena.append(&[&piece[..size / 2], &piece[size / 2..]]);
                         for client in clients.iter_mut().take(who + 1) {

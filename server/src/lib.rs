@@ -147,7 +147,8 @@ impl Handle {
     }
 }
 
-/// Opens one shard's listeners; a port 0 becomes the real one in `config`, for the shards that follow.
+/// Opens one shard's listeners; a port 0 becomes the real one in `config`, for the shards that
+/// follow.
 fn open_listeners(config: &mut Config) -> Result<Vec<OwnedFd>, String> {
     let mut listeners = vec![open_listener(&mut config.listen, "--listen")?];
     if let Some(address) = config.stomp_listen.as_mut() {

@@ -1,8 +1,9 @@
 //! The queues between shards: one bounded single-producer ring per ordered pair, and the wake-up.
 //!
-//! A sender writes the other shard's eventfd only on the edge from sleeping to awake, so that a busy
-//! shard costs no system call. A full ring never loses and never blocks: what does not fit waits in
-//! the sender's overflow, in order, and the shard stops reading from publishers until it is empty.
+//! A sender writes the other shard's eventfd only on the edge from sleeping to awake, so that a
+//! busy shard costs no system call. A full ring never loses and never blocks: what does not fit
+//! waits in the sender's overflow, in order, and the shard stops reading from publishers until it
+//! is empty.
 
 use rtrb::{Consumer, Producer, RingBuffer};
 use std::collections::VecDeque;
@@ -44,8 +45,8 @@ impl Doorbell {
 
     /// Wakes the shard if it sleeps; called after something was put where it looks.
     pub fn ring(&self) {
-        // Pairs with the fence in `prepare_sleep`: either the sleeper sees the message, or we see it
-        // asleep.
+        // Pairs with the fence in `prepare_sleep`: either the sleeper sees the message, or we see
+        // it asleep.
         fence(Ordering::SeqCst);
         if self.is_sleeping.load(Ordering::Relaxed)
             && self.is_sleeping.swap(false, Ordering::Relaxed)

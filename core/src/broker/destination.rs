@@ -1,11 +1,12 @@
 //! What a destination is: its kind by prefix, whether it is a pattern, and which shard is its home.
 //!
 //! A destination no prefix claims is an ERROR, never a silent drop (design.md §8; stomp.md §2.1
-//! "Destination prefixes" and §5 rows 48 to 50). Names are opaque, case-sensitive UTF-8, never trimmed:
+//! "Destination prefixes" and §5 rows 48 to 50). Names are opaque, case-sensitive UTF-8, never
+//! trimmed:
 //! `/topic/a` and `/topic/a ` differ (stomp.md §1.2 "Padding").
 //!
-//! Whatever spans or outlives a socket has a home shard by keyed hash of its name (design.md §4), so
-//! that there is one order per destination and no lock.
+//! Whatever spans or outlives a socket has a home shard by keyed hash of its name (design.md §4),
+//! so that there is one order per destination and no lock.
 
 use super::Keyed;
 use crate::limits::Limits;
@@ -25,7 +26,8 @@ pub const TOPIC_PREFIX: &str = "/topic/";
 /// Why a destination is refused. Both are the client's fault; the answer is ERROR and close.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DestinationError {
-    /// Empty (also after its prefix), longer than `destination_bytes_max`, or with control characters.
+    /// Empty (also after its prefix), longer than `destination_bytes_max`, or with control
+    /// characters.
     Bad,
     /// No configured prefix claims it.
     Unroutable,
@@ -86,8 +88,8 @@ pub fn is_pattern(destination: &str) -> bool {
     destination.bytes().any(|byte| matches!(byte, b'*' | b'?'))
 }
 
-/// The home shard of a destination: `0..shards`, evenly spread by a hash keyed with `key`, the same on
-/// every shard of a process. No shards counts as one.
+/// The home shard of a destination: `0..shards`, evenly spread by a hash keyed with `key`, the same
+/// on every shard of a process. No shards counts as one.
 pub fn home_shard(key: u64, destination: &str, shards: usize) -> usize {
     let mut hasher = Keyed(key).build_hasher();
     hasher.write(destination.as_bytes());

@@ -1,11 +1,11 @@
 //! Which shards want a destination.
 //!
-//! At a destination's home shard this says where its publications must go: one bit per shard that has
-//! at least one local subscriber (design.md §4). Pattern subscriptions are few and known to every
-//! shard, so a pattern's bits live in every shard's table.
+//! At a destination's home shard this says where its publications must go: one bit per shard that
+//! has at least one local subscriber (design.md §4). Pattern subscriptions are few and known to
+//! every shard, so a pattern's bits live in every shard's table.
 //!
-//! A shard announces its first local subscriber of a name and takes it back with the last, so adding
-//! and removing are idempotent here: a bit, not a count. Empty entries are freed.
+//! A shard announces its first local subscriber of a name and takes it back with the last, so
+//! adding and removing are idempotent here: a bit, not a count. Empty entries are freed.
 
 use super::pattern::Pattern;
 use super::Keyed;
@@ -170,7 +170,8 @@ impl Interest {
         shards
     }
 
-    /// As [`Interest::shards`], into a set that is cleared and reused, so that nothing is allocated.
+    /// As [`Interest::shards`], into a set that is cleared and reused, so that nothing is
+    /// allocated.
     pub fn shards_into(&self, destination: &str, shards: &mut ShardSet) {
         shards.clear();
         if let Some(literal) = self.literals.get(destination) {
@@ -252,7 +253,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_shard_set_is_a_set(steps in prop::collection::vec((any::<bool>(), 0usize..1_024), 0..80)) {
+        fn a_shard_set_is_a_set(
+            steps in prop::collection::vec((any::<bool>(), 0usize..1_024), 0..80)
+        ) {
             let (mut set, mut model) = (ShardSet::default(), BTreeSet::new());
             for (add, shard) in steps {
                 if add {
@@ -262,7 +265,8 @@ mod tests {
                 }
                 prop_assert_eq!(set.contains(shard), model.contains(&shard));
             }
-            prop_assert_eq!(set.iter().collect::<Vec<_>>(), model.iter().copied().collect::<Vec<_>>());
+            let expected: Vec<usize> = model.iter().copied().collect();
+            prop_assert_eq!(set.iter().collect::<Vec<_>>(), expected);
             prop_assert_eq!((set.len(), set.is_empty()), (model.len(), model.is_empty()));
         }
     }

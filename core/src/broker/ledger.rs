@@ -1,8 +1,8 @@
 //! Deliveries of one connection that wait for their ACK or NACK.
 //!
 //! Settled from here, not from the subscription table: an ACK that comes after UNSUBSCRIBE still
-//! works, and the mode in force is the one at delivery. A cumulative ACK covers the named delivery and
-//! every earlier one of the same subscription (STOMP 1.2, SUBSCRIBE `ack:client`).
+//! works, and the mode in force is the one at delivery. A cumulative ACK covers the named delivery
+//! and every earlier one of the same subscription (STOMP 1.2, SUBSCRIBE `ack:client`).
 
 use std::collections::BTreeMap;
 
@@ -58,8 +58,8 @@ impl Ledger {
         self.last_number
     }
 
-    /// Settles delivery `number`, which must belong to `subscription` where one is named. Returns how
-    /// many deliveries that settled.
+    /// Settles delivery `number`, which must belong to `subscription` where one is named. Returns
+    /// how many deliveries that settled.
     ///
     /// # Errors
     /// [`LedgerError::Unknown`].

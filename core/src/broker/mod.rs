@@ -1,10 +1,10 @@
 //! The broker: who gets a publication, and what is still owed an answer.
 //!
 //! Sans-I/O and generic: it knows no HTTP, WebSocket or STOMP byte. A message's way through it:
-//! [`destination`] says what kind of name it is and which shard is its home; [`publication`] is the one
-//! shared copy of a SEND; [`interest`] names the shards that want it; [`subscriptions`] walks the
-//! subscribers of one shard, class by class; [`pattern`] is the Ant dialect of both; [`ledger`] and
-//! [`transaction`] hold what one connection has open, allocated only while needed.
+//! [`destination`] says what kind of name it is and which shard is its home; [`publication`] is the
+//! one shared copy of a SEND; [`interest`] names the shards that want it; [`subscriptions`] walks
+//! the subscribers of one shard, class by class; [`pattern`] is the Ant dialect of both; [`ledger`]
+//! and [`transaction`] hold what one connection has open, allocated only while needed.
 //! The contract is reference/stomp.md §1.8 to §1.10 and §2.4.
 
 pub mod destination;
@@ -18,8 +18,8 @@ pub mod transaction;
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{BuildHasher, Hasher};
 
-/// Hashes with a key given from outside: the core draws no randomness, and peers choose the names, so
-/// an unkeyed hash would let them pile up collisions.
+/// Hashes with a key given from outside: the core draws no randomness, and peers choose the names,
+/// so an unkeyed hash would let them pile up collisions.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Keyed(pub(crate) u64);
 

@@ -1,9 +1,9 @@
 //! Subscription patterns in the Ant dialect on `/` (stomp.md §2.1 "Pattern subscription").
 //!
-//! `?` is one character (Unicode scalar value), `*` any number of characters within one segment, `**`
-//! as a whole segment zero or more segments. Empty segments collapse, as in Spring's matcher. Leading
-//! separators must agree; trailing ones too, unless the pattern ends in `**`, which swallows them.
-//! So `/topic/**` matches `/topic`, `/topic/a` and `/topic/a/`. `{...}` is refused.
+//! `?` is one character (Unicode scalar value), `*` any number of characters within one segment,
+//! `**` as a whole segment zero or more segments. Empty segments collapse, as in Spring's matcher.
+//! Leading separators must agree; trailing ones too, unless the pattern ends in `**`, which
+//! swallows them. So `/topic/**` matches `/topic`, `/topic/a` and `/topic/a/`. `{...}` is refused.
 //!
 //! The work of a match is at most pattern length times destination length, twice over: one star is
 //! retried at a time, on segments and on characters, because an earlier star can never do better by

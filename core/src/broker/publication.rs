@@ -1,8 +1,8 @@
 //! One SEND: destination, headers to pass on, and body, in one allocation that crosses shards.
 //!
 //! The user wraps it in an `Arc`; shards share it and encode from it once per class of subscribers
-//! (design.md §7). Headers are stored unescaped, in order and with repeats, because escaping depends on
-//! the subscriber's version (stomp.md §1.3, §1.13).
+//! (design.md §7). Headers are stored unescaped, in order and with repeats, because escaping
+//! depends on the subscriber's version (stomp.md §1.3, §1.13).
 //!
 //! Layout: destination, head (length and text of each name and value),
 //! body.

@@ -1,14 +1,15 @@
 //! The subscriptions of one shard: who is reached by a publication, class by class.
 //!
-//! Three slabs: a record per subscription (16 bytes), an entry per destination or pattern, and a group
-//! per entry and class. A class is what makes two subscribers' frames equal (design.md §7); its group
-//! holds them as a dense array of 8-byte places, so that a walk prefetches and a frame is encoded once.
-//! A record keeps its position in that array; removing swaps the last place in and corrects its record.
-//! Records of one connection form a singly linked list whose head the connection keeps.
+//! Three slabs: a record per subscription (16 bytes), an entry per destination or pattern, and a
+//! group per entry and class. A class is what makes two subscribers' frames equal (design.md §7);
+//! its group holds them as a dense array of 8-byte places, so that a walk prefetches and a frame is
+//! encoded once. A record keeps its position in that array; removing swaps the last place in and
+//! corrects its record. Records of one connection form a singly linked list whose head the
+//! connection keeps.
 //!
 //! Groups, entries and classes without a subscriber are freed at once, and arrays give room back.
-//! STOMP semantics: stomp.md §1.8. A connection with several matching subscriptions is reached once for
-//! each. Duplicate ids are the caller's to refuse, with [`Subscriptions::find`].
+//! STOMP semantics: stomp.md §1.8. A connection with several matching subscriptions is reached once
+//! for each. Duplicate ids are the caller's to refuse, with [`Subscriptions::find`].
 
 use super::pattern::Pattern;
 use super::Keyed;
@@ -196,9 +197,9 @@ impl Subscriptions {
 
     /// Adds a subscription of `connection`, whose list begins at `head` ([`NONE`] when empty).
     ///
-    /// `destination` is the literal name or the pattern's text. Returns the key, which is the list's new
-    /// head, and whether it is the first local subscriber of the name, so that interest must be
-    /// announced. Limits (`subscriptions_count_max`) and duplicate ids are the caller's.
+    /// `destination` is the literal name or the pattern's text. Returns the key, which is the
+    /// list's new head, and whether it is the first local subscriber of the name, so that interest
+    /// must be announced. Limits (`subscriptions_count_max`) and duplicate ids are the caller's.
     pub fn subscribe(
         &mut self,
         connection: u32,
@@ -220,8 +221,8 @@ impl Subscriptions {
         (SubscriptionKey(key), is_first)
     }
 
-    /// Finds a connection's subscription by id; without an id by destination, among the subscriptions
-    /// that were made without an id (STOMP 1.0).
+    /// Finds a connection's subscription by id; without an id by destination, among the
+    /// subscriptions that were made without an id (STOMP 1.0).
     pub fn find(
         &self,
         head: u32,
@@ -236,7 +237,8 @@ impl Subscriptions {
     }
 
     /// Removes a subscription from the list at `head`. Returns the new head and, if it was the last
-    /// local subscriber of its destination, what to take back. A key of another list changes nothing.
+    /// local subscriber of its destination, what to take back. A key of another list changes
+    /// nothing.
     pub fn unsubscribe(&mut self, head: u32, key: SubscriptionKey) -> (u32, Option<Removed>) {
         let Some(next) = self.records.get(key.0 as usize).map(|record| record.next) else {
             return (head, None);
@@ -252,8 +254,8 @@ impl Subscriptions {
         (new_head, self.remove_record(key.0))
     }
 
-    /// Removes all subscriptions of a closed connection; `on_last` hears of every destination that lost
-    /// its last local subscriber.
+    /// Removes all subscriptions of a closed connection; `on_last` hears of every destination that
+    /// lost its last local subscriber.
     pub fn remove_connection(&mut self, head: u32, mut on_last: impl FnMut(Removed)) {
         let mut at = head;
         while at != NONE {
@@ -293,8 +295,9 @@ impl Subscriptions {
         &self.entries.get(group.entry).expect("a group's entry lives").text
     }
 
-    /// Calls `f` for every group of subscribers that a publication on `destination` reaches: those of
-    /// the literal name first, then those of each matching pattern. A class may come more than once.
+    /// Calls `f` for every group of subscribers that a publication on `destination` reaches: those
+    /// of the literal name first, then those of each matching pattern. A class may come more than
+    /// once.
     pub fn for_each_group(
         &self,
         destination: &str,
@@ -521,7 +524,8 @@ impl Subscriptions {
     }
 }
 
-/// Gives room back when three quarters of it are unused. Half stays, so that a flutter costs nothing.
+/// Gives room back when three quarters of it are unused. Half stays, so that a flutter costs
+/// nothing.
 fn give_back_vec<T>(array: &mut Vec<T>) {
     if array.capacity() > 16 && array.len() < array.capacity() / 4 {
         array.shrink_to(array.capacity() / 2);

@@ -1,4 +1,5 @@
-//! Transactions of one connection: actions are kept in order until COMMIT or ABORT (STOMP 1.2, BEGIN).
+//! Transactions of one connection: actions are kept in order until COMMIT or ABORT (STOMP 1.2,
+//! BEGIN).
 //!
 //! Generic over the action: what an action does is the owner's business. Dropping the table is the
 //! implicit abort at the end of a connection.

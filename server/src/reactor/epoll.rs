@@ -3,7 +3,8 @@
 //! Every socket is registered once, edge-triggered for both directions; a slot is the file
 //! descriptor itself. `Writable` edges are passed on only while somebody asked for one. Closing the
 //! descriptor ends everything at once, so no generation is needed: events already taken for a
-//! descriptor that was closed in the same turn are dropped by the shard, which knows what it closed.
+//! descriptor that was closed in the same turn are dropped by the shard, which knows what it
+//! closed.
 
 use super::listener::decode_address;
 use super::uring::{drain_eventfd, signalled_eventfd, watch};
@@ -33,7 +34,8 @@ pub struct EpollReactor {
 }
 
 impl EpollReactor {
-    /// Registers the listeners, the wake-up eventfd and the tick. Must run inside the shard's runtime.
+    /// Registers the listeners, the wake-up eventfd and the tick. Must run inside the shard's
+    /// runtime.
     /// `slots_count` is one more than the largest descriptor number of the process.
     ///
     /// # Errors
@@ -82,7 +84,8 @@ impl EpollReactor {
 
     fn take_events(&mut self, events: &mut Vec<Event>) {
         let epoll = self.epoll.as_raw_fd();
-        // SAFETY: the buffer has room for EVENTS_PER_WAIT entries; the kernel fills `count` of them.
+        // SAFETY: the buffer has room for EVENTS_PER_WAIT entries; the kernel fills `count` of
+        // them.
         let count = unsafe {
             let count = libc::epoll_wait(epoll, self.ready.as_mut_ptr(), EVENTS_PER_WAIT as i32, 0);
             self.ready.set_len(count.max(0) as usize);

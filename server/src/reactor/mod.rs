@@ -1,10 +1,11 @@
 //! The sockets of one shard: the first and the last stop of every byte.
 //!
-//! One trait, two implementations here: [`uring`] (default) and [`epoll`] (where io_uring is refused).
-//! Its shape is readiness plus batched non-blocking transfer, so that both mean the same. The reactor
-//! moves bytes and knows no protocol. A connection is named by its slot: a direct descriptor in
-//! uring, the file descriptor in epoll. A slot is free again once [`Reactor::close`] returned; late
-//! kernel events for the old socket carry an older generation and are dropped inside the reactor.
+//! One trait, two implementations here: [`uring`] (default) and [`epoll`] (where io_uring is
+//! refused). Its shape is readiness plus batched non-blocking transfer, so that both mean the same.
+//! The reactor moves bytes and knows no protocol. A connection is named by its slot: a direct
+//! descriptor in uring, the file descriptor in epoll. A slot is free again once [`Reactor::close`]
+//! returned; late kernel events for the old socket carry an older generation and are dropped inside
+//! the reactor.
 
 use std::future::Future;
 use std::io;
@@ -66,8 +67,8 @@ pub struct Shortfall {
 
 /// The sockets of one shard. All calls come from the shard's own thread.
 pub trait Reactor {
-    /// Collects events. Sleeps until there is one if `may_sleep`; else lets other tasks of the runtime
-    /// run and returns what there is.
+    /// Collects events. Sleeps until there is one if `may_sleep`; else lets other tasks of the
+    /// runtime run and returns what there is.
     fn wait(
         &mut self,
         events: &mut Vec<Event>,
@@ -84,7 +85,8 @@ pub trait Reactor {
         results: &mut Vec<Result<usize, i32>>,
     );
 
-    /// Sends each request without blocking; at most one per connection. The bytes are free on return.
+    /// Sends each request without blocking; at most one per connection. The bytes are free on
+    /// return.
     fn send_batch<'a>(
         &mut self,
         requests: &mut dyn Iterator<Item = SendRequest<'a>>,

@@ -2,11 +2,11 @@
 //!
 //! Direct descriptors, one multishot accept per listener, one multishot poll per idle connection,
 //! batched receives and sends that never block. Facts behind each choice, measured:
-//! the ring is COOP_TASKRUN (a DEFER_TASKRUN ring never turns readable for the outer ring); sends carry
-//! MSG_WAITALL because CQE_SKIP_SUCCESS would hide a short send; a close is POLL_REMOVE by user_data
-//! plus CLOSE (close alone leaves the socket alive under its poll, SHUTDOWN goes to a worker thread,
-//! cancel by fd walks every request). user_data is kind, generation and slot, so that completions of
-//! a socket that is gone fall out by one comparison.
+//! the ring is COOP_TASKRUN (a DEFER_TASKRUN ring never turns readable for the outer ring); sends
+//! carry MSG_WAITALL because CQE_SKIP_SUCCESS would hide a short send; a close is POLL_REMOVE by
+//! user_data plus CLOSE (close alone leaves the socket alive under its poll, SHUTDOWN goes to a
+//! worker thread, cancel by fd walks every request). user_data is kind, generation and slot, so
+//! that completions of a socket that is gone fall out by one comparison.
 
 use super::listener::decode_address;
 use super::{errno, Event, Reactor, SendRequest, Shortfall, PARTS_MAX, TICK_MS};
@@ -134,7 +134,8 @@ impl UringReactor {
     /// # Safety of the entry
     /// Whatever the entry points to must live until it completes; callers below say why it does.
     fn push(&mut self, entry: &squeue::Entry) {
-        // SAFETY: see each caller: pointers are to fields of self or to buffers that outlive submit.
+        // SAFETY: see each caller: pointers are to fields of self or to buffers that outlive
+        // submit.
         while unsafe { self.ring.submission().push(entry) }.is_err() {
             if self.submit().is_err() {
                 return;
@@ -314,7 +315,8 @@ impl UringReactor {
 
 impl Reactor for UringReactor {
     async fn wait(&mut self, events: &mut Vec<Event>, may_sleep: bool) -> io::Result<()> {
-        // Entries must be submitted before the wait: a re-arm left in the queue deadlocks the shard.
+        // Entries must be submitted before the wait: a re-arm left in the queue deadlocks the
+        // shard.
         self.submit()?;
         self.take_completions(events);
         if events.is_empty() && may_sleep && self.deferred.is_empty() {
@@ -406,7 +408,8 @@ impl Reactor for UringReactor {
         let mut installed = -1;
         self.complete_batch(KIND_INSTALL, &mut 1, |_, result, _| installed = result);
         if installed >= 0 {
-            // SAFETY: the kernel just made this descriptor for us; it is closed here and nowhere else.
+            // SAFETY: the kernel just made this descriptor for us; it is closed here and nowhere
+            // else.
             unsafe {
                 libc::shutdown(installed, libc::SHUT_WR);
                 libc::close(installed);
@@ -530,7 +533,8 @@ pub(super) fn signalled_eventfd() -> io::Result<OwnedFd> {
     }
 }
 
-/// Wraps any descriptor so that the runtime can wait until it is readable (it has no type for this).
+/// Wraps any descriptor so that the runtime can wait until it is readable (it has no type for
+/// this).
 pub(super) fn watch(fd: OwnedFd) -> io::Result<monoio::net::UnixStream> {
     monoio::net::UnixStream::from_std(std::os::unix::net::UnixStream::from(fd))
 }

@@ -44,7 +44,8 @@ pub struct Login {
 /// A message from shard to shard.
 #[derive(Debug)]
 pub enum Message {
-    /// To the home shard of its destination: order it and pass it on. The asker wants an answer if set.
+    /// To the home shard of its destination: order it and pass it on. The asker wants an answer if
+    /// set.
     Publish(Arc<Publication>, Option<Asker>),
     /// From the home shard: deliver to the local subscribers.
     Deliver(Arc<Publication>, u64),

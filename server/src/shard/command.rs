@@ -1,7 +1,8 @@
 //! What a client's STOMP frame does: login, publish, subscribe, acknowledge, transactions.
 //!
-//! Frames of a connection take effect in order. A frame that needs another shard's answer (SUBSCRIBE
-//! with a home elsewhere, a RECEIPT for a SEND that another shard orders) puts the connection into
+//! Frames of a connection take effect in order. A frame that needs another shard's answer
+//! (SUBSCRIBE with a home elsewhere, a RECEIPT for a SEND that another shard orders) puts the
+//! connection into
 //! `Waiting`; the frames behind it wait too, so that every RECEIPT comes in order and means what it
 //! says.
 

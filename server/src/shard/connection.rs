@@ -1,8 +1,8 @@
 //! The record of one connection, and what it borrows while it needs it.
 //!
-//! The record is what an idle connection costs (design.md §6): its size is asserted. Everything that
-//! a connection needs only at times (unparsed bytes, waiting output, ledger, transactions) lives
-//! elsewhere and is given back.
+//! The record is what an idle connection costs (design.md §6): its size is asserted. Everything
+//! that a connection needs only at times (unparsed bytes, waiting output, ledger, transactions)
+//! lives elsewhere and is given back.
 
 use stompede_core::broker::ledger::Ledger;
 use stompede_core::broker::transaction::Transactions;

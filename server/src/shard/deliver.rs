@@ -1,8 +1,8 @@
 //! The one delivery path: a publication from its home shard to every local subscriber.
 //!
 //! The finished frame is encoded once per class (subscription id, version, framing) into the send
-//! arena; each subscriber gets a segment, not a copy. Subscriptions with explicit acknowledgement get
-//! a frame of their own, because its `ack` header differs.
+//! arena; each subscriber gets a segment, not a copy. Subscriptions with explicit acknowledgement
+//! get a frame of their own, because its `ack` header differs.
 
 use super::reason::DisconnectReason;
 use super::Shard;
@@ -48,7 +48,8 @@ impl<R: Reactor> Shard<R> {
     /// Queues `publication`, numbered `sequence` by its home shard, for every local subscriber.
     pub(super) fn deliver(&mut self, publication: &Publication, sequence: u64) {
         let subscriptions = std::mem::replace(&mut self.subscriptions, Subscriptions::new(0));
-        // The tail is the same for all classes of one version; classes of a version come in any order.
+        // The tail is the same for all classes of one version; classes of a version come in any
+        // order.
         let mut tail_version = None;
         subscriptions.for_each_group(publication.destination(), |index, class, subscribers| {
             let version = version_of(class);

@@ -1,8 +1,8 @@
 //! The first stop of a byte: receive, unmask, decode, in place.
 //!
-//! Complete frames are decoded where they were received; only an incomplete rest is kept, in a spill
-//! buffer of its own, until more comes. A connection that waits for another shard keeps its unread
-//! rest the same way and is not read from: that is the back-pressure.
+//! Complete frames are decoded where they were received; only an incomplete rest is kept, in a
+//! spill buffer of its own, until more comes. A connection that waits for another shard keeps its
+//! unread rest the same way and is not read from: that is the back-pressure.
 
 use super::connection::{Phase, Transport, NONE};
 use super::reason::DisconnectReason;

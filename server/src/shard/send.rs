@@ -1,4 +1,5 @@
-//! The last stop of a byte: what waits for a connection, and one send per dirty connection and turn.
+//! The last stop of a byte: what waits for a connection, and one send per dirty connection and
+//! turn.
 
 use super::connection::{Backlog, Phase, Transport, NONE};
 use super::reason::DisconnectReason;
