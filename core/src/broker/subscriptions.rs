@@ -317,6 +317,11 @@ impl Subscriptions {
         }
     }
 
+    /// Has this very destination or pattern a subscriber?
+    pub fn has_subscribers(&self, text: &str) -> bool {
+        self.literals.contains_key(text) || self.patterns.contains_key(text)
+    }
+
     /// Number of subscriptions.
     pub fn len(&self) -> usize {
         self.live

@@ -227,6 +227,7 @@ impl<R: Reactor> Shard<R> {
             self.subscribed(slot, subscribe);
         } else {
             let asker = Some(self.asker(slot));
+            self.pending_interest.push(destination.clone());
             self.mesh.push(home, Message::Interest { destination, is_wanted: true, asker });
             self.wait_for(slot, 1, Then::Subscribe(Box::new(subscribe)));
         }
@@ -243,6 +244,7 @@ impl<R: Reactor> Shard<R> {
         if answers_count == 0 {
             self.subscribed(slot, subscribe);
         } else {
+            self.pending_interest.push(subscribe.destination.clone());
             self.wait_for(slot, answers_count, Then::Subscribe(Box::new(subscribe)));
         }
     }

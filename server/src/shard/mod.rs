@@ -92,6 +92,8 @@ pub struct Shard<R> {
     /// Consumers found too slow during a delivery.
     overflowed: Vec<u32>,
     password_checks: PasswordChecks,
+    /// Destinations and patterns of subscriptions that wait to become live: their interest stays.
+    pending_interest: Vec<Box<str>>,
     started: Instant,
     tick: u32,
     is_draining: bool,
@@ -131,6 +133,7 @@ impl<R: Reactor> Shard<R> {
             ready: Vec::new(),
             dirty: Vec::new(),
             overflowed: Vec::new(),
+            pending_interest: Vec::new(),
             password_checks: PasswordChecks::new(mesh.doorbell().clone()),
             started: Instant::now(),
             tick: 1,
@@ -245,6 +248,7 @@ impl<R: Reactor> Shard<R> {
         for last in removed {
             self.withdraw_interest(last.destination, last.is_pattern);
         }
+        self.forget_pending(slot);
         let connection = &mut self.connections[slot as usize];
         connection.subscriptions = NONE;
         connection.extras = None;

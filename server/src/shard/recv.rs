@@ -292,6 +292,11 @@ impl<R: Reactor> Shard<R> {
             return;
         }
         self.count_protocol_error(Protocol::Stomp);
+        if *error == Error::TlsOnPlainPort {
+            // A TLS client cannot read an ERROR.
+            tracing::info!(peer = %self.peers[slot as usize], "TLS on a plain port");
+            return self.end(slot, reason);
+        }
         let version = self.connections[slot as usize].version;
         let mut frame = Vec::new();
         stompede_core::stomp::encode::error(&mut frame, version, error, receipt, None);

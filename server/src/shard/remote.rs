@@ -7,6 +7,7 @@ use super::{Shard, MESH_MESSAGES_PER_TURN};
 use crate::metrics::{AuthMethod, AuthResult};
 use crate::reactor::Reactor;
 use std::sync::Arc;
+use stompede_core::broker::destination::is_pattern;
 use stompede_core::broker::pattern::Pattern;
 use stompede_core::broker::publication::Publication;
 use stompede_core::stomp::error::Error;
@@ -90,7 +91,10 @@ impl<R: Reactor> Shard<R> {
         let Some(then) = self.stop_waiting(slot) else { return };
         match then {
             Then::Receipt(receipt) => self.push_receipt(slot, Some(&receipt)),
-            Then::Subscribe(subscribe) => self.subscribed(slot, *subscribe),
+            Then::Subscribe(subscribe) => {
+                self.remove_pending(&subscribe.destination);
+                self.subscribed(slot, *subscribe);
+            }
             Then::Connect(login) => self.connected(slot, *login),
         }
         self.resume(slot);
@@ -124,8 +128,33 @@ impl<R: Reactor> Shard<R> {
         }
     }
 
+    /// A connection ends while its SUBSCRIBE waits: unless somebody else here wants the destination,
+    /// its interest is withdrawn.
+    pub(super) fn forget_pending(&mut self, slot: u32) {
+        let Some(extras) = self.connections[slot as usize].extras.as_mut() else { return };
+        let Some(waiting) = extras.waiting.take() else { return };
+        if let Then::Subscribe(subscribe) = waiting.then {
+            let destination = subscribe.destination;
+            self.remove_pending(&destination);
+            if !self.subscriptions.has_subscribers(&destination) {
+                let is_pattern = is_pattern(&destination);
+                self.withdraw_interest(destination, is_pattern);
+            }
+        }
+    }
+
+    fn remove_pending(&mut self, destination: &str) {
+        let place = self.pending_interest.iter().position(|pending| &**pending == destination);
+        if let Some(place) = place {
+            self.pending_interest.swap_remove(place);
+        }
+    }
+
     /// Tells the home shard (for a pattern: every shard) that nobody here wants this any more.
     pub(super) fn withdraw_interest(&mut self, destination: Box<str>, is_pattern: bool) {
+        if self.pending_interest.contains(&destination) {
+            return;
+        }
         if is_pattern {
             self.interest.remove_pattern(&destination, self.index);
             for target in (0..self.mesh.shards_count()).filter(|&target| target != self.index) {
