@@ -128,8 +128,8 @@ impl<R: Reactor> Shard<R> {
         }
     }
 
-    /// A connection ends while its SUBSCRIBE waits: unless somebody else here wants the destination,
-    /// its interest is withdrawn.
+    /// A connection ends while its SUBSCRIBE waits: unless somebody else here wants the
+    /// destination, its interest is withdrawn.
     pub(super) fn forget_pending(&mut self, slot: u32) {
         let Some(extras) = self.connections[slot as usize].extras.as_mut() else { return };
         let Some(waiting) = extras.waiting.take() else { return };
