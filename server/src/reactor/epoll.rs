@@ -11,6 +11,7 @@ use super::uring::{drain_eventfd, signalled_eventfd, watch};
 use super::{errno, Event, Reactor, SendRequest, Shortfall, PARTS_MAX, TICK_MS};
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::time::Instant;
 
 /// Connections taken from one listener in one turn.
 const ACCEPTS_PER_TURN: usize = 64;
@@ -31,6 +32,7 @@ pub struct EpollReactor {
     listeners: Vec<OwnedFd>,
     wants_writable: Vec<bool>,
     ready: Vec<libc::epoll_event>,
+    started: Instant,
 }
 
 impl EpollReactor {
@@ -62,6 +64,7 @@ impl EpollReactor {
             listeners,
             wants_writable: vec![false; slots_count as usize],
             ready: Vec::with_capacity(EVENTS_PER_WAIT),
+            started: Instant::now(),
         };
         let input = libc::EPOLLIN as u32;
         reactor.register(wake, input, TOKEN_WAKE)?;
@@ -238,6 +241,10 @@ impl Reactor for EpollReactor {
 
     fn slots_count(&self) -> usize {
         self.wants_writable.len()
+    }
+
+    fn now_ms(&self) -> u64 {
+        self.started.elapsed().as_millis() as u64
     }
 }
 

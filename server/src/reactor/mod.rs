@@ -108,6 +108,9 @@ pub trait Reactor {
 
     /// Number of slots: every slot in events is below this.
     fn slots_count(&self) -> usize;
+
+    /// Milliseconds since the reactor was made: the shard's only clock.
+    fn now_ms(&self) -> u64;
 }
 
 /// The error of the last system call, as a number.

@@ -14,6 +14,7 @@ use io_uring::{cqueue, opcode, squeue, types, IoUring};
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::time::Instant;
 
 const SQ_ENTRIES: u32 = 1024;
 const CQ_ENTRIES: u32 = 32_768;
@@ -85,6 +86,7 @@ pub struct UringReactor {
     messages: Vec<libc::msghdr>,
     tick_interval: Box<types::Timespec>,
     is_accepting: bool,
+    started: Instant,
 }
 
 impl UringReactor {
@@ -121,6 +123,7 @@ impl UringReactor {
             messages: Vec::new(),
             tick_interval: Box::new(interval),
             is_accepting: true,
+            started: Instant::now(),
         };
         for index in 0..reactor.listeners.len() {
             reactor.arm_accept(index);
@@ -443,6 +446,10 @@ impl Reactor for UringReactor {
 
     fn slots_count(&self) -> usize {
         self.slots.len()
+    }
+
+    fn now_ms(&self) -> u64 {
+        self.started.elapsed().as_millis() as u64
     }
 }
 

@@ -31,7 +31,6 @@ use slab::Slab;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
-use std::time::Instant;
 use stompede_core::broker::interest::Interest;
 use stompede_core::broker::subscriptions::Subscriptions;
 use stompede_core::http::origin::OriginPolicy;
@@ -94,7 +93,6 @@ pub struct Shard<R> {
     password_checks: PasswordChecks,
     /// Destinations and patterns of subscriptions that wait to become live: their interest stays.
     pending_interest: Vec<Box<str>>,
-    started: Instant,
     tick: u32,
     is_draining: bool,
     header_table: HeaderTable,
@@ -104,6 +102,7 @@ pub struct Shard<R> {
 /// Buffers used within one call and kept for the next.
 #[derive(Default)]
 struct Scratch {
+    events: Vec<Event>,
     receive: Vec<u8>,
     results: Vec<Result<usize, i32>>,
     shortfalls: Vec<Shortfall>,
@@ -135,7 +134,6 @@ impl<R: Reactor> Shard<R> {
             overflowed: Vec::new(),
             pending_interest: Vec::new(),
             password_checks: PasswordChecks::new(mesh.doorbell().clone()),
-            started: Instant::now(),
             tick: 1,
             is_draining: false,
             header_table: HeaderTable::default(),
@@ -151,24 +149,34 @@ impl<R: Reactor> Shard<R> {
     /// # Errors
     /// What the kernel says when the ring or the epoll set itself breaks.
     pub async fn run(&mut self) -> std::io::Result<()> {
-        let mut events = Vec::new();
-        loop {
-            events.clear();
-            let may_sleep = self.prepare_sleep();
-            self.reactor.wait(&mut events, may_sleep).await?;
-            self.mesh.doorbell().wake_up();
-            self.metrics.loop_turns.inc();
-            for &event in &events {
-                self.on_event(event);
-            }
-            self.receive_ready();
-            self.take_messages();
-            self.flush_dirty();
-            self.mesh.flush();
-            if self.is_draining && self.is_drained() {
-                return Ok(());
-            }
+        while !self.turn().await? {}
+        Ok(())
+    }
+
+    /// Waits for events and does the work of one turn. Says whether the drain is over.
+    ///
+    /// # Errors
+    /// Those of [`Reactor::wait`].
+    pub async fn turn(&mut self) -> std::io::Result<bool> {
+        let mut events = std::mem::take(&mut self.scratch.events);
+        let may_sleep = self.prepare_sleep();
+        self.reactor.wait(&mut events, may_sleep).await?;
+        self.mesh.doorbell().wake_up();
+        self.metrics.loop_turns.inc();
+        for event in events.drain(..) {
+            self.on_event(event);
         }
+        self.scratch.events = events;
+        self.receive_ready();
+        self.take_messages();
+        self.flush_dirty();
+        self.mesh.flush();
+        Ok(self.is_draining && self.is_drained())
+    }
+
+    /// The reactor: a simulation drives and inspects it between turns.
+    pub fn reactor(&mut self) -> &mut R {
+        &mut self.reactor
     }
 
     /// Says whether there is nothing left to do, after telling other shards that we sleep.
