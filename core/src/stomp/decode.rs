@@ -93,10 +93,11 @@ pub fn decode<'a>(
     Ok(Some((Item::Frame(frame), head.text.len() + body.len() + 1)))
 }
 
-/// After `Ok(None)`: the length below which `input` cannot become a frame.
+/// After `Ok(None)`: the length below which nothing can be decoded, unless a NUL comes.
 ///
-/// Exact once `content-length` is known, else one byte more than there is. A caller that waits for
-/// it does not scan a large frame again for each of its pieces.
+/// Exact once `content-length` is known; the largest frame while a body without it goes on; one
+/// byte more than there is within the head. A caller that waits for it or for a NUL does not scan a
+/// large frame again for each of its pieces.
 pub fn bytes_needed_hint(
     input: &[u8],
     rules: Rules,
@@ -766,7 +767,8 @@ mod tests {
                 }
                 let hint = bytes_needed_hint(&input[..cut], rules, &limits, &mut table);
                 prop_assert!(hint > cut);
-                for more in cut..hint.min(input.len()) {
+                let nul = memchr::memchr(0, &input[cut..]).map_or(input.len(), |at| cut + at);
+                for more in cut..hint.min(nul) {
                     let early = decode(&input[..more], rules, &limits, &mut table);
                     prop_assert!(matches!(early, Ok(None)));
                 }
