@@ -85,6 +85,8 @@ pub struct UringReactor {
     iovecs: Vec<libc::iovec>,
     messages: Vec<libc::msghdr>,
     tick_interval: Box<types::Timespec>,
+    /// Listeners whose multishot accept ended.
+    unarmed: Vec<usize>,
     is_accepting: bool,
     started: Instant,
 }
@@ -122,6 +124,7 @@ impl UringReactor {
             iovecs: Vec::new(),
             messages: Vec::new(),
             tick_interval: Box::new(interval),
+            unarmed: Vec::new(),
             is_accepting: true,
             started: Instant::now(),
         };
@@ -175,6 +178,14 @@ impl UringReactor {
         self.push(&entry.user_data(user_data(KIND_ACCEPT, 0, index as u32)));
     }
 
+    fn arm_accepts(&mut self) {
+        while let Some(index) = self.unarmed.pop() {
+            if self.is_accepting {
+                self.arm_accept(index);
+            }
+        }
+    }
+
     fn arm_wake(&mut self) {
         let poll = opcode::PollAdd::new(types::Fd(self.wake), libc::POLLIN as u32).multi(true);
         self.push(&poll.build().user_data(user_data(KIND_WAKE, 0, 0)));
@@ -208,8 +219,12 @@ impl UringReactor {
                 } else if completion.result != -libc::ECANCELED {
                     events.push(Event::AcceptFailed { errno: -completion.result });
                 }
-                if completion.is_last() && self.is_accepting {
-                    self.arm_accept(slot as usize);
+                if completion.is_last() {
+                    // With a full table each attempt drops a client: not before the next tick.
+                    self.unarmed.push(slot as usize);
+                    if completion.result >= 0 {
+                        self.arm_accepts();
+                    }
                 }
             }
             KIND_POLL_IN if self.is_current(completion) => {
@@ -234,6 +249,7 @@ impl UringReactor {
             }
             KIND_TICK => {
                 events.push(Event::Tick);
+                self.arm_accepts();
                 if completion.is_last() {
                     self.arm_tick();
                 }
@@ -479,8 +495,8 @@ impl UringReactor {
     }
 }
 
-/// Writes the pieces into the shared iovec array; both arrays have room for the whole batch, so that
-/// the pointers stay valid until submit.
+/// Writes the pieces into the shared iovec array; both arrays have room for the whole batch, so
+/// that the pointers stay valid until submit.
 fn gather(
     parts: Parts<'_>,
     iovecs: &mut Vec<libc::iovec>,

@@ -66,6 +66,8 @@ pub struct Connection {
     pub is_dirty: bool,
     /// Did the socket refuse bytes, so that we wait until it is writable?
     pub is_blocked: bool,
+    /// Is it not read from because too much waits for it?
+    pub is_paused: bool,
     /// Did we send a WebSocket ping since the peer's last byte?
     pub is_pinged: bool,
     /// Counts the connections that used this slot.
@@ -84,7 +86,7 @@ pub struct Connection {
     pub extras: Option<Box<Extras>>,
 }
 
-const _: () = assert!(size_of::<Connection>() <= 72);
+const _: () = assert!(size_of::<Connection>() <= 64);
 
 impl Connection {
     /// A slot without a connection.
@@ -96,6 +98,7 @@ impl Connection {
             is_ready: false,
             is_dirty: false,
             is_blocked: false,
+            is_paused: false,
             is_pinged: false,
             generation: 0,
             subscriptions: NONE,
@@ -110,6 +113,11 @@ impl Connection {
     /// The rare parts, made on first use.
     pub fn extras(&mut self) -> &mut Extras {
         self.extras.get_or_insert_default()
+    }
+
+    /// Does it still speak HTTP?
+    pub fn is_http(&self) -> bool {
+        matches!(self.transport, Transport::Http)
     }
 
     /// The rules for the next STOMP frame; none while no frame may be taken.

@@ -50,12 +50,19 @@ impl<R: Reactor> Shard<R> {
         self.scratch.results = results;
     }
 
-    /// Waiting connections are not read from, and nobody is while the mesh is full.
+    /// Waiting connections are not read from, nor those that do not take their answers, and nobody
+    /// is while the mesh is full.
     fn may_receive(&mut self, slot: u32) -> bool {
         match self.connections[slot as usize].phase {
             Phase::Free | Phase::Waiting => false,
             _ if self.mesh.overflow_count() > MESH_MESSAGES_PER_TURN => {
                 self.mark_ready(slot);
+                false
+            }
+            Phase::Opening | Phase::Open
+                if self.backlog_bytes(slot) > self.outbound_bytes_max / 2 =>
+            {
+                self.connections[slot as usize].is_paused = true;
                 false
             }
             _ => true,
