@@ -10,6 +10,7 @@ pub mod affinity;
 pub mod command;
 pub mod connection;
 pub mod deliver;
+pub mod files;
 pub mod http;
 pub mod password;
 pub mod reason;
@@ -25,6 +26,7 @@ use crate::metrics::{ErrorKind, Protocol, ShardMetrics};
 use crate::reactor::{Event, Reactor, Shortfall};
 use action::{Asker, Message};
 use connection::{Backlog, Connection, Phase, Transport, NONE};
+use files::FileReads;
 use password::PasswordChecks;
 use reason::DisconnectReason;
 use slab::Slab;
@@ -91,9 +93,12 @@ pub struct Shard<R> {
     /// Consumers found too slow during a delivery.
     overflowed: Vec<u32>,
     password_checks: PasswordChecks,
+    file_reads: FileReads,
     /// Destinations and patterns of subscriptions that wait to become live: their interest stays.
     pending_interest: Vec<Box<str>>,
     tick: u32,
+    /// The tick at which a client's wrong protocol was last logged.
+    hinted_tick: u32,
     is_draining: bool,
     header_table: HeaderTable,
     scratch: Scratch,
@@ -116,6 +121,7 @@ impl<R: Reactor> Shard<R> {
         let slots_count = reactor.slots_count();
         let metrics = shared.metrics[index].clone();
         let receive = vec![0; RECV_STRIDE_BYTES * RECV_BATCH];
+        let (static_dir, limits) = (shared.config.static_dir.clone(), shared.config.limits.clone());
         Shard {
             index,
             metrics,
@@ -134,7 +140,9 @@ impl<R: Reactor> Shard<R> {
             overflowed: Vec::new(),
             pending_interest: Vec::new(),
             password_checks: PasswordChecks::new(mesh.doorbell().clone()),
+            file_reads: FileReads::new(mesh.doorbell().clone(), static_dir, limits),
             tick: 1,
+            hinted_tick: 0,
             is_draining: false,
             header_table: HeaderTable::default(),
             scratch: Scratch { receive, ..Scratch::default() },
@@ -298,10 +306,13 @@ impl<R: Reactor> Shard<R> {
     }
 
     fn drop_spill(&mut self, slot: u32) {
+        self.take_spill(slot);
+    }
+
+    /// The unparsed input, which the connection no longer has then.
+    fn take_spill(&mut self, slot: u32) -> Option<Vec<u8>> {
         let spill = std::mem::replace(&mut self.connections[slot as usize].spill, NONE);
-        if spill != NONE {
-            self.spills.remove(spill as usize);
-        }
+        (spill != NONE).then(|| self.spills.remove(spill as usize))
     }
 
     fn drop_backlog(&mut self, slot: u32) {
@@ -321,6 +332,7 @@ impl<R: Reactor> Shard<R> {
     fn upgrade(&mut self, slot: u32) {
         let connection = &mut self.connections[slot as usize];
         self.metrics.handshakes.inc();
+        connection.forget_http();
         connection.transport = Transport::WebSocket(Receiver::default());
         self.last_write[slot as usize] = self.tick;
     }

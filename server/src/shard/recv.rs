@@ -108,37 +108,31 @@ impl<R: Reactor> Shard<R> {
     /// Takes new bytes of a connection; what cannot be decoded yet is spilled.
     pub(super) fn on_bytes(&mut self, slot: u32, input: &mut [u8]) {
         match self.connections[slot as usize].transport {
-            Transport::Http => self.on_stream(slot, input, Self::decode_http),
+            Transport::Http => self.on_http_bytes(slot, input),
             Transport::Tcp => self.on_stream(slot, input, Self::decode_stomp),
             Transport::WebSocket(_) => self.on_ws(slot, input),
         }
     }
 
     /// Puts `input` behind what was spilled, lets `decode` take what it can and spills the rest.
-    fn on_stream(
+    /// (A `decode` that spills itself has taken all.)
+    pub(super) fn on_stream(
         &mut self,
         slot: u32,
         input: &mut [u8],
         decode: fn(&mut Self, u32, &[u8]) -> usize,
     ) {
-        let spill = self.connections[slot as usize].spill;
-        if spill == NONE {
+        let Some(mut spilled) = self.take_spill(slot) else {
             let consumed = decode(self, slot, input);
             self.spill(slot, &input[consumed..]);
             return;
-        }
-        let mut spilled = std::mem::take(&mut self.spills[spill as usize]);
+        };
         spilled.extend_from_slice(input);
         let consumed = decode(self, slot, &spilled);
-        // The connection may have ended meanwhile, and its spill with it.
-        if self.connections[slot as usize].spill == NONE {
-            return;
-        }
         spilled.drain(..consumed);
-        if spilled.is_empty() {
-            self.drop_spill(slot);
-        } else {
-            self.spills[spill as usize] = spilled;
+        let connection = &mut self.connections[slot as usize];
+        if !spilled.is_empty() && connection.is_live() && connection.spill == NONE {
+            connection.spill = self.spills.insert(spilled) as u32;
         }
     }
 
@@ -152,25 +146,6 @@ impl<R: Reactor> Shard<R> {
         } else {
             self.spills[connection.spill as usize].extend_from_slice(rest);
         }
-    }
-
-    /// Decodes HTTP requests; after an upgrade the rest belongs to the WebSocket.
-    fn decode_http(&mut self, slot: u32, input: &[u8]) -> usize {
-        let mut progress = Progress { consumed: 0 };
-        while self.connections[slot as usize].is_live() {
-            let consumed = self.on_http(slot, &input[progress.consumed..]);
-            progress.consumed += consumed;
-            if let Transport::WebSocket(_) = self.connections[slot as usize].transport {
-                let mut rest = input[progress.consumed..].to_vec();
-                self.drop_spill(slot);
-                self.on_ws(slot, &mut rest);
-                return input.len();
-            }
-            if consumed == 0 || progress.consumed == input.len() {
-                break;
-            }
-        }
-        progress.consumed
     }
 
     /// Decodes STOMP frames until one is incomplete or the connection has to wait.
@@ -207,7 +182,7 @@ impl<R: Reactor> Shard<R> {
     }
 
     /// Unmasks WebSocket frames in place and hands their payloads to the STOMP decoder.
-    fn on_ws(&mut self, slot: u32, input: &mut [u8]) {
+    pub(super) fn on_ws(&mut self, slot: u32, input: &mut [u8]) {
         let mut whole;
         let mut rest = &mut *input;
         // Behind a wait, spilled bytes are raw WebSocket bytes of `ws_rest`; see `resume`.
@@ -316,6 +291,10 @@ impl<R: Reactor> Shard<R> {
 
     /// Goes on with a connection whose wait is over: first with the bytes that were kept.
     pub(super) fn resume(&mut self, slot: u32) {
+        if let Transport::Http = self.connections[slot as usize].transport {
+            self.on_stream(slot, &mut [], Self::decode_http);
+            return self.mark_ready(slot);
+        }
         self.on_stream(slot, &mut [], Self::decode_stomp);
         if self.connections[slot as usize].phase == Phase::Open {
             if let Transport::WebSocket(_) = self.connections[slot as usize].transport {

@@ -114,6 +114,9 @@ impl<R: Reactor> Shard<R> {
         } else if backlog.outbound.is_empty() {
             self.drop_backlog(slot);
             self.finish_closing(slot);
+            if self.connections[slot as usize].phase == Phase::Waiting {
+                self.on_flushed(slot);
+            }
         } else {
             self.mark_dirty(slot);
         }
