@@ -44,6 +44,8 @@ pub struct FileReads {
     limits: Limits,
     jobs: Option<Sender<(Job, Asker)>>,
     replies: (Sender<Answer>, Receiver<Answer>),
+    /// The next answer, if it was looked for before a sleep.
+    peeked: Option<Answer>,
     waiting_count: usize,
 }
 
@@ -51,7 +53,7 @@ impl FileReads {
     /// Serves files of `dir`; `doorbell` is rung for every reply.
     pub fn new(doorbell: Arc<Doorbell>, dir: Option<PathBuf>, limits: Limits) -> FileReads {
         let replies = channel();
-        FileReads { doorbell, dir, limits, jobs: None, replies, waiting_count: 0 }
+        FileReads { doorbell, dir, limits, jobs: None, replies, peeked: None, waiting_count: 0 }
     }
 
     /// Is there a directory at all? If not, nothing has to be asked here.
@@ -84,9 +86,17 @@ impl FileReads {
         is_sent
     }
 
+    /// Is one in? To be asked before a sleep, as the bell does not ring for those who are awake.
+    pub fn has_reply(&mut self) -> bool {
+        if self.peeked.is_none() {
+            self.peeked = self.replies.1.try_recv().ok();
+        }
+        self.peeked.is_some()
+    }
+
     /// The next reply that is in.
     pub fn take(&mut self) -> Option<Answer> {
-        let reply = self.replies.1.try_recv().ok()?;
+        let reply = self.peeked.take().or_else(|| self.replies.1.try_recv().ok())?;
         self.waiting_count = self.waiting_count.saturating_sub(1);
         Some(reply)
     }

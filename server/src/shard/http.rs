@@ -311,7 +311,7 @@ impl<R: Reactor> Shard<R> {
         self.upgrade(slot);
         // Frames that came while the hash was computed.
         if let Some(mut rest) = self.take_spill(slot) {
-            self.on_ws(slot, &mut rest);
+            self.on_ws(slot, &mut rest.bytes);
         }
     }
 
