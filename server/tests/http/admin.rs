@@ -42,7 +42,7 @@ fn health_methods_and_wrong_paths() {
 }
 
 #[test]
-fn slow_clients_hold_up_nobody_and_are_bounded() {
+fn slow_clients_hold_up_nobody() {
     let server = start(config());
     let address = server.admin_address.expect("is on");
     let mut slow: Vec<Client> = Vec::new();
@@ -56,6 +56,12 @@ fn slow_clients_hold_up_nobody_and_are_bounded() {
     for client in &mut slow {
         assert_eq!(client.read_to_end(), b"");
     }
+}
+
+#[test]
+fn one_client_more_than_allowed_is_told_so() {
+    let server = start(config());
+    let address = server.admin_address.expect("is on");
     let mut many: Vec<Client> = Vec::new();
     for _ in 0..stompede::admin::CONNECTIONS_COUNT_MAX {
         many.push(Client::connect(address));
