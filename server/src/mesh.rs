@@ -16,6 +16,7 @@ use std::sync::Arc;
 pub const RING_CAPACITY: usize = 4096;
 
 /// How others wake a shard.
+#[derive(Debug)]
 pub struct Doorbell {
     eventfd: OwnedFd,
     is_sleeping: AtomicBool,

@@ -5,6 +5,7 @@
 //! unread rest the same way and is not read from: that is the back-pressure.
 
 use super::connection::{Phase, Spill, Transport, NONE};
+use super::handlers::CODE_MISSING;
 use super::reason::DisconnectReason;
 use super::{Shard, MESH_MESSAGES_PER_TURN, RECVS_PER_TURN, RECV_BATCH, RECV_STRIDE_BYTES};
 use crate::metrics::Protocol;
@@ -197,6 +198,9 @@ impl<R: Reactor> Shard<R> {
 
     /// Unmasks WebSocket frames in place and hands their payloads to the STOMP decoder.
     pub(super) fn on_ws(&mut self, slot: u32, input: &mut [u8]) {
+        if !self.connections[slot as usize].is_live() {
+            return;
+        }
         let mut whole;
         let mut rest = &mut *input;
         // Behind a wait, spilled bytes are raw WebSocket bytes of `ws_rest`; see `resume`.
@@ -246,10 +250,16 @@ impl<R: Reactor> Shard<R> {
 
     fn on_ws_event(&mut self, slot: u32, event: Event<'_>) {
         match event {
+            Event::Data { kind, payload, starts, ends }
+                if self.connections[slot as usize].is_session =>
+            {
+                self.on_session_data(slot, kind, payload, starts, ends);
+            }
             Event::Data { payload, .. } => self.on_stream(slot, payload, Self::decode_stomp),
             Event::Ping(payload) => self.push_ws(slot, Opcode::Pong, payload),
             Event::Pong(_) => {}
-            Event::Close { code, .. } => {
+            Event::Close { code, reason } => {
+                self.note_close(slot, code.unwrap_or(CODE_MISSING), reason);
                 // RFC 6455 §5.5.1: "When sending a Close frame in response, the endpoint typically
                 // echos the status code it received."
                 let mut bytes = Vec::new();
@@ -260,8 +270,9 @@ impl<R: Reactor> Shard<R> {
         }
     }
 
-    fn fail_ws(&mut self, slot: u32, error: stompede_core::ws::error::Error) {
+    pub(super) fn fail_ws(&mut self, slot: u32, error: stompede_core::ws::error::Error) {
         self.count_protocol_error(Protocol::Ws);
+        self.note_close(slot, error.close_code(), &error.to_string());
         let mut bytes = Vec::new();
         close::encode(&mut bytes, error.close_code(), &error.to_string());
         self.push_bytes(slot, &bytes);
@@ -308,7 +319,9 @@ impl<R: Reactor> Shard<R> {
             self.on_stream(slot, &mut [], Self::decode_http);
             return self.mark_ready(slot);
         }
-        self.on_stream(slot, &mut [], Self::decode_stomp);
+        if !self.connections[slot as usize].is_session {
+            self.on_stream(slot, &mut [], Self::decode_stomp);
+        }
         if self.connections[slot as usize].phase == Phase::Open {
             if let Transport::WebSocket(_) = self.connections[slot as usize].transport {
                 self.on_ws(slot, &mut []);
