@@ -87,6 +87,8 @@ pub struct UringReactor {
     tick_interval: Box<types::Timespec>,
     /// Listeners whose multishot accept ended.
     unarmed: Vec<usize>,
+    /// Times that the completion queue had no room.
+    overflow_count: u64,
     is_accepting: bool,
     started: Instant,
 }
@@ -125,6 +127,7 @@ impl UringReactor {
             messages: Vec::new(),
             tick_interval: Box::new(interval),
             unarmed: Vec::new(),
+            overflow_count: 0,
             is_accepting: true,
             started: Instant::now(),
         };
@@ -155,7 +158,10 @@ impl UringReactor {
                 Ok(_) => return Ok(()),
                 Err(error) if error.raw_os_error() == Some(libc::EINTR) => {}
                 // The completion queue overflowed: take what is there, then go on.
-                Err(error) if error.raw_os_error() == Some(libc::EBUSY) => self.defer_completions(),
+                Err(error) if error.raw_os_error() == Some(libc::EBUSY) => {
+                    self.overflow_count += 1;
+                    self.defer_completions();
+                }
                 Err(error) => return Err(error),
             }
         }
@@ -468,6 +474,10 @@ impl Reactor for UringReactor {
 
     fn slots_count(&self) -> usize {
         self.slots.len()
+    }
+
+    fn overflow_count(&self) -> u64 {
+        self.overflow_count
     }
 
     fn now_ms(&self) -> u64 {

@@ -47,6 +47,8 @@ impl<R: Reactor> Shard<R> {
                 }
             }
         }
+        self.metrics.mesh_full.set(self.mesh.full_count());
+        self.metrics.uring_cq_overflow.set(self.reactor.overflow_count());
         self.metrics.subscriptions.set(self.subscriptions.len() as u64);
         self.metrics.arena_bytes.set(self.arena.bytes_held() as u64);
     }
