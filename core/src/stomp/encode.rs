@@ -5,8 +5,6 @@
 //! private head (subscription, message id, ack) and a tail that all subscribers of one version
 //! share; the head comes first, because of repeated headers the first wins.
 
-use std::io::Write;
-
 use super::error::Error;
 use super::escape::{escape_into, is_name_writable, literal_into};
 use super::negotiation::{Version, SUPPORTED};
@@ -29,8 +27,20 @@ fn literal_header(out: &mut Vec<u8>, name: &str, value: &str) {
 }
 
 fn content_length(out: &mut Vec<u8>, bytes: usize) {
-    // Writing to a Vec cannot fail.
-    let _ = writeln!(out, "content-length:{bytes}");
+    out.extend_from_slice(b"content-length:");
+    let mut digits = [0; 20];
+    let mut start = digits.len();
+    let mut left = bytes;
+    loop {
+        start -= 1;
+        digits[start] = b'0' + (left % 10) as u8;
+        left /= 10;
+        if left == 0 {
+            break;
+        }
+    }
+    out.extend_from_slice(&digits[start..]);
+    out.push(b'\n');
 }
 
 /// CONNECTED. An empty `server` is not sent.
@@ -311,6 +321,15 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn a_length_is_written_as_the_standard_library_writes_it(bytes in any::<usize>()) {
+            for bytes in [bytes, bytes >> 40, bytes % 1_000, bytes % 10, usize::MAX] {
+                let mut out = Vec::new();
+                content_length(&mut out, bytes);
+                prop_assert_eq!(out, format!("content-length:{bytes}\n").into_bytes());
+            }
+        }
+
         #[test]
         fn reads_back(
             headers in prop::collection::btree_map("h[^\0]{0,8}", "[^\0]{0,12}", 0..6),

@@ -9,6 +9,7 @@
 use std::borrow::Cow;
 
 use super::error::Error;
+use super::marks::has_mark;
 use super::negotiation::Version;
 
 /// `text` with its escapes resolved; borrowed when there are none, and always in 1.0.
@@ -56,8 +57,7 @@ pub fn check(raw: &[u8]) -> Result<(), Error> {
 /// In 1.0 a name with `:` must not come here: see [`is_name_writable`].
 pub fn escape_into(out: &mut Vec<u8>, text: &str, version: Version) {
     let bytes = text.as_bytes();
-    let is_special = |b: &u8| matches!(b, b'\n' | b'\r' | b':' | b'\\' | 0);
-    if !bytes.iter().any(is_special) {
+    if !has_mark(bytes) {
         out.extend_from_slice(bytes);
         return;
     }

@@ -45,7 +45,7 @@ impl HeaderTable {
     /// false, and nothing added, if the name is there already.
     #[inline]
     pub(super) fn insert(&mut self, head: &[u8], start: u32, name: &[u8], end: u32) -> bool {
-        let hash = hash(name);
+        let hash = hash(name, word_at(head, start as usize));
         let bit = 1 << (hash >> 26);
         if self.seen & bit != 0 && self.contains(head, name, hash) {
             return false;
@@ -63,15 +63,25 @@ impl HeaderTable {
     }
 }
 
-/// Of the length and both ends, which tell the names of real clients apart. Not keyed: a collision
-/// costs one comparison, and the table is bounded.
+/// Eight bytes of `input` from `start` on; zeros behind its end.
 #[inline]
-fn hash(name: &[u8]) -> u32 {
-    let (first, last) = match (name.first_chunk(), name.last_chunk()) {
-        (Some(&first), Some(&last)) => (u64::from_le_bytes(first), u64::from_le_bytes(last)),
-        _ => (0, name.iter().fold(0, |word, &byte| word << 8 | u64::from(byte))),
-    };
-    let mixed = (first ^ (name.len() as u64) << 56).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+fn word_at(input: &[u8], start: usize) -> u64 {
+    let rest = input.get(start..).unwrap_or_default();
+    match rest.first_chunk() {
+        Some(&word) => u64::from_le_bytes(word),
+        None => rest.iter().rev().fold(0, |word, &byte| word << 8 | u64::from(byte)),
+    }
+}
+
+/// Of the length and both ends, which tell the names of real clients apart. Not keyed: a collision
+/// costs one comparison, and the table is bounded. `first_word` are the eight bytes from the name's
+/// start on, whatever is behind the name; names are not empty.
+#[inline]
+fn hash(name: &[u8], first_word: u64) -> u32 {
+    let last = name.last_chunk().map_or(0, |&last| u64::from_le_bytes(last));
+    // Of a short name what follows it is shifted out.
+    let first = first_word << (8 * 8usize.saturating_sub(name.len()).min(7));
+    let mixed = (first ^ name.len() as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15)
         ^ last.wrapping_mul(0xd6e8_feb8_6659_fd93);
     (mixed >> 32) as u32
 }
