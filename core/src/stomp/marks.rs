@@ -31,6 +31,7 @@ fn marks_of(block: &[u8; BLOCK_BYTES]) -> u64 {
 }
 
 /// Whether any byte of a short text is a mark.
+#[inline]
 pub fn has_mark(text: &[u8]) -> bool {
     let word_has = |word: u64| {
         // The high bit of each byte: set where the byte is at least 0x0e, and not the other.
@@ -41,12 +42,17 @@ pub fn has_mark(text: &[u8]) -> bool {
         };
         at_least & differs(b':') & differs(b'\\') & HIGHS != HIGHS
     };
-    let mut words = text.chunks_exact(8);
-    let has = |chunk: &[u8]| chunk.first_chunk().is_some_and(|&word| word_has(word_of(word)));
-    match text.last_chunk() {
-        // The last word overlaps the one before it.
-        Some(&last) => words.any(has) || word_has(word_of(last)),
-        None => text.iter().any(|&byte| is_mark(byte)),
+    // Whole words, and a last one that overlaps them; or two halves that overlap.
+    if let Some(&last) = text.last_chunk::<8>() {
+        let has = |chunk: &[u8]| chunk.first_chunk().is_some_and(|&word| word_has(word_of(word)));
+        return text[..text.len() - 1].chunks_exact(8).any(has) || word_has(word_of(last));
+    }
+    match (text.first_chunk(), text.last_chunk()) {
+        (Some(&first), Some(&last)) => {
+            let halves = [u32::from_le_bytes(first), u32::from_le_bytes(last)].map(u64::from);
+            word_has(halves[0] | halves[1] << 32)
+        }
+        _ => text.iter().any(|&byte| is_mark(byte)),
     }
 }
 
