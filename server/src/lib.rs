@@ -24,11 +24,10 @@ use shard::{Shard, Shared};
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
-use stompede_core::http::origin::OriginPolicy;
 
 /// Descriptors left for everything that is not a client: listeners, rings, logs.
 const DESCRIPTORS_RESERVED: u64 = 64;
@@ -74,16 +73,9 @@ impl Server {
             shards.push(open_listeners(&mut config)?);
         }
         let admin = admin::Listener::open(config.admin_listen)?;
-        let metrics = (0..shards_count).map(|_| Arc::default()).collect();
-        let shared = Arc::new(Shared {
-            authenticator: auth::Authenticator::from_config(&config)?,
-            origins: OriginPolicy::parse(&config.allowed_origins)?,
-            key: random_key().map_err(|error| format!("cannot read random bytes: {error}"))?,
-            is_draining: AtomicBool::new(false),
-            metrics,
-            driver: if is_uring { "uring" } else { "epoll" },
-            config,
-        });
+        let key = random_key().map_err(|error| format!("cannot read random bytes: {error}"))?;
+        let driver = if is_uring { "uring" } else { "epoll" };
+        let shared = Arc::new(Shared::new(config, key, driver)?);
         let doorbells = (0..shards_count)
             .map(|_| Doorbell::new())
             .collect::<io::Result<Vec<_>>>()
@@ -180,7 +172,7 @@ fn slots_count(config: &Config, is_uring: bool) -> u32 {
     }
     match config.connections_max {
         0 => limit,
-        wanted => limit.min(wanted as u32),
+        wanted => limit.min((wanted + shard::admission::SLOTS_RESERVED) as u32),
     }
 }
 

@@ -209,7 +209,7 @@ pub static OPTIONS: &[Opt] = &[
         "Refuse WebSocket clients that offer no STOMP subprotocol",
         strict_subprotocol
     ),
-    size!("outbound-max", "512KiB", "Bytes that may wait for one client", outbound_bytes_max),
+    size!("outbound-bytes-max", "512KiB", "Bytes that may wait for one client", outbound_bytes_max),
     deadline!(
         "stall-deadline",
         "10s",

@@ -7,6 +7,7 @@
 use stompede_core::broker::ledger::Ledger;
 use stompede_core::broker::transaction::Transactions;
 use stompede_core::outbound::Outbound;
+use stompede_core::stomp::decode::Rules;
 use stompede_core::stomp::negotiation::Version;
 use stompede_core::ws::receiver::Receiver;
 
@@ -65,6 +66,8 @@ pub struct Connection {
     pub is_dirty: bool,
     /// Did the socket refuse bytes, so that we wait until it is writable?
     pub is_blocked: bool,
+    /// Is it not read from because too much waits for it?
+    pub is_paused: bool,
     /// Did we send a WebSocket ping since the peer's last byte?
     pub is_pinged: bool,
     /// Counts the connections that used this slot.
@@ -83,7 +86,7 @@ pub struct Connection {
     pub extras: Option<Box<Extras>>,
 }
 
-const _: () = assert!(size_of::<Connection>() <= 72);
+const _: () = assert!(size_of::<Connection>() <= 64);
 
 impl Connection {
     /// A slot without a connection.
@@ -95,6 +98,7 @@ impl Connection {
             is_ready: false,
             is_dirty: false,
             is_blocked: false,
+            is_paused: false,
             is_pinged: false,
             generation: 0,
             subscriptions: NONE,
@@ -109,6 +113,21 @@ impl Connection {
     /// The rare parts, made on first use.
     pub fn extras(&mut self) -> &mut Extras {
         self.extras.get_or_insert_default()
+    }
+
+    /// Does it still speak HTTP?
+    pub fn is_http(&self) -> bool {
+        matches!(self.transport, Transport::Http)
+    }
+
+    /// The rules for the next STOMP frame; none while no frame may be taken.
+    pub fn rules(&self) -> Option<Rules> {
+        match (&self.transport, self.phase) {
+            (Transport::Http, _) => None,
+            (_, Phase::Opening) => Some(Rules::BeforeConnect),
+            (_, Phase::Open) => Some(Rules::Version(self.version)),
+            _ => None,
+        }
     }
 
     /// Does the connection still take part in the protocol?
@@ -158,6 +177,15 @@ pub enum Then {
     Subscribe(Box<super::action::Subscribe>),
     /// The login was checked.
     Connect(Box<super::action::Login>),
+}
+
+/// Input of one connection that is not decoded yet: the start of a STOMP frame or of a request.
+#[derive(Debug, Default)]
+pub struct Spill {
+    /// The bytes.
+    pub bytes: Vec<u8>,
+    /// No attempt to decode makes sense with fewer bytes, unless a delimiter comes.
+    pub retry_at_bytes: usize,
 }
 
 /// Output that waits for one connection.
