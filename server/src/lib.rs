@@ -13,6 +13,7 @@ pub mod metrics;
 pub mod probe;
 pub mod reactor;
 pub mod shard;
+pub mod static_files;
 
 use config::{Config, IoChoice};
 use mesh::{Doorbell, Mesh};
@@ -66,6 +67,7 @@ impl Server {
                 .inspect_err(|why| tracing::error!("io_uring is not used, epoll is: {why}"))
                 .is_ok(),
         };
+        config.static_dir.as_deref().map_or(Ok(()), static_files::check_dir)?;
         let shards_count = config.shards.max(1);
         let slots_count = slots_count(&config, is_uring);
         let (mut config, mut shards) = (config, Vec::new());

@@ -12,6 +12,7 @@ use stompede_core::stomp::negotiation::Version;
 use stompede_core::ws::receiver::Receiver;
 
 use super::action::Action;
+use super::http::HttpState;
 use super::reason::DisconnectReason;
 
 /// No index: the connection has none of it.
@@ -43,7 +44,8 @@ pub enum Phase {
     Opening,
     /// Logged in.
     Open,
-    /// A frame waits for another shard or for a password hash; later frames wait behind it.
+    /// A frame or request waits for another shard, a password hash or a file; later ones wait
+    /// behind it.
     Waiting,
     /// The last bytes are on their way out; input is discarded.
     Closing(DisconnectReason),
@@ -120,6 +122,28 @@ impl Connection {
         matches!(self.transport, Transport::Http)
     }
 
+    /// Gives back what few connections need, if it is not needed now.
+    pub fn give_back_extras(&mut self) {
+        if self.extras.as_ref().is_some_and(|extras| extras.is_empty()) {
+            self.extras = None;
+        }
+    }
+
+    /// Gives back what only HTTP needs.
+    pub fn forget_http(&mut self) {
+        if let Some(extras) = self.extras.as_mut() {
+            extras.http = None;
+            self.give_back_extras();
+        }
+    }
+
+    /// Takes the user who logged in with the upgrade request, if there is one.
+    pub fn take_basic_user(&mut self) -> Option<String> {
+        let user = self.extras.as_mut()?.basic_user.take();
+        self.give_back_extras();
+        user.map(String::from)
+    }
+
     /// The rules for the next STOMP frame; none while no frame may be taken.
     pub fn rules(&self) -> Option<Rules> {
         match (&self.transport, self.phase) {
@@ -145,6 +169,10 @@ pub struct Extras {
     pub transactions: Option<Transactions<Action>>,
     /// What the connection waits for in [`Phase::Waiting`].
     pub waiting: Option<Waiting>,
+    /// What an HTTP connection has to remember.
+    pub http: Option<Box<HttpState>>,
+    /// Who logged in with the upgrade request, until CONNECT.
+    pub basic_user: Option<Box<str>>,
     /// WebSocket bytes that are not taken yet: an incomplete frame head, or what waits.
     pub ws_rest: Vec<u8>,
 }
@@ -155,6 +183,8 @@ impl Extras {
         self.ledger.is_none()
             && self.transactions.is_none()
             && self.waiting.is_none()
+            && self.http.is_none()
+            && self.basic_user.is_none()
             && self.ws_rest.is_empty()
     }
 }
@@ -177,6 +207,18 @@ pub enum Then {
     Subscribe(Box<super::action::Subscribe>),
     /// The login was checked.
     Connect(Box<super::action::Login>),
+    /// The login of an upgrade request was checked.
+    Upgrade(Box<super::action::Upgrade>),
+    /// The reading thread is asked for a piece of a file, or the last piece is being sent and this
+    /// is what follows it.
+    File {
+        /// Does the connection stay open after the file?
+        keep_alive: bool,
+        /// What to ask for when the last piece is sent.
+        rest: Option<crate::static_files::Rest>,
+    },
+    /// All that was queued is sent: take the next request.
+    Flushed,
 }
 
 /// Input of one connection that is not decoded yet: the start of a STOMP frame or of a request.

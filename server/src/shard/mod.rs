@@ -11,6 +11,7 @@ pub mod affinity;
 pub mod command;
 pub mod connection;
 pub mod deliver;
+pub mod files;
 pub mod http;
 pub mod password;
 pub mod peer;
@@ -29,6 +30,7 @@ use crate::reactor::{Event, Reactor, Shortfall};
 use action::{Asker, Message};
 use admission::{AddressCounts, SLOTS_RESERVED};
 use connection::{Backlog, Connection, Phase, Spill, Transport, NONE};
+use files::FileReads;
 use password::PasswordChecks;
 use peer::Peer;
 use reason::DisconnectReason;
@@ -123,6 +125,7 @@ pub struct Shard<R> {
     /// Bytes that may wait for one connection now; see [`tick`].
     outbound_bytes_max: usize,
     password_checks: PasswordChecks,
+    file_reads: FileReads,
     /// Destinations and patterns of subscriptions that wait to become live: their interest stays.
     pending_interest: Vec<Box<str>>,
     tick: u32,
@@ -157,6 +160,7 @@ impl<R: Reactor> Shard<R> {
         let slots_count = reactor.slots_count();
         let metrics = shared.metrics[index].clone();
         let receive = vec![0; RECV_STRIDE_BYTES * RECV_BATCH];
+        let (static_dir, limits) = (shared.config.static_dir.clone(), shared.config.limits.clone());
         Shard {
             index,
             metrics,
@@ -177,6 +181,7 @@ impl<R: Reactor> Shard<R> {
             outbound_bytes_max: shared.config.outbound_bytes_max,
             pending_interest: Vec::new(),
             password_checks: PasswordChecks::new(mesh.doorbell().clone()),
+            file_reads: FileReads::new(mesh.doorbell().clone(), static_dir, limits),
             tick: 1,
             live_count: 0,
             connections_max: connections_max(&shared.config, slots_count),
@@ -234,7 +239,7 @@ impl<R: Reactor> Shard<R> {
         }
         self.mesh.doorbell().prepare_sleep();
         // A message that came before the flag was set rang no bell: look once more.
-        self.mesh.is_empty()
+        self.mesh.is_empty() && !self.password_checks.has_answer() && !self.file_reads.has_reply()
     }
 
     fn on_event(&mut self, event: Event) {
@@ -348,10 +353,13 @@ impl<R: Reactor> Shard<R> {
     }
 
     fn drop_spill(&mut self, slot: u32) {
+        self.take_spill(slot);
+    }
+
+    /// The unparsed input, which the connection no longer has then.
+    fn take_spill(&mut self, slot: u32) -> Option<Spill> {
         let spill = std::mem::replace(&mut self.connections[slot as usize].spill, NONE);
-        if spill != NONE {
-            self.spills.remove(spill as usize);
-        }
+        (spill != NONE).then(|| self.spills.remove(spill as usize))
     }
 
     fn drop_backlog(&mut self, slot: u32) {
@@ -371,6 +379,7 @@ impl<R: Reactor> Shard<R> {
     fn upgrade(&mut self, slot: u32) {
         let connection = &mut self.connections[slot as usize];
         self.metrics.handshakes.inc();
+        connection.forget_http();
         connection.transport = Transport::WebSocket(Receiver::default());
         self.last_write[slot as usize] = self.tick;
     }

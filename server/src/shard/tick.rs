@@ -78,20 +78,18 @@ impl<R: Reactor> Shard<R> {
         self.tick.saturating_sub(self.last_read[slot as usize])
     }
 
-    /// `last_write` of a connection that is not open yet holds the tick of its start.
+    /// `last_write` of a connection that is not open yet holds the tick at which the present stage
+    /// started.
     fn check_opening(&mut self, slot: u32) {
         let config = &self.shared.config;
         let age = self.tick.saturating_sub(self.last_write[slot as usize]);
-        let (limit, error) = match self.connections[slot as usize].transport {
-            Transport::Http => (config.handshake_deadline.min(HTTP_IDLE), None),
-            _ => (config.connect_deadline, Some(Error::LoginTimeout)),
-        };
-        if age <= ticks(limit) {
-            return;
+        if let Transport::Http = self.connections[slot as usize].transport {
+            let deadline = ticks(config.handshake_deadline);
+            return self.check_http_deadline(slot, age, deadline, ticks(HTTP_IDLE));
         }
-        match error {
-            Some(error) => self.fail_stomp(slot, &error, None, DisconnectReason::HandshakeTimeout),
-            None => self.end(slot, DisconnectReason::Idle),
+        if age > ticks(config.connect_deadline) {
+            let reason = DisconnectReason::HandshakeTimeout;
+            self.fail_stomp(slot, &Error::LoginTimeout, None, reason);
         }
     }
 
