@@ -157,6 +157,11 @@ impl<R: Reactor> Shard<R> {
     }
 }
 
+/// Is this the `message-id` of a delivery that waits for no ACK? The others are plain numbers.
+pub(super) fn is_auto_message_id(message_id: &str) -> bool {
+    message_id.contains('-')
+}
+
 /// Unique for each delivery within a connection: the publication's number and the class.
 fn message_id(sequence: u64, class: ClassIndex) -> String {
     let mut text = String::with_capacity(24);

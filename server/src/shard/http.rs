@@ -3,7 +3,7 @@
 use super::reason::DisconnectReason;
 use super::Shard;
 use crate::assets;
-use crate::metrics::Protocol;
+use crate::metrics::{ErrorKind, Protocol};
 use crate::reactor::Reactor;
 use stompede_core::http::request::{decode, Request, Version};
 use stompede_core::http::response;
@@ -21,7 +21,7 @@ impl<R: Reactor> Shard<R> {
             Ok(None) => return 0,
             Ok(Some(decoded)) => decoded,
             Err(error) => {
-                self.count_protocol_error(Protocol::Http);
+                self.metrics.protocol_error(Protocol::Http, ErrorKind::of_http(&error));
                 self.refuse(slot, error.status(), &error.to_string());
                 return 0;
             }

@@ -21,7 +21,7 @@ pub mod tick;
 use crate::auth::Authenticator;
 use crate::config::Config;
 use crate::mesh::Mesh;
-use crate::metrics::{ErrorKind, Protocol, ShardMetrics};
+use crate::metrics::ShardMetrics;
 use crate::reactor::{Event, Reactor, Shortfall};
 use action::{Asker, Message};
 use connection::{Backlog, Connection, Phase, Transport, NONE};
@@ -311,10 +311,6 @@ impl<R: Reactor> Shard<R> {
             self.metrics.outbound_bytes.sub(backlog.outbound.bytes() as u64);
             backlog.outbound.clear(&mut self.arena);
         }
-    }
-
-    fn count_protocol_error(&self, protocol: Protocol) {
-        self.metrics.protocol_error(protocol, ErrorKind::Malformed);
     }
 
     /// Turns the transport into WebSocket after the 101 was queued.
