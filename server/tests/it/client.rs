@@ -84,16 +84,21 @@ pub struct Client {
 impl Client {
     /// Connects; over WebSocket the upgrade is done.
     pub fn open(address: SocketAddr, transport: Transport) -> Client {
-        let stream = TcpStream::connect(address).expect("the server listens");
-        stream.set_read_timeout(Some(PATIENCE)).expect("a read timeout");
-        stream.set_write_timeout(Some(PATIENCE)).expect("a write timeout");
-        stream.set_nodelay(true).expect("no delay");
-        let mut client = Client { transport, stream, received: Vec::new(), at: 0 };
+        let mut client = Client { transport, ..Client::open_http(address) };
         if transport == Transport::Ws {
             let head = client.upgrade("");
             assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
         }
         client
+    }
+
+    /// Connects for WebSocket, before the upgrade.
+    pub fn open_http(address: SocketAddr) -> Client {
+        let stream = TcpStream::connect(address).expect("the server listens");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a read timeout");
+        stream.set_write_timeout(Some(PATIENCE)).expect("a write timeout");
+        stream.set_nodelay(true).expect("no delay");
+        Client { transport: Transport::Ws, stream, received: Vec::new(), at: 0 }
     }
 
     /// Asks for the upgrade with extra header lines, and gives the head of the answer.
@@ -142,6 +147,12 @@ impl Client {
     /// A second handle of the socket, to write while this one reads.
     pub fn writer(&self) -> TcpStream {
         self.stream.try_clone().expect("a second handle")
+    }
+
+    /// Closes with an answer unread, so that the peer sees a reset and not an end.
+    pub fn reset(mut self) {
+        self.send("SEND\ndestination:/topic/nobody-listens-here\nreceipt:unread\n\n\0");
+        self.stream.peek(&mut [0]).expect("the receipt is there");
     }
 
     /// Ends our half of the connection.
