@@ -40,19 +40,18 @@ pub fn start(mut config: Config) -> Option<TestServer> {
     config.settle().expect("a good configuration");
     if config.io == IoChoice::Uring {
         if let Err(why) = probe::is_uring_usable() {
-            eprintln!("**** SKIPPED on io_uring: {why} ****");
+            // Past the capture of a passing test's output: nobody may miss it.
+            let _ = writeln!(std::io::stderr(), "**** SKIPPED on io_uring: {why} ****");
             return None;
         }
     }
-    let shards = config.shards;
     let handle = Server::start(config).expect("a server");
-    Some(TestServer { handle: Some(handle), shards })
+    Some(TestServer { handle: Some(handle) })
 }
 
 /// A running server, drained when it is dropped.
 pub struct TestServer {
     handle: Option<Handle>,
-    shards: usize,
 }
 
 impl TestServer {
@@ -123,11 +122,6 @@ impl TestServer {
         let series = format!("stompede_connections_closed_total{{reason=\"{reason}\"}}");
         self.wait_for_metric(&series, count);
     }
-
-    /// Number of shards.
-    pub fn shards(&self) -> usize {
-        self.shards
-    }
 }
 
 impl Drop for TestServer {
@@ -139,29 +133,28 @@ impl Drop for TestServer {
     }
 }
 
-/// Runs `test` on every driver, with one shard and with two.
-pub fn on_every_server(change: impl Fn(&mut Config), test: impl Fn(&TestServer)) {
-    for io in [IoChoice::Epoll, IoChoice::Uring] {
-        for shards in [1, 2] {
-            let mut config = Config { io, shards, ..config() };
-            change(&mut config);
-            let Some(server) = start(config) else { continue };
-            eprintln!("-- {io:?}, {shards} shards");
-            test(&server);
-            assert_eq!(server.end(), 0, "every shard ends with its clients");
+/// Runs `test` on every driver, with one shard and with two, at the same time.
+pub fn on_every_server(change: impl Fn(&mut Config) + Sync, test: impl Fn(&TestServer) + Sync) {
+    let run = &|io, shards| {
+        let mut config = Config { io, shards, ..config() };
+        change(&mut config);
+        let Some(server) = start(config) else { return };
+        test(&server);
+        assert_eq!(server.end(), 0, "every shard ends with its clients");
+    };
+    std::thread::scope(|scope| {
+        for io in [IoChoice::Epoll, IoChoice::Uring] {
+            for shards in [1, 2] {
+                // The name stands in the message of a failure.
+                let name = format!("{io:?} with {shards}");
+                let builder = std::thread::Builder::new().name(name);
+                builder.spawn_scoped(scope, move || run(io, shards)).expect("a thread");
+            }
         }
-    }
+    });
 }
 
 /// Runs `test` on every server of [`on_every_server`] and over both transports.
-pub fn everywhere(test: impl Fn(&TestServer, Transport)) {
-    on_every_server(
-        |_| {},
-        |server| {
-            for transport in TRANSPORTS {
-                eprintln!("-- {transport:?}");
-                test(server, transport);
-            }
-        },
-    );
+pub fn everywhere(test: impl Fn(&TestServer, Transport) + Sync) {
+    on_every_server(|_| {}, |server| TRANSPORTS.into_iter().for_each(|over| test(server, over)));
 }

@@ -489,12 +489,13 @@ fn is_as_wanted(frame: &Frame, wanted: &str) -> bool {
 }
 
 fn check(client: &mut Client, row: &Row) {
+    let over = client.transport;
     prepare(client, row.given);
     client.send(&row.sent);
     for &wanted in &row.answers {
         match client.next_but_beats() {
             Event::Frame(frame) if is_as_wanted(&frame, wanted) => {}
-            other => panic!("row {}: wanted {wanted}, seen {other:?}", row.name),
+            other => panic!("row {} over {over:?}: wanted {wanted}, seen {other:?}", row.name),
         }
     }
     match row.end {
@@ -507,7 +508,6 @@ fn check_all(rows: &[Row]) {
     everywhere(|server, transport| {
         for row in rows {
             let mut client = server.open(transport);
-            eprintln!("row {} over {transport:?}", row.name);
             check(&mut client, row);
         }
     });

@@ -187,7 +187,7 @@ fn a_connect_that_does_not_come_and_one_that_drips() {
                 }
             });
             client.expect_error("Login timeout", 1008);
-            drop(client);
+            client.finish();
             drip.join().expect("no panic");
         }
         server.wait_for_closed("handshake_timeout", 4);
