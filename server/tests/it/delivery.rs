@@ -1,4 +1,4 @@
-//! What a MESSAGE looks like and who gets it: headers, opcodes, patterns, the end of a subscription.
+//! What a MESSAGE looks like and who gets it: headers, opcodes, patterns, unsubscribing.
 //!
 //! STOMP 1.2, SUBSCRIBE, UNSUBSCRIBE and MESSAGE. Two publishers or subscribers of a test may be on
 //! different shards: the kernel chooses, and the answers must not differ.

@@ -222,7 +222,8 @@ fn a_reset_aborts_the_transaction() {
         subscriber.subscribe("s", "/topic/a", "");
         let mut client = server.session(transport);
         client.send(
-            "BEGIN\ntransaction:t\nreceipt:b\n\n\0SEND\ndestination:/topic/a\ntransaction:t\n\nno\0",
+            "BEGIN\ntransaction:t\nreceipt:b\n\n\0\
+             SEND\ndestination:/topic/a\ntransaction:t\n\nno\0",
         );
         client.expect("RECEIPT");
         client.sync();
