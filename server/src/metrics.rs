@@ -19,7 +19,7 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 use stompede_core::stomp::error::Blame;
 use stompede_core::ws::close::code;
-use stompede_core::{http, stomp, ws};
+use stompede_core::{stomp, ws};
 
 /// Value of `Content-Type` for the text of [`render`].
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -119,14 +119,6 @@ impl ErrorKind {
         match error.close_code() {
             code::INVALID_PAYLOAD => ErrorKind::Encoding,
             code::POLICY | code::TOO_BIG => ErrorKind::Limit,
-            _ => ErrorKind::Malformed,
-        }
-    }
-
-    /// The kind of an HTTP error.
-    pub fn of_http(error: &http::error::Error) -> ErrorKind {
-        match error.status() {
-            414 | 431 => ErrorKind::Limit,
             _ => ErrorKind::Malformed,
         }
     }
