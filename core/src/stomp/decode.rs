@@ -41,6 +41,9 @@ pub struct DecodeFailure {
     pub error: Error,
     /// The `receipt` header of the culprit, if it could be read.
     pub receipt: Option<String>,
+    /// The command line of an unknown command, for the ERROR's body; at most 32 bytes. It is
+    /// the peer's text: whoever sends it on escapes control characters.
+    pub command: Option<String>,
 }
 
 /// The head of a frame, complete and checked.
@@ -69,11 +72,15 @@ pub fn decode<'a>(
     limits: &Limits,
     table: &'a mut HeaderTable,
 ) -> Result<Option<(Item<'a>, usize)>, DecodeFailure> {
-    let fail = |error| DecodeFailure { error, receipt: find_receipt(input, rules, limits) };
+    let fail = |error| DecodeFailure {
+        error,
+        receipt: find_receipt(input, rules, limits),
+        command: if error == Error::UnknownCommand { command_line(input) } else { None },
+    };
     match skip_between_frames(input) {
         Ok(0) => {}
         Ok(skipped) => return Ok(Some((Item::Eol, skipped))),
-        Err(error) => return Err(DecodeFailure { error, receipt: None }),
+        Err(error) => return Err(DecodeFailure { error, receipt: None, command: None }),
     }
     let bounds = bounds(rules, limits);
     let Some(head) = scan_head(input, rules, limits, &bounds, table).map_err(fail)? else {
@@ -116,10 +123,8 @@ pub fn bytes_needed_hint(
     needed.unwrap_or(0).max(input.len() + 1)
 }
 
-/// The command line at the start of a refused input, for the ERROR's body; at most 32 bytes.
-///
-/// It is the peer's text: whoever sends it on escapes control characters.
-pub fn command_line(input: &[u8]) -> Option<String> {
+/// The command line at the start of a refused input; at most 32 bytes.
+fn command_line(input: &[u8]) -> Option<String> {
     let window = &input[..input.len().min(32)];
     let end = memchr::memchr3(b'\n', b'\r', 0, window).unwrap_or(window.len());
     (end > 0).then(|| String::from_utf8_lossy(&window[..end]).into_owned())
