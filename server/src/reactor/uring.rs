@@ -8,6 +8,8 @@
 //! worker thread, cancel by fd walks every request). user_data is kind, generation and slot, so
 //! that completions of a socket that is gone fall out by one comparison.
 
+mod connect;
+
 use super::listener::decode_address;
 use super::{errno, Event, Reactor, SendRequest, Shortfall, PARTS_MAX, TICK_MS};
 use io_uring::{cqueue, opcode, squeue, types, IoUring};
@@ -31,6 +33,8 @@ const KIND_TICK: u64 = 7;
 const KIND_PEER: u64 = 8;
 const KIND_IGNORED: u64 = 9;
 const KIND_INSTALL: u64 = 10;
+const KIND_CONNECT: u64 = 11;
+const KIND_ALARM: u64 = 12;
 
 const GENERATION_BITS: u32 = 24;
 
@@ -85,6 +89,8 @@ pub struct UringReactor {
     iovecs: Vec<libc::iovec>,
     messages: Vec<libc::msghdr>,
     tick_interval: Box<types::Timespec>,
+    alarm: Box<types::Timespec>,
+    connecting: connect::Slots,
     is_accepting: bool,
     started: Instant,
 }
@@ -122,6 +128,8 @@ impl UringReactor {
             iovecs: Vec::new(),
             messages: Vec::new(),
             tick_interval: Box::new(interval),
+            alarm: Box::default(),
+            connecting: connect::Slots::default(),
             is_accepting: true,
             started: Instant::now(),
         };
@@ -225,6 +233,16 @@ impl UringReactor {
                 self.slots[slot as usize].writable_armed = false;
                 events.push(Event::Writable { slot });
             }
+            KIND_CONNECT if self.is_current(completion) => {
+                if completion.result >= 0 {
+                    self.arm_readable(slot);
+                    events.push(Event::Connected { slot });
+                } else {
+                    self.close(slot);
+                    events.push(Event::ConnectFailed { slot, errno: -completion.result });
+                }
+            }
+            KIND_ALARM => events.push(Event::Woken),
             KIND_WAKE => {
                 drain_eventfd(self.wake);
                 events.push(Event::Woken);
@@ -434,6 +452,7 @@ impl Reactor for UringReactor {
         self.push(&close.flags(skip).user_data(ignored));
         self.slots[slot as usize] =
             Slot { generation: generation.wrapping_add(1), writable_armed: false };
+        self.connecting.give_back(slot);
     }
 
     fn stop_accepting(&mut self) {
