@@ -100,6 +100,8 @@ pub struct Desk {
     pub connects: Latencies,
     /// How late messages were published, since then: the generator's own fault.
     pub lateness: Latencies,
+    /// Bytes on the wire of the last delivery.
+    pub frame_bytes: usize,
     /// What went wrong, and how often.
     pub troubles: BTreeMap<String, u64>,
 }

@@ -2,10 +2,10 @@
 
 use clap::Parser;
 use std::process::ExitCode;
-use stompede_bench::options::Options;
+use stompede_bench::options::{Command, Invocation, Options};
 use stompede_bench::progress::Progress;
 use stompede_bench::report::Report;
-use stompede_bench::run;
+use stompede_bench::{compare, floor, output, run};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -25,27 +25,37 @@ fn main() -> ExitCode {
 
 fn go() -> Result<ExitCode, String> {
     let options = Options::parse();
-    let (scenario, plan, common) = options.command.plan()?;
+    let Some(invocation) = options.command.invocation()? else {
+        return without_run(&options.command);
+    };
+    let Invocation { scenario, plan, common, floor } = invocation;
     let outcome = run::run(plan.clone(), &mut Progress::default())?;
-    let report = Report::new(scenario, &plan, &outcome);
-    print!("{}", report.table());
-    for out in &common.out {
-        let (kind, file) = out.split_once('=').unwrap_or((out, ""));
-        if kind != "json" {
-            return Err(format!("seen --out {out}; write json or json=FILE"));
-        }
-        let file = match file {
-            "" => common.out_dir.join(format!("{scenario}.json")),
-            file => file.into(),
-        };
-        let text = serde_json::to_string_pretty(&report).map_err(|error| error.to_string())?;
-        std::fs::write(&file, text).map_err(|error| format!("{}: {error}", file.display()))?;
+    let mut report = Report::new(scenario, &plan, &outcome);
+    if floor && report.faults().is_empty() {
+        let bare = floor::measure(&plan, outcome.frame_bytes)?;
+        report.compare_with_floor(&bare);
     }
-    let faults = report.faults();
+    print!("{}", report.table());
+    output::write(&report, scenario, &common.out, &common.out_dir)?;
+    let mut faults = report.faults();
+    faults.extend(common.fail_if.iter().filter_map(|bound| bound.check(&report)));
     if faults.is_empty() {
         println!("{:<10} PASS", "verdict");
         return Ok(ExitCode::SUCCESS);
     }
     println!("{:<10} FAIL: {}", "verdict", faults.join(", "));
     Ok(ExitCode::FAILURE)
+}
+
+fn without_run(command: &Command) -> Result<ExitCode, String> {
+    match command {
+        Command::Compare { a, b } => {
+            print!("{}", compare::table(&compare::read(a)?, &compare::read(b)?));
+        }
+        Command::FloorSender(sender) => {
+            floor::send(sender).map_err(|error| format!("the bare loop: {error}"))?;
+        }
+        _ => {}
+    }
+    Ok(ExitCode::SUCCESS)
 }

@@ -1,6 +1,8 @@
 //! The command line: options of each scenario, turned into a [`Plan`].
 
+use crate::floor::Sender;
 use crate::plan::{Plan, Rate, Target, Workload};
+use crate::verdict::Bound;
 use clap::{Args, Parser, Subcommand};
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
@@ -32,7 +34,83 @@ pub enum Command {
         common: Common,
         #[command(flatten)]
         publish: Publish,
+        /// Also send as much with a bare loop, and tell the ratio of CPU
+        #[arg(long)]
+        floor: bool,
+        /// Publishers of other processes with the same destination, whose messages are checked too
+        #[arg(long, default_value = "0", value_parser = count)]
+        strangers: u32,
     },
+    /// Many destinations with one publisher each; subscribers are spread over them
+    Many {
+        #[command(flatten)]
+        common: Common,
+        #[command(flatten)]
+        publish: Publish,
+        /// Number of destinations
+        #[arg(long, default_value = "100", value_parser = count)]
+        destinations: u32,
+        /// Exponent of their popularity; 0 is the same for all
+        #[arg(long, default_value = "0", value_parser = number)]
+        zipf: f64,
+    },
+    /// Every connection publishes to a destination of its own and receives that
+    Echo {
+        #[command(flatten)]
+        common: Common,
+        #[command(flatten)]
+        publish: Publish,
+    },
+    /// As fanout, while a share of the subscribers does not read
+    Slow {
+        #[command(flatten)]
+        common: Common,
+        #[command(flatten)]
+        publish: Publish,
+        /// That share
+        #[arg(long, default_value = "5%", value_parser = share)]
+        stalled: f64,
+    },
+    /// Drop a share of all connections at once and see how they come back
+    Storm {
+        #[command(flatten)]
+        common: Common,
+        /// That share
+        #[arg(long, default_value = "100%", value_parser = share)]
+        share: f64,
+        /// How often
+        #[arg(long, default_value = "3")]
+        times: u32,
+    },
+    /// As fanout, for long: memory at the end against memory at the start
+    Soak {
+        #[command(flatten)]
+        common: Common,
+        #[command(flatten)]
+        publish: Publish,
+    },
+    /// Two reports side by side
+    Compare {
+        /// Written by --out json
+        a: PathBuf,
+        /// Written by --out json
+        b: PathBuf,
+    },
+    /// The bare loop of --floor; started by it
+    #[command(hide = true)]
+    FloorSender(Sender),
+}
+
+/// A run that the command line asks for.
+pub struct Invocation<'a> {
+    /// Name of the scenario.
+    pub scenario: &'static str,
+    /// What it shall do.
+    pub plan: Plan,
+    /// The options that say what to do with the result.
+    pub common: &'a Common,
+    /// Is the bare loop wanted too?
+    pub floor: bool,
 }
 
 /// Options of every scenario.
@@ -83,7 +161,10 @@ pub struct Common {
     /// Process of the server, on this machine: its CPU and memory are reported
     #[arg(long)]
     pub pid: Option<u32>,
-    /// Write a report: json, as json or json=FILE
+    /// Fail if a figure passes a bound, e.g. 'p99>20ms,lost>0'
+    #[arg(long, value_delimiter = ',', value_parser = Bound::parse)]
+    pub fail_if: Vec<Bound>,
+    /// Reports to write: json, csv, hdr, html, each alone or as json=FILE
     #[arg(long, value_delimiter = ',')]
     pub out: Vec<String>,
     /// Directory for reports without a file name
@@ -124,10 +205,8 @@ pub struct Sources(pub Vec<IpAddr>);
 impl Common {
     fn plan(&self) -> Result<Plan, String> {
         let mut plan = Plan::new(Target::parse(&self.url)?);
-        plan.version = (self.stomp != "none").then(|| match self.stomp.as_str() {
-            // A client of 1.0 sends no accept-version; one that lists 1.0 alone means the same.
-            version => version.to_owned(),
-        });
+        // A client of 1.0 sends no accept-version; one that lists 1.0 alone means the same.
+        plan.version = (self.stomp != "none").then(|| self.stomp.clone());
         plan.subscribers = self.connections;
         plan.ramp_per_second = match self.ramp {
             Some(ramp) => f64::from(self.connections) / ramp.as_secs_f64().max(1e-3),
@@ -163,24 +242,51 @@ impl Publish {
 }
 
 impl Command {
-    /// Name of the scenario, its plan, and the options it was made from.
+    /// The run that is asked for; `None` for commands that run nothing.
     ///
     /// # Errors
     /// What contradicts itself.
-    pub fn plan(&self) -> Result<(&'static str, Plan, &Common), String> {
-        match self {
-            Command::Connect { common, churn } => {
-                let mut plan = common.plan()?;
-                plan.churn_per_second = *churn;
-                Ok(("connect", plan, common))
-            }
-            Command::Fanout { common, publish } => {
-                let mut plan = common.plan()?;
-                plan.workload = Workload::Fanout;
-                publish.apply(&mut plan);
-                Ok(("fanout", plan, common))
-            }
+    pub fn invocation(&self) -> Result<Option<Invocation<'_>>, String> {
+        let (scenario, common, publish) = match self {
+            Command::Connect { common, .. } => ("connect", common, None),
+            Command::Fanout { common, publish, .. } => ("fanout", common, Some(publish)),
+            Command::Many { common, publish, .. } => ("many", common, Some(publish)),
+            Command::Echo { common, publish } => ("echo", common, Some(publish)),
+            Command::Slow { common, publish, .. } => ("slow", common, Some(publish)),
+            Command::Storm { common, .. } => ("storm", common, None),
+            Command::Soak { common, publish } => ("soak", common, Some(publish)),
+            Command::Compare { .. } | Command::FloorSender(_) => return Ok(None),
+        };
+        let mut plan = common.plan()?;
+        if let Some(publish) = publish {
+            plan.workload = Workload::Fanout;
+            publish.apply(&mut plan);
         }
+        let mut floor = false;
+        match self {
+            Command::Connect { churn, .. } => plan.churn_per_second = *churn,
+            Command::Fanout { floor: wanted, strangers, .. } => {
+                floor = *wanted;
+                plan.strangers = *strangers;
+            }
+            Command::Many { destinations, zipf, .. } => {
+                plan.workload = Workload::Many;
+                plan.destinations = *destinations;
+                plan.zipf = *zipf;
+            }
+            Command::Echo { .. } => {
+                plan.workload = Workload::Echo;
+                plan.publishers = plan.subscribers;
+                plan.destinations = plan.subscribers;
+            }
+            Command::Slow { stalled, .. } => plan.stalled_share = *stalled,
+            Command::Storm { share, times, .. } => {
+                plan.storm_share = *share;
+                plan.storms = *times;
+            }
+            _ => {}
+        }
+        Ok(Some(Invocation { scenario, plan, common, floor }))
     }
 }
 
@@ -254,7 +360,8 @@ mod tests {
 
     fn plan(line: &str) -> Result<Plan, String> {
         let options = Options::try_parse_from(line.split(' ')).map_err(|e| e.to_string())?;
-        options.command.plan().map(|(_, plan, _)| plan)
+        let invocation = options.command.invocation()?;
+        invocation.map(|invocation| invocation.plan).ok_or("no run".into())
     }
 
     #[test]

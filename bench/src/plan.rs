@@ -83,6 +83,8 @@ pub struct Plan {
     pub subscribers: u32,
     /// Connections that publish; with [`Workload::Echo`] the subscribers do.
     pub publishers: u32,
+    /// Publishers of other processes; their numbers follow those of ours.
+    pub strangers: u32,
     /// Destinations; 1 unless [`Workload::Many`] or [`Workload::Echo`].
     pub destinations: u32,
     /// Their names begin with this; the number follows unless there is one only.
@@ -136,6 +138,7 @@ impl Plan {
             workload: Workload::Idle,
             subscribers: 0,
             publishers: 0,
+            strangers: 0,
             destinations: 1,
             destination: "/topic/bench".into(),
             zipf: 0.0,
@@ -177,7 +180,7 @@ impl Plan {
     pub fn streams_per_subscriber(&self) -> usize {
         match self.workload {
             Workload::Idle => 0,
-            Workload::Fanout => self.publishers as usize,
+            Workload::Fanout => (self.publishers + self.strangers) as usize,
             Workload::Many | Workload::Echo => 1,
         }
     }
@@ -237,14 +240,15 @@ impl Plan {
             let seen = self.body_bytes;
             return Err(format!("seen size {seen}, the stamp needs {STAMP_BYTES}: raise --size"));
         }
-        if self.version.is_none() && self.target.transport == Transport::Tcp {
+        let is_tcp = self.target.transport == Transport::Tcp;
+        if self.version.is_none() && is_tcp && self.publishers > 0 {
             return Err("seen --stomp none with a tcp url: bodies need WebSocket frames".into());
         }
         if self.version.is_none() && matches!(self.workload, Workload::Many) {
             return Err("seen --stomp none with destinations: use fanout or echo".into());
         }
         let is_publishing = self.workload != Workload::Idle;
-        if is_publishing && self.publishers == 0 {
+        if is_publishing && self.publishers + self.strangers == 0 {
             return Err("seen no publisher: raise --publishers".into());
         }
         if self.workload == Workload::Many && self.publishers > self.destinations {

@@ -145,6 +145,18 @@ impl Report {
         }
     }
 
+    /// Puts the CPU of a run beside that of the bare loop.
+    pub fn compare_with_floor(&mut self, bare: &Outcome) {
+        let cpu_s = bare.server.get("publish").map(|server| server.cpu_s);
+        let sends = bare.tally.delivered;
+        self.floor_us_per_send =
+            cpu_s.filter(|_| sends > 0).map(|cpu_s| cpu_s * 1e6 / sends as f64);
+        self.floor_ratio = self
+            .cpu_us_per_delivery
+            .zip(self.floor_us_per_send)
+            .map(|(delivery, send)| delivery / send);
+    }
+
     /// Is everything as it must be, whatever the speed? Else what is wrong.
     pub fn faults(&self) -> Vec<String> {
         let mut faults: Vec<String> = self.aborted.iter().cloned().collect();

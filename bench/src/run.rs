@@ -84,6 +84,8 @@ pub struct Outcome {
     pub publish_s: f64,
     /// Deliveries by the end of the publish time, before the rest was waited for.
     pub delivered_in_time: u64,
+    /// Bytes on the wire of a delivery.
+    pub frame_bytes: usize,
     /// Every second.
     pub seconds: Vec<Second>,
     /// The server in each stage: `ramp`, `hold`, `publish`.
@@ -211,6 +213,7 @@ impl Coordinator {
                 storms_s: Vec::new(),
                 publish_s: 0.0,
                 delivered_in_time: 0,
+                frame_bytes: 0,
                 seconds: Vec::new(),
                 server: BTreeMap::new(),
                 troubles: BTreeMap::new(),
@@ -236,6 +239,7 @@ impl Coordinator {
         self.end_second(observer);
         for worker in 0..self.plan.threads {
             let desk = self.control.desk(worker);
+            self.outcome.frame_bytes = self.outcome.frame_bytes.max(desk.frame_bytes);
             for (what, count) in &desk.troubles {
                 *self.outcome.troubles.entry(what.clone()).or_default() += count;
             }

@@ -737,6 +737,7 @@ impl<R: Connector> Worker<R> {
                 None => return Ok((at, false)),
                 Some((Inbound::Message { body }, consumed)) => {
                     check.delivery(body, streams, &mut desk);
+                    desk.frame_bytes = consumed;
                     at += consumed;
                 }
                 Some((Inbound::HeartBeat, consumed)) => {
