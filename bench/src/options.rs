@@ -34,9 +34,10 @@ pub enum Command {
         common: Common,
         #[command(flatten)]
         publish: Publish,
-        /// Also send as much with a bare loop, and tell the ratio of CPU
-        #[arg(long)]
-        floor: bool,
+        /// Also send as much with a bare loop, this many times in turn with the run, and tell the
+        /// ratio of CPU
+        #[arg(long, default_value = "0", default_missing_value = "3", num_args = 0..=1)]
+        floor: u32,
         /// Publishers of other processes with the same destination, whose messages are checked too
         #[arg(long, default_value = "0", value_parser = count)]
         strangers: u32,
@@ -50,6 +51,9 @@ pub enum Command {
         /// Number of destinations
         #[arg(long, default_value = "100", value_parser = count)]
         destinations: u32,
+        /// Subscriptions of each connection, to destinations that follow each other
+        #[arg(long, default_value = "1", value_parser = count)]
+        subscriptions: u32,
         /// Exponent of their popularity; 0 is the same for all
         #[arg(long, default_value = "0", value_parser = number)]
         zipf: f64,
@@ -109,8 +113,8 @@ pub struct Invocation<'a> {
     pub plan: Plan,
     /// The options that say what to do with the result.
     pub common: &'a Common,
-    /// Is the bare loop wanted too?
-    pub floor: bool,
+    /// How often the bare loop is wanted too.
+    pub floor: u32,
 }
 
 /// Options of every scenario.
@@ -262,15 +266,16 @@ impl Command {
             plan.workload = Workload::Fanout;
             publish.apply(&mut plan);
         }
-        let mut floor = false;
+        let mut floor = 0;
         match self {
             Command::Connect { churn, .. } => plan.churn_per_second = *churn,
             Command::Fanout { floor: wanted, strangers, .. } => {
                 floor = *wanted;
                 plan.strangers = *strangers;
             }
-            Command::Many { destinations, zipf, .. } => {
+            Command::Many { destinations, subscriptions, zipf, .. } => {
                 plan.workload = Workload::Many;
+                plan.subscriptions = *subscriptions;
                 plan.destinations = *destinations;
                 plan.zipf = *zipf;
             }

@@ -83,6 +83,8 @@ pub struct Plan {
     pub subscribers: u32,
     /// Connections that publish; with [`Workload::Echo`] the subscribers do.
     pub publishers: u32,
+    /// Subscriptions of each subscriber, to destinations that follow each other.
+    pub subscriptions: u32,
     /// Publishers of other processes; their numbers follow those of ours.
     pub strangers: u32,
     /// Destinations; 1 unless [`Workload::Many`] or [`Workload::Echo`].
@@ -138,6 +140,7 @@ impl Plan {
             workload: Workload::Idle,
             subscribers: 0,
             publishers: 0,
+            subscriptions: 1,
             strangers: 0,
             destinations: 1,
             destination: "/topic/bench".into(),
@@ -181,13 +184,22 @@ impl Plan {
         match self.workload {
             Workload::Idle => 0,
             Workload::Fanout => (self.publishers + self.strangers) as usize,
-            Workload::Many | Workload::Echo => 1,
+            Workload::Many => self.subscriptions as usize,
+            Workload::Echo => 1,
         }
     }
 
-    /// Destination of a subscriber.
-    pub fn destination_of(&self, subscriber: u32) -> u32 {
-        subscriber % self.destinations
+    /// Destination of one of a subscriber's subscriptions.
+    pub fn destination_of(&self, subscriber: u32, subscription: u32) -> u32 {
+        let place = u64::from(subscriber) * u64::from(self.subscriptions) + u64::from(subscription);
+        (place % u64::from(self.destinations)) as u32
+    }
+
+    /// Which of a subscriber's subscriptions a destination belongs to, if any.
+    pub fn subscription_of(&self, subscriber: u32, destination: u32) -> Option<u32> {
+        let first = self.destination_of(subscriber, 0);
+        let distance = (destination + self.destinations).checked_sub(first)? % self.destinations;
+        (destination < self.destinations && distance < self.subscriptions).then_some(distance)
     }
 
     /// Does this subscriber stop reading?
@@ -197,15 +209,15 @@ impl Plan {
         (f64::from(subscriber + 1) * self.stalled_share).floor() > before
     }
 
-    /// Subscribers of a destination that read.
-    pub fn readers_of(&self, destination: u32) -> u64 {
-        if self.stalled_share == 0.0 {
-            let (each, more) =
-                (self.subscribers / self.destinations, self.subscribers % self.destinations);
-            return u64::from(each) + u64::from(destination < more);
+    /// Subscriptions to each destination whose subscribers read.
+    pub fn readers(&self) -> Vec<u64> {
+        let mut readers = vec![0; self.destinations as usize];
+        for subscriber in (0..self.subscribers).filter(|&number| !self.is_stalled(number)) {
+            for subscription in 0..self.subscriptions {
+                readers[self.destination_of(subscriber, subscription) as usize] += 1;
+            }
         }
-        let members = (destination..self.subscribers).step_by(self.destinations as usize);
-        members.filter(|&subscriber| !self.is_stalled(subscriber)).count() as u64
+        readers
     }
 
     /// Name of a destination.
@@ -251,6 +263,12 @@ impl Plan {
         if is_publishing && self.publishers + self.strangers == 0 {
             return Err("seen no publisher: raise --publishers".into());
         }
+        if self.subscriptions == 0 || self.subscriptions > self.destinations {
+            let (seen, limit) = (self.subscriptions, self.destinations);
+            return Err(format!(
+                "seen {seen} subscriptions for {limit} destinations: give 1 to all"
+            ));
+        }
         if self.workload == Workload::Many && self.publishers > self.destinations {
             return Err("seen more publishers than destinations: each destination has one".into());
         }
@@ -292,14 +310,26 @@ mod tests {
         plan.subscribers = 1000;
         plan.stalled_share = 0.05;
         assert_eq!((0..1000).filter(|&number| plan.is_stalled(number)).count(), 50);
-        assert_eq!(plan.readers_of(0), 950);
+        assert_eq!(plan.readers(), [950]);
     }
 
     #[test]
-    fn readers_add_up_over_destinations() {
+    fn subscriptions_and_destinations_find_each_other() {
         let mut plan = plan();
-        (plan.subscribers, plan.destinations) = (103, 10);
-        assert_eq!((0..10).map(|number| plan.readers_of(number)).sum::<u64>(), 103);
+        (plan.subscribers, plan.destinations, plan.subscriptions) = (103, 10, 3);
+        let readers = plan.readers();
+        assert_eq!(readers.iter().sum::<u64>(), 309);
+        for subscriber in 0..103 {
+            let mut own: Vec<u32> = (0..3).map(|k| plan.destination_of(subscriber, k)).collect();
+            for (k, &destination) in (0..3).zip(&own) {
+                assert_eq!(plan.subscription_of(subscriber, destination), Some(k));
+            }
+            own.sort();
+            let others = (0..11).filter(|destination| !own.contains(destination));
+            for other in others {
+                assert_eq!(plan.subscription_of(subscriber, other), None);
+            }
+        }
     }
 
     #[test]

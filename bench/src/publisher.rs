@@ -79,11 +79,16 @@ impl Publishers {
             frame: Vec::new(),
             names: (0..count).map(|number| plan.destination_name(number)).collect(),
             sequences: vec![0; count as usize],
-            readers: (0..plan.destinations).map(|number| plan.readers_of(number)).collect(),
+            readers: plan.readers(),
             choice: Choice::new(plan, worker),
             round: 0,
             turn: 0,
         }
+    }
+
+    /// Deliveries that a message causes on average; at least 1.
+    pub fn fan_out(&self) -> u64 {
+        (self.readers.iter().sum::<u64>() / self.readers.len().max(1) as u64).max(1)
     }
 
     /// When the next message is due, while there is one; by the clock only.

@@ -74,6 +74,8 @@ pub struct Report {
     pub idle_cpu_us_per_s: Option<f64>,
     /// Growth of the server's PSS over the ramp, per connection, in bytes.
     pub pss_bytes_per_connection: Option<f64>,
+    /// Rounds in turn: CPU per delivery and per bare send, in microseconds.
+    pub floor_rounds: Vec<(f64, f64)>,
     /// CPU of a bare send to as many sockets, in microseconds.
     pub floor_us_per_send: Option<f64>,
     /// CPU per delivery over the floor.
@@ -128,14 +130,14 @@ impl Report {
             lateness: outcome.lateness.summary(),
             heart_beats: (tally.beats_sent, tally.beats_received, tally.beats_missed),
             server: outcome.server.clone(),
-            cpu_us_per_delivery: of("publish")
-                .and_then(|server| per(server.cpu_s * 1e6, tally.delivered)),
+            cpu_us_per_delivery: cpu_us_per_delivery(outcome),
             cpu_us_per_connect: of("ramp").and_then(|server| per(server.cpu_s * 1e6, connections)),
             idle_cpu_us_per_s: of("hold")
                 .and_then(|server| per(server.cpu_s * 1e6 / server.seconds, connections)),
             pss_bytes_per_connection: of("ramp").and_then(|server| {
                 per(server.pss_bytes.1 as f64 - server.pss_bytes.0 as f64, connections)
             }),
+            floor_rounds: Vec::new(),
             floor_us_per_send: None,
             floor_ratio: None,
             seconds: outcome.seconds.clone(),
@@ -145,16 +147,18 @@ impl Report {
         }
     }
 
-    /// Puts the CPU of a run beside that of the bare loop.
-    pub fn compare_with_floor(&mut self, bare: &Outcome) {
-        let cpu_s = bare.server.get("publish").map(|server| server.cpu_s);
-        let sends = bare.tally.delivered;
-        self.floor_us_per_send =
-            cpu_s.filter(|_| sends > 0).map(|cpu_s| cpu_s * 1e6 / sends as f64);
-        self.floor_ratio = self
-            .cpu_us_per_delivery
-            .zip(self.floor_us_per_send)
-            .map(|(delivery, send)| delivery / send);
+    /// Adds a round of a run and the bare loop in turn; the figures are medians over the rounds.
+    pub fn add_floor(&mut self, outcome: &Outcome, bare: &Outcome) {
+        let pair = cpu_us_per_delivery(outcome).zip(cpu_us_per_delivery(bare));
+        self.floor_rounds.extend(pair);
+        let median = |of: fn(&(f64, f64)) -> f64| {
+            let mut values: Vec<f64> = self.floor_rounds.iter().map(of).collect();
+            values.sort_by(f64::total_cmp);
+            values.get(values.len() / 2).copied()
+        };
+        self.cpu_us_per_delivery = median(|round| round.0);
+        self.floor_us_per_send = median(|round| round.1);
+        self.floor_ratio = median(|round| round.0 / round.1);
     }
 
     /// Is everything as it must be, whatever the speed? Else what is wrong.
@@ -257,11 +261,21 @@ impl Report {
         if !costs.is_empty() {
             row("cost", costs.join("  "));
         }
+        for (ours, bare) in &self.floor_rounds {
+            let ratio = ours / bare;
+            row("floor", format!("{ours:.3} µs/delivery  {bare:.3} µs/bare send  {ratio:.3}"));
+        }
         for (what, count) in &self.troubles {
             row("trouble", format!("{count} x {what}"));
         }
         out
     }
+}
+
+fn cpu_us_per_delivery(outcome: &Outcome) -> Option<f64> {
+    let server = outcome.server.get("publish")?;
+    let delivered = outcome.tally.delivered;
+    (delivered > 0).then(|| server.cpu_s * 1e6 / delivered as f64)
 }
 
 fn milliseconds(summary: &Summary) -> String {

@@ -55,8 +55,9 @@ impl Stamp {
     }
 
     fn sum(&self) -> u32 {
-        let mixed = (self.planned ^ u64::from(self.stream) << 40 ^ u64::from(self.sequence))
-            .wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let numbers = u64::from(self.stream) << 32 | u64::from(self.sequence);
+        let mixed = self.planned.wrapping_mul(0x9e37_79b9_7f4a_7c15)
+            ^ numbers.wrapping_mul(0xbf58_476d_1ce4_e5b9);
         (mixed >> 32) as u32
     }
 }

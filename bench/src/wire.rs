@@ -269,9 +269,10 @@ pub fn connect_frame(
     out
 }
 
-/// SUBSCRIBE with a receipt, which says that it is live.
-pub fn subscribe_frame(destination: &str) -> Vec<u8> {
-    format!("SUBSCRIBE\nid:0\ndestination:{destination}\nack:auto\nreceipt:s\n\n\0").into_bytes()
+/// SUBSCRIBE number `id`; a receipt says that it and those before it are live.
+pub fn subscribe_frame(id: u32, destination: &str, with_receipt: bool) -> Vec<u8> {
+    let receipt = if with_receipt { "receipt:s\n" } else { "" };
+    format!("SUBSCRIBE\nid:{id}\ndestination:{destination}\nack:auto\n{receipt}\n\0").into_bytes()
 }
 
 /// Appends SEND of `body`.
@@ -334,7 +335,7 @@ mod tests {
             Ok(Some((Inbound::Connected { heart_beat }, connected.len())))
         );
         assert_eq!(tcp.next(b"\nRE"), Ok(Some((Inbound::HeartBeat, 1))));
-        assert_eq!(tcp.next(b"RECEIPT\nreceipt-id:s\n\n\0"), Ok(Some((Inbound::Receipt, 24))));
+        assert_eq!(tcp.next(b"RECEIPT\nreceipt-id:s\n\n\0"), Ok(Some((Inbound::Receipt, 23))));
         assert_eq!(tcp.next(b"ERROR\n\n\0"), Ok(Some((Inbound::Error(b"ERROR\n\n\0"), 8))));
         assert!(tcp.next(b"HELLO\n\n\0").is_err());
         assert!(tcp.next(b"MESSAGE\ncontent-length:1\n\nab\0").is_err());

@@ -1,7 +1,7 @@
 //! A thread of the generator: it owns a reactor, its share of the clients, and their checks.
 //!
 //! The turn: wait, connect what the ramp allows, publish what is due, receive and check, send. A
-//! client is a record of 24 bytes and a stream per publisher it listens to; it has a buffer only
+//! client is a record of 28 bytes and a stream per publisher it listens to; it has a buffer only
 //! while a frame is partly received. Publishing is looked at again between two batches of receives,
 //! so that a flood of deliveries delays it by one batch at most.
 
@@ -29,6 +29,9 @@ const STARTS_PER_TURN: u32 = 64;
 /// How often the ramp looks at the clock.
 const RAMP_STEP_NS: Nanos = 1_000_000;
 
+/// Subscriptions made with one receipt.
+const SUBSCRIPTIONS_PER_RECEIPT: u32 = 100;
+
 const NONE: u32 = u32::MAX;
 
 /// Where a client is on its way.
@@ -49,6 +52,8 @@ struct Client {
     seat: u32,
     /// Index of the bytes of an incomplete frame.
     partial: u32,
+    /// Subscriptions made.
+    subscribed: u32,
     /// When it was begun, in microseconds of the run.
     started_us: u32,
     /// Ticks at which bytes last came and went.
@@ -63,6 +68,7 @@ impl Client {
     const FREE: Client = Client {
         seat: 0,
         partial: NONE,
+        subscribed: 0,
         started_us: 0,
         last_read: 0,
         last_write: 0,
@@ -337,11 +343,28 @@ impl<R: Connector> Worker<R> {
         if seat as usize >= self.subscribers.len() {
             return self.become_live(slot);
         }
-        self.clients[slot as usize].phase = Phase::Subscribing;
+        self.subscribe(slot);
+    }
+
+    /// Makes the next subscriptions, or becomes live when all are made.
+    fn subscribe(&mut self, slot: u32) {
+        let client = &mut self.clients[slot as usize];
+        let (seat, first) = (client.seat, client.subscribed);
+        let end = self.plan.subscriptions.min(first + SUBSCRIPTIONS_PER_RECEIPT);
+        if first == end {
+            return self.become_live(slot);
+        }
+        client.phase = Phase::Subscribing;
+        client.subscribed = end;
         let number = self.subscriber_number(seat);
-        let name = self.plan.destination_name(self.plan.destination_of(number));
-        let writer = &self.writer;
-        self.outbox.push(slot, |out| writer.frame(out, &wire::subscribe_frame(&name)));
+        let (plan, writer) = (&self.plan, &self.writer);
+        self.outbox.push(slot, |out| {
+            for subscription in first..end {
+                let name = plan.destination_name(plan.destination_of(number, subscription));
+                let is_last = subscription + 1 == end;
+                writer.frame(out, &wire::subscribe_frame(subscription, &name, is_last));
+            }
+        });
     }
 
     /// Number of a subscriber among all of the run.
@@ -499,7 +522,7 @@ impl<R: Connector> Worker<R> {
             return 0;
         }
         let tally = self.control.tally();
-        let readers = (self.plan.readers_of(0)).max(1);
+        let readers = self.publishers.fan_out();
         let on_the_way = tally.expected.saturating_sub(tally.delivered);
         (u64::from(window) * readers).saturating_sub(on_the_way) / readers
     }
@@ -755,7 +778,7 @@ impl<R: Connector> Worker<R> {
         match (phase, inbound) {
             (Phase::Upgrading, Inbound::Upgraded) => self.log_in(slot),
             (Phase::LoggingIn, Inbound::Connected { .. }) => self.on_logged_in(slot),
-            (Phase::Subscribing, Inbound::Receipt) => self.become_live(slot),
+            (Phase::Subscribing, Inbound::Receipt) => self.subscribe(slot),
             (Phase::Subscribing, Inbound::Message { body }) => {
                 // The subscription may be live before its receipt is here.
                 let seat = self.clients[slot as usize].seat;
@@ -816,8 +839,10 @@ impl Check<'_> {
         let stamp = Stamp::read(body).filter(|_| is_filler_intact(body, self.blank));
         let stream = stamp.and_then(|stamp| match self.plan.workload {
             Workload::Fanout => streams.get_mut(stamp.stream as usize),
-            _ if stamp.stream == self.plan.destination_of(self.number) => streams.first_mut(),
-            _ => None,
+            _ => self
+                .plan
+                .subscription_of(self.number, stamp.stream)
+                .and_then(|subscription| streams.get_mut(subscription as usize)),
         });
         let (Some(stamp), Some(stream)) = (stamp, stream) else {
             desk.tally.corrupt += 1;

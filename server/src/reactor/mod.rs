@@ -12,6 +12,8 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+#[cfg(test)]
+mod connect_tests;
 pub mod epoll;
 pub mod listener;
 pub mod uring;
