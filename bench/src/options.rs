@@ -41,6 +41,12 @@ pub enum Command {
         /// Publishers of other processes with the same destination, whose messages are checked too
         #[arg(long, default_value = "0", value_parser = count)]
         strangers: u32,
+        /// Before publishing, drop connections and wait for them to come back, this many times
+        #[arg(long, default_value = "0")]
+        storms: u32,
+        /// Share of the connections that is dropped
+        #[arg(long, default_value = "10%", value_parser = share)]
+        storm_share: f64,
     },
     /// Many destinations with one publisher each; subscribers are spread over them
     Many {
@@ -269,9 +275,10 @@ impl Command {
         let mut floor = 0;
         match self {
             Command::Connect { churn, .. } => plan.churn_per_second = *churn,
-            Command::Fanout { floor: wanted, strangers, .. } => {
+            Command::Fanout { floor: wanted, strangers, storms, storm_share, .. } => {
                 floor = *wanted;
                 plan.strangers = *strangers;
+                (plan.storms, plan.storm_share) = (*storms, *storm_share);
             }
             Command::Many { destinations, subscriptions, zipf, .. } => {
                 plan.workload = Workload::Many;

@@ -1,4 +1,4 @@
-//! `--out`: a report as JSON, its seconds as CSV, its latencies as an HdrHistogram percentile table.
+//! `--out`: a report as JSON, its seconds as CSV, its latencies as an HdrHistogram table.
 
 use crate::report::Report;
 use std::fmt::Write as _;
