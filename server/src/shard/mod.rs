@@ -263,7 +263,8 @@ impl<R: Reactor> Shard<R> {
                     self.mark_dirty(slot);
                 }
             }
-            Event::Woken => {}
+            // A shard connects to nobody.
+            Event::Woken | Event::Connected { .. } | Event::ConnectFailed { .. } => {}
             Event::Tick => self.on_tick(),
         }
     }
