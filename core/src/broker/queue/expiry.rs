@@ -29,8 +29,9 @@ impl fmt::Display for ExpiryError {
 
 impl std::error::Error for ExpiryError {}
 
-/// The time in Unix milliseconds at which a message with these headers expires, if it does. `now_ms`
-/// is Unix time too; `ttl_ms` is the queue's own time to live. Of repeated headers the first counts.
+/// The time in Unix milliseconds at which a message with these headers expires, if it does.
+/// `now_ms` is Unix time too; `ttl_ms` is the queue's own time to live. Of repeated headers the
+/// first counts.
 ///
 /// # Errors
 /// [`ExpiryError::NotANumber`].

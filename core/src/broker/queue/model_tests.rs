@@ -2,8 +2,8 @@
 //!
 //! The model holds what waits in a sorted vector and what each consumer has. It does not predict
 //! whose turn it is: it checks that each output was allowed and then does the same. So it knows
-//! that nothing is lost, nothing comes twice unmarked, order, bounds and credit hold, and that after
-//! a dispatch nobody is left who could have been served. At the end all must be empty.
+//! that nothing is lost, nothing comes twice unmarked, order, bounds and credit hold, and that
+//! after a dispatch nobody is left who could have been served. At the end all must be empty.
 
 use super::*;
 use proptest::prelude::*;

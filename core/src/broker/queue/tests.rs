@@ -350,6 +350,20 @@ fn a_selector_takes_what_matches_and_leaves_the_rest_in_order() {
 }
 
 #[test]
+fn a_selector_looks_again_at_an_earlier_message_that_comes_back() {
+    let mut bench = bench(settings());
+    bench.add(1, terms(Mode::Individual, 2));
+    bench.publish(&["r1", "b2"]);
+    bench.dispatch();
+    let tags = bench.tags();
+    bench.add(2, Consumer { selector: red(), ..terms(Mode::Individual, 1) });
+    bench.settle(1, tags[1], Settlement::Requeue).unwrap();
+    assert_eq!(bench.dispatch(), seen(&[(1, "b2", 2)]));
+    bench.settle(1, tags[0], Settlement::Requeue).unwrap();
+    assert_eq!(bench.dispatch(), seen(&[(2, "r1", 2)]));
+}
+
+#[test]
 fn the_work_of_a_dispatch_is_bounded_and_goes_on_where_it_stopped() {
     let mut bench = bench(settings());
     bench.add(1, Consumer { selector: red(), ..terms(Mode::Auto, 1_000) });

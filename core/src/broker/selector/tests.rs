@@ -436,7 +436,9 @@ proptest! {
     }
 
     #[test]
-    fn no_text_panics(text in "([a-c0-9 .'%_()+*<>=!&|-]|AND|OR|NOT|IN|LIKE|IS|NULL|BETWEEN|ä){0,40}") {
+    fn no_text_panics(
+        text in "([a-c0-9 .'%_()+*<>=!&|-]|AND|OR|NOT|IN|LIKE|IS|NULL|BETWEEN|ä){0,40}",
+    ) {
         if let Ok(selector) = Selector::compile(&text, &Limits::default()) {
             let Evaluation { steps, .. } = selector.evaluate(lookup);
             prop_assert!(steps <= Limits::default().selector_steps_count_max);
