@@ -1,8 +1,8 @@
 //! Compiles a selector in one pass, by recursive descent, straight into operations.
 //!
 //! From weak to strong: OR, AND, NOT, comparisons, `+ -`, `* / %`, sign. AND and OR skip their
-//! right side when the left decides. Kinds are checked here as far as the text tells (a header may be
-//! anything), so that nonsense is refused at SUBSCRIBE instead of never matching.
+//! right side when the left decides. Kinds are checked here as far as the text tells (a header
+//! may be anything), so that nonsense is refused at SUBSCRIBE instead of never matching.
 //!
 //! Names of JMS headers mean the STOMP headers that ActiveMQ maps them to.
 
