@@ -7,6 +7,7 @@
 
 pub mod action;
 pub mod affinity;
+pub mod census;
 pub mod command;
 pub mod connection;
 pub mod deliver;
