@@ -164,8 +164,13 @@ impl<R: Reactor> Shard<R> {
         self.reactor.wait(&mut events, may_sleep).await?;
         self.mesh.doorbell().wake_up();
         self.metrics.loop_turns.inc();
+        let is_tick_due = events.contains(&Event::Tick);
         for event in events.drain(..) {
             self.on_event(event);
+        }
+        if is_tick_due {
+            // Last: after a pause, what came during it counts before the deadlines do.
+            self.on_tick();
         }
         self.scratch.events = events;
         self.receive_ready();
@@ -205,8 +210,7 @@ impl<R: Reactor> Shard<R> {
                     self.mark_dirty(slot);
                 }
             }
-            Event::Woken => {}
-            Event::Tick => self.on_tick(),
+            Event::Woken | Event::Tick => {}
         }
     }
 

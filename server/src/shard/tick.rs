@@ -69,7 +69,8 @@ impl<R: Reactor> Shard<R> {
         let silent = self.silent_ticks(slot);
         let connection = &self.connections[slot as usize];
         let expected = u32::from(connection.expect_ticks);
-        if expected > 0 && silent > expected * 3 {
+        // Whoever has bytes to be read is not silent; we were, if the thread was held up.
+        if expected > 0 && silent > expected * 3 && !connection.is_ready {
             let ms = u64::from(silent) * TICK_MS;
             self.metrics.heartbeats_missed.inc();
             let error = Error::HeartbeatMissed { ms: ms as u32 };
@@ -93,6 +94,9 @@ impl<R: Reactor> Shard<R> {
     fn check_stall(&mut self, slot: u32) {
         let index = self.connections[slot as usize].outbound;
         let Some(backlog) = self.backlogs.get(index as usize) else { return };
+        if !self.connections[slot as usize].is_blocked {
+            return;
+        }
         let stalled = self.tick.saturating_sub(backlog.progress_tick);
         if stalled > ticks(self.shared.config.stall_deadline) {
             self.abort(slot, DisconnectReason::Stalled);
