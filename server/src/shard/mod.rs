@@ -271,7 +271,7 @@ impl<R: Reactor> Shard<R> {
         self.last_read[slot as usize] = self.tick;
         self.metrics.closed(reason as usize);
         tracing::debug!(shard = self.index, peer = %self.peers[slot as usize], %reason, "end");
-        self.drop_spill(slot);
+        self.take_spill(slot);
         self.mark_dirty(slot);
     }
 
@@ -284,7 +284,7 @@ impl<R: Reactor> Shard<R> {
     /// Closes the socket and frees the record.
     fn release(&mut self, slot: u32) {
         self.drop_backlog(slot);
-        self.drop_spill(slot);
+        self.take_spill(slot);
         let connection = &mut self.connections[slot as usize];
         if connection.phase == Phase::Free {
             return;
@@ -302,11 +302,10 @@ impl<R: Reactor> Shard<R> {
         self.reactor.close(slot);
     }
 
-    fn drop_spill(&mut self, slot: u32) {
+    /// Takes the bytes that wait for the rest of their frame.
+    fn take_spill(&mut self, slot: u32) -> Option<Vec<u8>> {
         let spill = std::mem::replace(&mut self.connections[slot as usize].spill, NONE);
-        if spill != NONE {
-            self.spills.remove(spill as usize);
-        }
+        (spill != NONE).then(|| self.spills.remove(spill as usize))
     }
 
     fn drop_backlog(&mut self, slot: u32) {

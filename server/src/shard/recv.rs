@@ -121,36 +121,21 @@ impl<R: Reactor> Shard<R> {
         input: &mut [u8],
         decode: fn(&mut Self, u32, &[u8]) -> usize,
     ) {
-        let spill = self.connections[slot as usize].spill;
-        if spill == NONE {
+        let Some(mut spilled) = self.take_spill(slot) else {
             let consumed = decode(self, slot, input);
-            self.spill(slot, &input[consumed..]);
-            return;
-        }
-        let mut spilled = std::mem::take(&mut self.spills[spill as usize]);
+            return self.spill(slot, input[consumed..].to_vec());
+        };
         spilled.extend_from_slice(input);
         let consumed = decode(self, slot, &spilled);
-        // The connection may have ended meanwhile, and its spill with it.
-        if self.connections[slot as usize].spill == NONE {
-            return;
-        }
         spilled.drain(..consumed);
-        if spilled.is_empty() {
-            self.drop_spill(slot);
-        } else {
-            self.spills[spill as usize] = spilled;
-        }
+        self.spill(slot, spilled);
     }
 
-    fn spill(&mut self, slot: u32, rest: &[u8]) {
+    /// Keeps what could not be decoded yet. An upgrade that took all has spilled its own rest.
+    fn spill(&mut self, slot: u32, rest: Vec<u8>) {
         let connection = &mut self.connections[slot as usize];
-        if rest.is_empty() || !connection.is_live() {
-            return;
-        }
-        if connection.spill == NONE {
-            connection.spill = self.spills.insert(rest.to_vec()) as u32;
-        } else {
-            self.spills[connection.spill as usize].extend_from_slice(rest);
+        if !rest.is_empty() && connection.is_live() {
+            connection.spill = self.spills.insert(rest) as u32;
         }
     }
 
@@ -162,7 +147,6 @@ impl<R: Reactor> Shard<R> {
             progress.consumed += consumed;
             if let Transport::WebSocket(_) = self.connections[slot as usize].transport {
                 let mut rest = input[progress.consumed..].to_vec();
-                self.drop_spill(slot);
                 self.on_ws(slot, &mut rest);
                 return input.len();
             }
