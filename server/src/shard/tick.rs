@@ -69,8 +69,9 @@ impl<R: Reactor> Shard<R> {
         let silent = self.silent_ticks(slot);
         let connection = &self.connections[slot as usize];
         let expected = u32::from(connection.expect_ticks);
-        // Whoever has bytes to be read is not silent; we were, if the thread was held up.
-        if expected > 0 && silent > expected * 3 && !connection.is_ready {
+        // Whoever may have bytes to be read is not silent: we are, or the thread was held up.
+        let is_unread = connection.is_ready || connection.phase == Phase::Waiting;
+        if expected > 0 && silent > expected * 3 && !is_unread {
             let ms = u64::from(silent) * TICK_MS;
             self.metrics.heartbeats_missed.inc();
             let error = Error::HeartbeatMissed { ms: ms as u32 };
