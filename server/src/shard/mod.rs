@@ -23,7 +23,7 @@ use crate::auth::Authenticator;
 use crate::config::Config;
 use crate::mesh::Mesh;
 use crate::metrics::{ErrorKind, Protocol, ShardMetrics};
-use crate::reactor::{Event, Reactor, Shortfall};
+use crate::reactor::{Event, Reactor, Shortfall, TICK_MS};
 use action::{Asker, Message};
 use connection::{Backlog, Connection, Phase, Transport, NONE};
 use password::PasswordChecks;
@@ -164,6 +164,8 @@ impl<R: Reactor> Shard<R> {
         self.reactor.wait(&mut events, may_sleep).await?;
         self.mesh.doorbell().wake_up();
         self.metrics.loop_turns.inc();
+        // From the clock, not by counting: a late turn must not slow the deadlines down.
+        self.tick = 1 + (self.reactor.now_ms() / TICK_MS) as u32;
         let is_tick_due = events.contains(&Event::Tick);
         for event in events.drain(..) {
             self.on_event(event);

@@ -22,8 +22,6 @@ pub(super) fn ticks(duration: Duration) -> u32 {
 
 impl<R: Reactor> Shard<R> {
     pub(super) fn on_tick(&mut self) {
-        // From the clock, not by counting: a late turn must not slow the deadlines down.
-        self.tick = 1 + (self.reactor.now_ms() / TICK_MS) as u32;
         if !self.is_draining && self.is_drain_requested() {
             self.begin_drain();
         }
