@@ -10,6 +10,9 @@ use stompede_core::ws::frame::{encode_header, Opcode};
 
 /// Connections flushed in one turn; the rest follows in the next, so that nobody starves.
 const FLUSHES_PER_TURN: usize = 2048;
+/// Sends to one connection in one turn: many small frames of several classes are many segments,
+/// and who takes them all must not fall behind because one send gathers [`PARTS_MAX`].
+const SENDS_PER_FLUSH: usize = 64;
 
 impl<R: Reactor> Shard<R> {
     /// Queues finished wire bytes for one connection.
@@ -50,10 +53,25 @@ impl<R: Reactor> Shard<R> {
         self.mark_dirty(slot);
     }
 
-    /// Sends what waits, at most once per connection, for a bounded number of connections.
+    /// Sends what waits, for a bounded number of connections.
     pub(super) fn flush_dirty(&mut self) {
         let count = self.dirty.len().min(FLUSHES_PER_TURN);
-        let batch: Vec<u32> = self.dirty.drain(..count).collect();
+        let mut batch: Vec<u32> = self.dirty.drain(..count).collect();
+        for _ in 0..SENDS_PER_FLUSH {
+            let others_count = self.dirty.len();
+            self.send_once(&batch);
+            batch.clear();
+            // Those that took all they were offered and have more are behind the others now.
+            batch.extend(self.dirty.drain(others_count..));
+            if batch.is_empty() {
+                return;
+            }
+        }
+        self.dirty.append(&mut batch);
+    }
+
+    /// Sends once to each connection of `batch`; those with more to send are marked dirty again.
+    fn send_once(&mut self, batch: &[u32]) {
         let mut shortfalls = std::mem::take(&mut self.scratch.shortfalls);
         let (connections, backlogs, arena) = (&self.connections, &self.backlogs, &self.arena);
         let mut requests = batch.iter().filter_map(|&slot| {
@@ -67,12 +85,12 @@ impl<R: Reactor> Shard<R> {
             (request.parts_count > 0).then_some(request)
         });
         self.reactor.send_batch(&mut requests, &mut shortfalls);
-        for &slot in &batch {
+        for &slot in batch {
             self.connections[slot as usize].is_dirty = false;
         }
         // Shortfalls come in no order; few connections have one.
         shortfalls.sort_unstable_by_key(|shortfall| shortfall.slot);
-        for &slot in &batch {
+        for &slot in batch {
             let found = shortfalls.binary_search_by_key(&slot, |shortfall| shortfall.slot);
             self.on_sent(slot, found.ok().map(|index| shortfalls[index]));
         }
