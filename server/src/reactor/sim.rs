@@ -254,6 +254,13 @@ impl SimNet {
         Read::Bytes(bytes)
     }
 
+    /// Sets the bytes that may be on their way to a client.
+    pub fn set_window(&self, id: SocketId, window_bytes: usize) {
+        let mut net = self.0.borrow_mut();
+        net.sockets[id].window_bytes = window_bytes;
+        net.tell_writable(id);
+    }
+
     /// A client ends its sending half.
     pub fn shutdown_write(&self, id: SocketId) {
         let mut net = self.0.borrow_mut();

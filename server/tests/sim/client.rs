@@ -128,6 +128,8 @@ pub struct Client {
     read_bytes_max: usize,
     /// Canaries do nothing but listen (and publish a little).
     is_canary: bool,
+    /// Was it ended though it behaved well?
+    pub was_too_slow: bool,
 }
 
 impl Client {
@@ -165,6 +167,7 @@ impl Client {
             window_bytes,
             read_bytes_max: usize::MAX,
             is_canary: false,
+            was_too_slow: false,
         };
         client.open();
         client
@@ -173,6 +176,7 @@ impl Client {
     /// Turns a client into a canary: all its luck is taken away, it hears everything.
     pub fn canary(mut self, history: &mut History) -> Client {
         self.is_canary = true;
+        self.net.set_window(self.socket, 1 << 20);
         self.subscribe(history, "/topic/**", Ack::Auto);
         self
     }
@@ -340,7 +344,12 @@ impl Client {
             Read::Refused => self.mood = Mood::Dead,
             end => {
                 let fate = self.fate;
-                assert!(self.mood != Mood::Healthy, "client {who} ({fate:?}): {end:?}, healthy");
+                assert!(!self.is_canary || self.mood != Mood::Healthy, "canary {who}: {end:?}");
+                if self.mood == Mood::Healthy {
+                    // Only for being too slow; the server counts those, and so do we.
+                    assert!(self.is_open, "client {who} ({fate:?}): {end:?} before CONNECTED");
+                    self.was_too_slow = true;
+                }
                 if self.mood == Mood::Leaving {
                     assert_eq!(end, Read::End, "client {who} left properly");
                     let waits = self.expected.front().map(|expected| expected.receipt.as_str());

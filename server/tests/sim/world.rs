@@ -320,6 +320,10 @@ impl World {
 
     /// Nobody is there any more: all that was taken is given back, and the counters agree.
     fn check_base_line(&mut self) {
+        let slow = DisconnectReason::SlowConsumer as usize;
+        let slow: u64 = self.shared.metrics.iter().map(|shard| shard.closed_count(slow)).sum();
+        let ended = self.clients.iter().filter(|client| client.was_too_slow).count();
+        assert!(ended as u64 <= slow, "{ended} healthy clients were ended, {slow} as too slow");
         for index in 0..self.shards.len() {
             let metrics = &self.shared.metrics[index];
             let census = self.shards[index].census();
@@ -360,6 +364,16 @@ impl World {
             publications_count: self.history.sent.len(),
             deliveries_count: self.history.streams.iter().map(|s| s.received.len()).sum(),
             ends: ends.filter(|(_, count)| *count > 0).collect(),
+        }
+    }
+}
+
+impl Drop for World {
+    /// Says of a run that failed how far it had come.
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let (step, now_ms) = (self.history.step, self.now_ms);
+            eprintln!("at step {step}, {now_ms} ms, {:?}: {:?}", self.faults, self.outcome());
         }
     }
 }
