@@ -43,6 +43,10 @@ impl<R: Reactor> Shard<R> {
     /// Queues a segment that several connections may share.
     pub(super) fn push_segment(&mut self, slot: u32, segment: Segment) {
         let connection = &mut self.connections[slot as usize];
+        if connection.phase == Phase::Free {
+            // Its own publication was one too many for it, and the RECEIPT comes too late.
+            return;
+        }
         if connection.outbound == NONE {
             let backlog = Backlog { progress_tick: self.tick, ..Backlog::default() };
             connection.outbound = self.backlogs.insert(backlog) as u32;
