@@ -138,17 +138,19 @@ impl Client {
         let mut rng = Rng::new(seed ^ (number as u64) << 32);
         let window_bytes = 4096 << rng.below(6);
         let socket = net.connect(u8::from(!is_ws), window_bytes);
+        let version = ["1.2", "1.2", "1.1", "1.0"][rng.below(4)];
         let mut client = Client {
             number,
             fate,
             fate_step: 0,
             net,
             socket,
-            version: ["1.2", "1.2", "1.1", "1.0"][rng.below(4)],
+            version,
             is_ws,
             is_upgraded: false,
             is_open: false,
-            does_beat: rng.chance(600),
+            // STOMP 1.0 has no heart-beats.
+            does_beat: version != "1.0" && rng.chance(600),
             rng,
             mood: Mood::Healthy,
             out: Vec::new(),

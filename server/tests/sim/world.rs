@@ -374,6 +374,7 @@ impl Drop for World {
         if std::thread::panicking() {
             let (step, now_ms) = (self.history.step, self.now_ms);
             eprintln!("at step {step}, {now_ms} ms, {:?}: {:?}", self.faults, self.outcome());
+            self.shards.iter().for_each(|shard| eprintln!("{:?}", shard.census()));
         }
     }
 }
