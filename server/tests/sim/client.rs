@@ -20,6 +20,9 @@ const PATTERNS: [&str; 6] =
 /// Milliseconds between two heart-beats of those who send them.
 const BEAT_MS: u64 = 2_000;
 
+/// Steps (of all clients) without a MESSAGE after which nothing more is on its way to a client.
+const QUIET_STEPS: u64 = 400;
+
 /// How a client ends, or misbehaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
@@ -121,6 +124,7 @@ pub struct Client {
     subscriptions: Vec<Subscription>,
     transaction: Option<Transaction>,
     pings: Vec<Vec<u8>>,
+    last_message_step: u64,
     last_out_ms: u64,
     last_heard_ms: u64,
     stalled_until_ms: u64,
@@ -163,6 +167,7 @@ impl Client {
             subscriptions: Vec::new(),
             transaction: None,
             pings: Vec::new(),
+            last_message_step: 0,
             last_out_ms: 0,
             last_heard_ms: 0,
             stalled_until_ms: 0,
@@ -194,8 +199,9 @@ impl Client {
     }
 
     /// Is all it asked for answered, or will it never be?
-    pub fn is_settled(&self) -> bool {
-        let is_waiting = !self.out.is_empty() || !self.expected.is_empty();
+    pub fn is_settled(&self, history: &History) -> bool {
+        let is_receiving = history.step < self.last_message_step + QUIET_STEPS;
+        let is_waiting = !self.out.is_empty() || !self.expected.is_empty() || is_receiving;
         match self.mood {
             Mood::Healthy => self.is_open && !is_waiting && self.pings.is_empty(),
             Mood::Leaving => false,
@@ -457,6 +463,7 @@ impl Client {
         let stream = history.streams.iter().position(known);
         let stream = stream.unwrap_or_else(|| panic!("client {number} has no subscription {id}"));
         history.receive(stream, frame);
+        self.last_message_step = history.step;
         let message_id = frame.header("message-id").expect("MESSAGE has its id").to_string();
         let Some(subscription) = self.subscriptions.iter_mut().find(|s| s.stream == stream) else {
             return;

@@ -185,7 +185,7 @@ impl World {
             self.clients.push(client.canary(&mut self.history));
         }
         self.run_until("the canaries are in", 2_000, |world| {
-            world.clients.iter().all(Client::is_settled)
+            world.clients.iter().all(|client| client.is_settled(&world.history))
         });
         for net in &self.nets {
             net.set_faults(self.faults);
@@ -277,12 +277,8 @@ impl World {
             net.set_faults(Faults::default());
         }
         self.run_until("all asked is answered", 5_000, |world| {
-            world.clients.iter().all(Client::is_settled) && world.is_quiet()
+            world.clients.iter().all(|client| client.is_settled(&world.history)) && world.is_quiet()
         });
-        // What is on its way out of the last turns is read.
-        for _ in 0..50 {
-            self.round(false);
-        }
         for client in &self.clients {
             client.mark_complete(&mut self.history);
         }
