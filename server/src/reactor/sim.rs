@@ -106,6 +106,7 @@ struct Socket {
     is_reset: bool,
     is_refused: bool,
     is_writable_armed: bool,
+    is_spared: bool,
 }
 
 struct Pending {
@@ -254,11 +255,12 @@ impl SimNet {
         Read::Bytes(bytes)
     }
 
-    /// Sets the bytes that may be on their way to a client.
-    pub fn set_window(&self, id: SocketId, window_bytes: usize) {
-        let mut net = self.0.borrow_mut();
-        net.sockets[id].window_bytes = window_bytes;
-        net.tell_writable(id);
+    /// Spares one client all faults of its own connection, and gives it a large window: if it
+    /// falls behind, that is the server's doing.
+    pub fn spare(&self, id: SocketId) {
+        let socket = &mut self.0.borrow_mut().sockets[id];
+        socket.is_spared = true;
+        socket.window_bytes = 1 << 20;
     }
 
     /// A client ends its sending half.
@@ -293,8 +295,14 @@ impl Net {
         }
     }
 
-    fn tell(&mut self, slot: u32, event: Event) {
-        let late = if self.rng.chance(self.faults.late) { self.rng.below(40) as u64 } else { 0 };
+    /// Does a fault strike this socket?
+    fn strikes(&mut self, id: SocketId, per_mille: u32) -> bool {
+        !self.sockets[id].is_spared && self.rng.chance(per_mille)
+    }
+
+    fn tell(&mut self, id: SocketId, slot: u32, event: Event) {
+        let is_late = self.strikes(id, self.faults.late);
+        let late = if is_late { self.rng.below(40) as u64 } else { 0 };
         let generation = self.slots[slot as usize].generation;
         self.pending.push(Pending { due_ms: self.now_ms + late, generation, event });
     }
@@ -304,7 +312,7 @@ impl Net {
         let event = Event::Readable { slot };
         // What was not told yet covers this arrival too.
         if !self.pending.iter().any(|pending| pending.event == event) {
-            self.tell(slot, event);
+            self.tell(id, slot, event);
         }
     }
 
@@ -314,7 +322,7 @@ impl Net {
         let has_room = socket.outbound.len() < socket.window_bytes || socket.error.is_some();
         if socket.is_writable_armed && has_room {
             socket.is_writable_armed = false;
-            self.tell(slot, Event::Writable { slot });
+            self.tell(id, slot, Event::Writable { slot });
         }
     }
 
@@ -407,12 +415,12 @@ impl Net {
         if self.sockets[id].inbound.is_empty() {
             return if self.sockets[id].is_client_done { Ok(0) } else { Err(libc::EAGAIN) };
         }
-        if self.rng.chance(self.faults.refused) {
+        if self.strikes(id, self.faults.refused) {
             // Never EAGAIN: with bytes there the kernel does not say it.
             return Err([libc::EINTR, libc::ENOBUFS][self.rng.below(2)]);
         }
         let mut count = piece.len().min(self.sockets[id].inbound.len());
-        if self.rng.chance(self.faults.short) {
+        if self.strikes(id, self.faults.short) {
             count = 1 + self.rng.below(count);
         }
         let bytes: Vec<u8> = self.sockets[id].inbound.drain(..count).collect();
@@ -429,12 +437,12 @@ impl Net {
             return Err(errno);
         }
         let room = socket.window_bytes.saturating_sub(socket.outbound.len());
-        if room == 0 || self.rng.chance(self.faults.refused) {
+        if room == 0 || self.strikes(id, self.faults.refused) {
             return Err([libc::EAGAIN, libc::ENOBUFS][self.rng.below(2)]);
         }
         let mut count = request.bytes().min(room);
         assert!(count > 0, "an empty send on slot {}", request.slot);
-        if self.rng.chance(self.faults.short) {
+        if self.strikes(id, self.faults.short) {
             count = 1 + self.rng.below(count);
         }
         let bytes: Vec<u8> = request.parts[..request.parts_count].concat();

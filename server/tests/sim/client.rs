@@ -183,7 +183,7 @@ impl Client {
     /// Turns a client into a canary: all its luck is taken away, it hears everything.
     pub fn canary(mut self, history: &mut History) -> Client {
         self.is_canary = true;
-        self.net.set_window(self.socket, 1 << 20);
+        self.net.spare(self.socket);
         self.subscribe(history, "/topic/**", Ack::Auto);
         self
     }
