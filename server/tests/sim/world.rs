@@ -135,10 +135,12 @@ struct World {
 
 impl World {
     fn new(plan: &Plan) -> World {
-        let mut config = Config::default();
-        config.outbound_bytes_max = plan.outbound_bytes_max;
+        let mut config = Config {
+            outbound_bytes_max: plan.outbound_bytes_max,
+            stall_deadline: Duration::from_secs(10),
+            ..Config::default()
+        };
         config.limits.unacknowledged_count_max = 100_000;
-        config.stall_deadline = Duration::from_secs(10);
         let shards_count = plan.shards_count;
         let shared = Arc::new(Shared {
             authenticator: Authenticator::from_config(&config).expect("no users"),
