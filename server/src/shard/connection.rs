@@ -165,6 +165,6 @@ pub enum Then {
 pub struct Backlog {
     /// The segments.
     pub outbound: Outbound,
-    /// Tick at which the socket last took bytes.
+    /// Tick at which the socket last took bytes or became writable.
     pub progress_tick: u32,
 }

@@ -209,6 +209,10 @@ impl<R: Reactor> Shard<R> {
             Event::Writable { slot } => {
                 if let Some(connection) = self.connections.get_mut(slot as usize) {
                     connection.is_blocked = false;
+                    // The peer took something, whatever becomes of the next send.
+                    if let Some(backlog) = self.backlogs.get_mut(connection.outbound as usize) {
+                        backlog.progress_tick = self.tick;
+                    }
                     self.mark_dirty(slot);
                 }
             }
