@@ -46,6 +46,10 @@ pub enum Fate {
     Garbage,
     /// Publishes without end, and behaves well otherwise.
     Flood,
+    /// Connects and says nothing.
+    Mute,
+    /// Reads little at a time, from the beginning.
+    Slow,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -266,6 +270,13 @@ impl Client {
     }
 
     fn open(&mut self) {
+        if self.fate == Fate::Mute {
+            self.mood = Mood::Tolerant;
+            return;
+        }
+        if self.fate == Fate::Slow {
+            self.read_bytes_max = 1500;
+        }
         if self.is_ws {
             self.out.extend_from_slice(
                 b"GET /ws HTTP/1.1\r\nHost: sim\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
@@ -675,7 +686,8 @@ impl Client {
             fate => fate,
         };
         match fate {
-            Fate::Stay | Fate::Flood => return,
+            Fate::Stay | Fate::Flood | Fate::Mute => return,
+            Fate::Slow => {}
             Fate::Disconnect => return self.disconnect(history),
             Fate::CloseFrame => {
                 let code = 1000u16.to_be_bytes();

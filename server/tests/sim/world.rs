@@ -35,6 +35,8 @@ pub struct Plan {
     pub rounds_count: usize,
     /// The clients besides the canaries.
     pub fates: Vec<Fate>,
+    /// Clients that come while others have gone, so that slots are used again.
+    pub latecomers: Vec<Fate>,
     /// Jumps of the clock, in thousandths of the rounds.
     pub jumps: u32,
     /// Does the run end with a drain?
@@ -44,21 +46,10 @@ pub struct Plan {
 impl Plan {
     /// The plan of a seed.
     pub fn new(seed: u64) -> Plan {
-        const FATES: [Fate; 14] = [
-            Fate::Stay,
-            Fate::Stay,
-            Fate::Stay,
-            Fate::Stay,
-            Fate::Stay,
-            Fate::Disconnect,
-            Fate::CloseFrame,
-            Fate::HalfClose,
-            Fate::Reset,
-            Fate::MidFrame,
-            Fate::Stall,
-            Fate::Vanish,
-            Fate::Garbage,
-            Fate::Flood,
+        use Fate::*;
+        const FATES: [Fate; 16] = [
+            Stay, Stay, Stay, Stay, Stay, Disconnect, CloseFrame, HalfClose, Reset, MidFrame,
+            Stall, Vanish, Garbage, Flood, Mute, Slow,
         ];
         let mut rng = Rng::new(seed);
         let mut level = |max: usize| if rng.chance(300) { 0 } else { rng.below(max) as u32 };
@@ -72,6 +63,10 @@ impl Plan {
         };
         let jumps = level(15);
         let clients_count = 4 + rng.below(14);
+        let latecomers_count = rng.below(12);
+        let mut fate = || FATES[rng.below(FATES.len())];
+        let fates = (0..clients_count).map(|_| fate()).collect();
+        let latecomers = (0..latecomers_count).map(|_| fate()).collect();
         Plan {
             seed,
             shards_count: 1 + rng.below(4),
@@ -79,7 +74,8 @@ impl Plan {
             outbound_bytes_max: [192 * 1024, 512 * 1024][rng.below(2)],
             faults,
             rounds_count: 80 + rng.below(150),
-            fates: (0..clients_count).map(|_| FATES[rng.below(FATES.len())]).collect(),
+            fates,
+            latecomers,
             jumps,
             is_drained: rng.chance(250),
         }
@@ -89,8 +85,14 @@ impl Plan {
     pub fn run(self) -> Outcome {
         let mut world = World::new(&self);
         world.enter_canaries();
-        world.enter_others(&self.fates);
+        for &fate in &self.fates {
+            world.enter(fate);
+        }
+        let mut latecomers = self.latecomers.iter();
         for _ in 0..self.rounds_count {
+            if world.rng.chance(100) {
+                latecomers.next().map(|&fate| world.enter(fate));
+            }
             if world.rng.chance(self.jumps) {
                 world.jump();
             }
@@ -194,14 +196,13 @@ impl World {
         }
     }
 
-    fn enter_others(&mut self, fates: &[Fate]) {
-        for &fate in fates {
-            let net = self.nets[self.rng.below(self.nets.len())].clone();
-            let is_ws = self.rng.chance(500);
-            let mut client = Client::new(self.clients.len(), net, self.seed, is_ws, fate);
-            client.fate_step = self.history.step + 1 + self.rng.below(1500) as u64;
-            self.clients.push(client);
-        }
+    fn enter(&mut self, fate: Fate) {
+        let net = self.nets[self.rng.below(self.nets.len())].clone();
+        let is_ws = self.rng.chance(500);
+        let mut client = Client::new(self.clients.len(), net, self.seed, is_ws, fate);
+        client.fate_step = self.history.step + 1 + self.rng.below(1500) as u64;
+        client.forget_beats(self.now_ms);
+        self.clients.push(client);
     }
 
     /// Every client and every shard that is awake may run once, in any order.
