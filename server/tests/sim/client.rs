@@ -365,17 +365,15 @@ impl Client {
             }
             Read::Refused => self.mood = Mood::Dead,
             end => {
-                let fate = self.fate;
-                assert!(!self.is_canary || self.mood != Mood::Healthy, "canary {who}: {end:?}");
-                if self.mood == Mood::Healthy {
+                let (mood, fate) = (self.mood, self.fate);
+                let is_well = mood == Mood::Healthy || mood == Mood::Leaving;
+                let is_proper =
+                    mood == Mood::Leaving && end == Read::End && self.expected.is_empty();
+                if is_well && !is_proper {
                     // Only for being too slow; the server counts those, and so do we.
+                    assert!(!self.is_canary, "canary {who}: {end:?}");
                     assert!(self.is_open, "client {who} ({fate:?}): {end:?} before CONNECTED");
                     self.was_too_slow = true;
-                }
-                if self.mood == Mood::Leaving {
-                    assert_eq!(end, Read::End, "client {who} left properly");
-                    let waits = self.expected.front().map(|expected| expected.receipt.as_str());
-                    assert_eq!(waits, None, "client {who} left without this receipt");
                 }
                 self.net.shutdown_write(self.socket);
                 self.mood = Mood::Dead;
