@@ -93,23 +93,26 @@ pub fn decode<'a>(
     Ok(Some((Item::Frame(frame), head.text.len() + body.len() + 1)))
 }
 
-/// After `Ok(None)`: the length below which `input` cannot become a frame.
+/// After `Ok(None)`: the length below which nothing can be decoded, unless a NUL comes.
 ///
-/// Exact once `content-length` is known, else one byte more than there is. A caller that waits for
-/// it does not scan a large frame again for each of its pieces.
+/// Exact once `content-length` is known; the largest frame while a body without it goes on; one
+/// byte more than there is within the head. A caller that waits for it or for a NUL does not scan a
+/// large frame again for each of its pieces.
 pub fn bytes_needed_hint(
     input: &[u8],
     rules: Rules,
     limits: &Limits,
     table: &mut HeaderTable,
 ) -> usize {
-    let announced = match scan_head(input, rules, limits, &bounds(rules, limits), table) {
-        Ok(Some(head)) => head
-            .content_length
-            .and_then(|n| usize::try_from(n).ok()?.checked_add(head.text.len())?.checked_add(1)),
+    let bounds = bounds(rules, limits);
+    let needed = match scan_head(input, rules, limits, &bounds, table) {
+        Ok(Some(head)) => match head.content_length {
+            Some(n) => usize::try_from(n).ok().and_then(|n| n.checked_add(head.text.len() + 1)),
+            None => Some(bounds.frame_max + 1),
+        },
         _ => None,
     };
-    announced.unwrap_or(0).max(input.len() + 1)
+    needed.unwrap_or(0).max(input.len() + 1)
 }
 
 /// The command line at the start of a refused input, for the ERROR's body; at most 32 bytes.
@@ -681,7 +684,7 @@ mod tests {
         let mut hint =
             |input: &[u8]| bytes_needed_hint(input, V1_2, &Limits::default(), &mut table);
         assert_eq!(hint(b"SEND\ncontent-length:5\n\nab"), 24 + 5);
-        assert_eq!(hint(b"SEND\n\nab"), 9);
+        assert_eq!(hint(b"SEND\n\nab"), Limits::default().stomp_frame_bytes_max + 1);
         assert_eq!(hint(b"SEN"), 4);
         assert_eq!(one(b"SEND\ncontent-length:5\n\nabcde\0", V1_2).2.len(), 5);
     }
@@ -764,7 +767,8 @@ mod tests {
                 }
                 let hint = bytes_needed_hint(&input[..cut], rules, &limits, &mut table);
                 prop_assert!(hint > cut);
-                for more in cut..hint.min(input.len()) {
+                let nul = memchr::memchr(0, &input[cut..]).map_or(input.len(), |at| cut + at);
+                for more in cut..hint.min(nul) {
                     let early = decode(&input[..more], rules, &limits, &mut table);
                     prop_assert!(matches!(early, Ok(None)));
                 }

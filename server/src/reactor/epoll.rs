@@ -187,27 +187,30 @@ impl Reactor for EpollReactor {
 
     fn send_batch<'a>(
         &mut self,
-        requests: &mut dyn Iterator<Item = SendRequest<'a>>,
+        requests: impl Iterator<Item = SendRequest<'a>>,
         shortfalls: &mut Vec<Shortfall>,
     ) {
         for request in requests {
             let empty = libc::iovec { iov_base: std::ptr::null_mut(), iov_len: 0 };
             let mut iovecs = [empty; PARTS_MAX];
-            for (iovec, part) in iovecs.iter_mut().zip(&request.parts[..request.parts_count]) {
+            let (mut parts_count, mut offered) = (0, 0);
+            for (iovec, part) in iovecs.iter_mut().zip(request.parts.iter()) {
                 iovec.iov_base = part.as_ptr().cast_mut().cast();
                 iovec.iov_len = part.len();
+                parts_count += 1;
+                offered += part.len();
             }
             // SAFETY: the message points to live iovecs, which point to live slices.
             let count = unsafe {
                 let mut message: libc::msghdr = std::mem::zeroed();
                 message.msg_iov = iovecs.as_mut_ptr();
-                message.msg_iovlen = request.parts_count;
+                message.msg_iovlen = parts_count;
                 let flags = libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT;
                 libc::sendmsg(request.slot as i32, &message, flags)
             };
             if count < 0 {
                 shortfalls.push(Shortfall { slot: request.slot, taken: Err(errno()) });
-            } else if (count as usize) < request.bytes() {
+            } else if (count as usize) < offered {
                 shortfalls.push(Shortfall { slot: request.slot, taken: Ok(count as usize) });
             }
         }

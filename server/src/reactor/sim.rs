@@ -310,8 +310,10 @@ impl Net {
     fn tell_readable(&mut self, id: SocketId) {
         let Some(slot) = self.sockets[id].slot else { return };
         let event = Event::Readable { slot };
+        let generation = self.slots[slot as usize].generation;
+        let covers = |other: &Pending| other.event == event && other.generation == generation;
         // What was not told yet covers this arrival too.
-        if !self.pending.iter().any(|pending| pending.event == event) {
+        if !self.pending.iter().any(covers) {
             self.tell(id, slot, event);
         }
     }
@@ -440,12 +442,12 @@ impl Net {
         if room == 0 || self.strikes(id, self.faults.refused) {
             return Err([libc::EAGAIN, libc::ENOBUFS][self.rng.below(2)]);
         }
-        let mut count = request.bytes().min(room);
+        let mut count = request.parts.bytes().min(room);
         assert!(count > 0, "an empty send on slot {}", request.slot);
         if self.strikes(id, self.faults.short) {
             count = 1 + self.rng.below(count);
         }
-        let bytes: Vec<u8> = request.parts[..request.parts_count].concat();
+        let bytes: Vec<u8> = request.parts.iter().flatten().copied().collect();
         self.record_bytes(&bytes[..count]);
         self.sockets[id].outbound.extend(&bytes[..count]);
         Ok(count)
@@ -484,7 +486,7 @@ impl Reactor for SimReactor {
 
     fn send_batch<'a>(
         &mut self,
-        requests: &mut dyn Iterator<Item = SendRequest<'a>>,
+        requests: impl Iterator<Item = SendRequest<'a>>,
         shortfalls: &mut Vec<Shortfall>,
     ) {
         let mut net = self.0 .0.borrow_mut();
@@ -494,7 +496,7 @@ impl Reactor for SimReactor {
             assert!(!seen.contains(&slot), "slot {slot} twice in one batch of sends");
             seen.push(slot);
             let taken = net.send(&request);
-            if taken != Ok(request.bytes()) {
+            if taken != Ok(request.parts.bytes()) {
                 let place = net.rng.below(shortfalls.len() + 1);
                 shortfalls.insert(place, Shortfall { slot, taken });
             }

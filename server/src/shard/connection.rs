@@ -7,6 +7,7 @@
 use stompede_core::broker::ledger::Ledger;
 use stompede_core::broker::transaction::Transactions;
 use stompede_core::outbound::Outbound;
+use stompede_core::stomp::decode::Rules;
 use stompede_core::stomp::negotiation::Version;
 use stompede_core::ws::receiver::Receiver;
 
@@ -111,6 +112,16 @@ impl Connection {
         self.extras.get_or_insert_default()
     }
 
+    /// The rules for the next STOMP frame; none while no frame may be taken.
+    pub fn rules(&self) -> Option<Rules> {
+        match (&self.transport, self.phase) {
+            (Transport::Http, _) => None,
+            (_, Phase::Opening) => Some(Rules::BeforeConnect),
+            (_, Phase::Open) => Some(Rules::Version(self.version)),
+            _ => None,
+        }
+    }
+
     /// Does the connection still take part in the protocol?
     pub fn is_live(&self) -> bool {
         matches!(self.phase, Phase::Opening | Phase::Open | Phase::Waiting)
@@ -158,6 +169,15 @@ pub enum Then {
     Subscribe(Box<super::action::Subscribe>),
     /// The login was checked.
     Connect(Box<super::action::Login>),
+}
+
+/// Input of one connection that is not decoded yet: the start of a STOMP frame or of a request.
+#[derive(Debug, Default)]
+pub struct Spill {
+    /// The bytes.
+    pub bytes: Vec<u8>,
+    /// No attempt to decode makes sense with fewer bytes, unless a delimiter comes.
+    pub retry_at_bytes: usize,
 }
 
 /// Output that waits for one connection.

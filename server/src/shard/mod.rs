@@ -13,6 +13,7 @@ pub mod connection;
 pub mod deliver;
 pub mod http;
 pub mod password;
+pub mod peer;
 pub mod reason;
 pub mod recv;
 pub mod remote;
@@ -25,8 +26,9 @@ use crate::mesh::Mesh;
 use crate::metrics::{ErrorKind, Protocol, ShardMetrics};
 use crate::reactor::{Event, Reactor, Shortfall, TICK_MS};
 use action::{Asker, Message};
-use connection::{Backlog, Connection, Phase, Transport, NONE};
+use connection::{Backlog, Connection, Phase, Spill, Transport, NONE};
 use password::PasswordChecks;
+use peer::Peer;
 use reason::DisconnectReason;
 use slab::Slab;
 use std::net::SocketAddr;
@@ -75,12 +77,12 @@ pub struct Shard<R> {
     mesh: Mesh<Message>,
     /// By slot.
     connections: Vec<Connection>,
-    peers: Vec<SocketAddr>,
+    peers: Vec<Peer>,
     /// Ticks at which bytes last came and went, by slot: dense, swept by the tick.
     last_read: Vec<u32>,
     last_write: Vec<u32>,
     backlogs: Slab<Backlog>,
-    spills: Slab<Vec<u8>>,
+    spills: Slab<Spill>,
     arena: SendArena,
     subscriptions: Subscriptions,
     /// Interest in the destinations whose home is here, and in all patterns.
@@ -91,6 +93,8 @@ pub struct Shard<R> {
     dirty: Vec<u32>,
     /// Consumers found too slow during a delivery.
     overflowed: Vec<u32>,
+    /// Bytes that may wait for one connection now; see [`tick`].
+    outbound_bytes_max: usize,
     password_checks: PasswordChecks,
     /// Destinations and patterns of subscriptions that wait to become live: their interest stays.
     pending_interest: Vec<Box<str>>,
@@ -107,6 +111,8 @@ struct Scratch {
     receive: Vec<u8>,
     results: Vec<Result<usize, i32>>,
     shortfalls: Vec<Shortfall>,
+    /// Slots that are received from or flushed.
+    batch: Vec<u32>,
     tail: Vec<u8>,
     head: Vec<u8>,
 }
@@ -120,8 +126,9 @@ impl<R: Reactor> Shard<R> {
         Shard {
             index,
             metrics,
-            connections: Vec::new(),
-            peers: Vec::new(),
+            // Room for all: pages that nobody touches cost nothing, and growing never copies.
+            connections: Vec::with_capacity(slots_count),
+            peers: Vec::with_capacity(slots_count),
             last_read: vec![0; slots_count],
             last_write: vec![0; slots_count],
             backlogs: Slab::new(),
@@ -133,6 +140,7 @@ impl<R: Reactor> Shard<R> {
             ready: Vec::new(),
             dirty: Vec::new(),
             overflowed: Vec::new(),
+            outbound_bytes_max: shared.config.outbound_bytes_max,
             pending_interest: Vec::new(),
             password_checks: PasswordChecks::new(mesh.doorbell().clone()),
             tick: 1,
@@ -223,15 +231,15 @@ impl<R: Reactor> Shard<R> {
     fn on_accept(&mut self, slot: u32, listener: u8, peer: SocketAddr) {
         while self.connections.len() <= slot as usize {
             self.connections.push(Connection::free());
-            self.peers.push(SocketAddr::from(([0, 0, 0, 0], 0)));
+            self.peers.push(Peer::default());
         }
         let connection = &mut self.connections[slot as usize];
-        let generation = connection.generation.wrapping_add(1);
-        *connection = Connection { generation, phase: Phase::Opening, ..Connection::free() };
+        connection.generation = connection.generation.wrapping_add(1);
+        connection.phase = Phase::Opening;
         if listener == 1 {
             connection.transport = Transport::Tcp;
         }
-        self.peers[slot as usize] = peer;
+        self.peers[slot as usize] = Peer::from(peer);
         self.last_read[slot as usize] = self.tick;
         self.last_write[slot as usize] = self.tick;
         self.metrics.opened();
@@ -295,21 +303,15 @@ impl<R: Reactor> Shard<R> {
         if connection.phase == Phase::Free {
             return;
         }
-        let (is_ready, is_dirty) = (connection.is_ready, connection.is_dirty);
-        let generation = connection.generation;
-        // The lists may still name the slot; they skip free ones.
-        *connection = Connection { generation, ..Connection::free() };
-        if is_ready {
-            self.ready.retain(|&other| other != slot);
-        }
-        if is_dirty {
-            self.dirty.retain(|&other| other != slot);
-        }
+        let Connection { generation, is_ready, is_dirty, .. } = *connection;
+        // The lists may still name the slot, once each: the flags stay, so that this remains true
+        // for the connection that gets the slot next.
+        *connection = Connection { generation, is_ready, is_dirty, ..Connection::free() };
         self.reactor.close(slot);
     }
 
     /// Takes the bytes that wait for the rest of their frame.
-    fn take_spill(&mut self, slot: u32) -> Option<Vec<u8>> {
+    fn take_spill(&mut self, slot: u32) -> Option<Spill> {
         let spill = std::mem::replace(&mut self.connections[slot as usize].spill, NONE);
         (spill != NONE).then(|| self.spills.remove(spill as usize))
     }

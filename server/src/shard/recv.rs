@@ -4,16 +4,19 @@
 //! spill buffer of its own, until more comes. A connection that waits for another shard keeps its
 //! unread rest the same way and is not read from: that is the back-pressure.
 
-use super::connection::{Phase, Transport, NONE};
+use super::connection::{Phase, Spill, Transport, NONE};
 use super::reason::DisconnectReason;
 use super::{Shard, MESH_MESSAGES_PER_TURN, RECVS_PER_TURN, RECV_BATCH, RECV_STRIDE_BYTES};
 use crate::metrics::Protocol;
 use crate::reactor::Reactor;
-use stompede_core::stomp::decode::{decode, Item, Rules};
+use stompede_core::stomp::decode::{bytes_needed_hint, decode, Item};
 use stompede_core::stomp::error::Error;
 use stompede_core::ws::close::{self, code};
 use stompede_core::ws::frame::Opcode;
 use stompede_core::ws::receiver::{Event, Receiver};
+
+/// Room of a spill at least, so that small pieces do not make it grow often.
+const SPILL_BYTES_MIN: usize = 256;
 
 /// What a decoder did with the bytes it was given.
 struct Progress {
@@ -123,22 +126,46 @@ impl<R: Reactor> Shard<R> {
         input: &mut [u8],
         decode: fn(&mut Self, u32, &[u8]) -> usize,
     ) {
-        let Some(mut spilled) = self.take_spill(slot) else {
+        let Some(Spill { mut bytes, retry_at_bytes }) = self.take_spill(slot) else {
             let consumed = decode(self, slot, input);
-            return self.spill(slot, input[consumed..].to_vec());
+            return self.spill(slot, &input[consumed..]);
         };
-        spilled.extend_from_slice(input);
-        let consumed = decode(self, slot, &spilled);
-        spilled.drain(..consumed);
-        self.spill(slot, spilled);
+        bytes.extend_from_slice(input);
+        // A frame that comes in many pieces is not looked through for each of them.
+        let has_end = memchr::memchr(0, input).is_some();
+        if bytes.len() < retry_at_bytes && !has_end {
+            let spill = self.spills.insert(Spill { bytes, retry_at_bytes });
+            self.connections[slot as usize].spill = spill as u32;
+            return;
+        }
+        let consumed = decode(self, slot, &bytes);
+        bytes.drain(..consumed);
+        self.keep_spill(slot, bytes);
     }
 
-    /// Keeps what could not be decoded yet. An upgrade that took all has spilled its own rest.
-    fn spill(&mut self, slot: u32, rest: Vec<u8>) {
-        let connection = &mut self.connections[slot as usize];
-        if !rest.is_empty() && connection.is_live() {
-            connection.spill = self.spills.insert(rest) as u32;
+    fn spill(&mut self, slot: u32, rest: &[u8]) {
+        if !rest.is_empty() {
+            let mut bytes = Vec::with_capacity(rest.len().max(SPILL_BYTES_MIN));
+            bytes.extend_from_slice(rest);
+            self.keep_spill(slot, bytes);
         }
+    }
+
+    /// Keeps what could not be decoded yet. An upgrade that took all has kept its own rest.
+    fn keep_spill(&mut self, slot: u32, bytes: Vec<u8>) {
+        if !bytes.is_empty() && self.connections[slot as usize].is_live() {
+            let retry_at_bytes = self.bytes_needed(slot, &bytes);
+            let spill = self.spills.insert(Spill { bytes, retry_at_bytes });
+            self.connections[slot as usize].spill = spill as u32;
+        }
+    }
+
+    /// Bytes without which another attempt to decode `rest` is in vain.
+    fn bytes_needed(&mut self, slot: u32, rest: &[u8]) -> usize {
+        let connection = &self.connections[slot as usize];
+        let Some(rules) = connection.rules() else { return 0 };
+        let limits = &self.shared.config.limits;
+        bytes_needed_hint(rest, rules, limits, &mut self.header_table)
     }
 
     /// Decodes HTTP requests; after an upgrade the rest belongs to the WebSocket.
@@ -163,16 +190,9 @@ impl<R: Reactor> Shard<R> {
     fn decode_stomp(&mut self, slot: u32, input: &[u8]) -> usize {
         let mut progress = Progress { consumed: 0 };
         let mut table = std::mem::take(&mut self.header_table);
-        loop {
-            let connection = &self.connections[slot as usize];
-            let rules = match connection.phase {
-                Phase::Opening => Rules::BeforeConnect,
-                Phase::Open => Rules::Version(connection.version),
-                _ => break,
-            };
-            let shared = self.shared.clone();
+        while let Some(rules) = self.connections[slot as usize].rules() {
             let rest = &input[progress.consumed..];
-            match decode(rest, rules, &shared.config.limits, &mut table) {
+            match decode(rest, rules, &self.shared.config.limits, &mut table) {
                 Ok(None) => break,
                 Ok(Some((item, consumed))) => {
                     progress.consumed += consumed;
@@ -208,8 +228,7 @@ impl<R: Reactor> Shard<R> {
         }
         while !rest.is_empty() {
             let Transport::WebSocket(mut receiver) = self.take_receiver(slot) else { return };
-            let shared = self.shared.clone();
-            let event = receiver.next_event(rest, &shared.config.limits);
+            let event = receiver.next_event(rest, &self.shared.config.limits);
             let outcome = match event {
                 Ok(None) => None,
                 Ok(Some((event, consumed))) => {
