@@ -250,7 +250,7 @@ impl SimNet {
             return Read::End;
         }
         let count = socket.outbound.len().min(bytes_max);
-        let bytes: Vec<u8> = socket.outbound.drain(..count).collect();
+        let bytes = take_front(&mut socket.outbound, count);
         net.tell_writable(id);
         Read::Bytes(bytes)
     }
@@ -425,7 +425,7 @@ impl Net {
         if self.strikes(id, self.faults.short) {
             count = 1 + self.rng.below(count);
         }
-        let bytes: Vec<u8> = self.sockets[id].inbound.drain(..count).collect();
+        let bytes = take_front(&mut self.sockets[id].inbound, count);
         piece[..count].copy_from_slice(&bytes);
         self.record_bytes(&bytes);
         Ok(count)
@@ -447,11 +447,17 @@ impl Net {
         if self.strikes(id, self.faults.short) {
             count = 1 + self.rng.below(count);
         }
-        let bytes: Vec<u8> = request.parts.iter().flatten().copied().collect();
+        let bytes = request.parts.iter().collect::<Vec<_>>().concat();
         self.record_bytes(&bytes[..count]);
         self.sockets[id].outbound.extend(&bytes[..count]);
         Ok(count)
     }
+}
+
+fn take_front(queue: &mut VecDeque<u8>, count: usize) -> Vec<u8> {
+    let bytes = queue.make_contiguous()[..count].to_vec();
+    queue.drain(..count);
+    bytes
 }
 
 /// The simulated implementation of [`Reactor`].

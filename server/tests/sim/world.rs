@@ -91,7 +91,9 @@ impl Plan {
         let mut latecomers = self.latecomers.iter();
         for _ in 0..self.rounds_count {
             if world.rng.chance(100) {
-                latecomers.next().map(|&fate| world.enter(fate));
+                if let Some(&fate) = latecomers.next() {
+                    world.enter(fate);
+                }
             }
             if world.rng.chance(self.jumps) {
                 world.jump();
