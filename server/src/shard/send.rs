@@ -147,6 +147,10 @@ impl<R: Reactor> Shard<R> {
             if connection.phase != Phase::Opening {
                 self.last_write[slot as usize] = self.tick;
             }
+            if let Phase::Closing(_) = connection.phase {
+                // Whoever takes its last bytes, however slowly, gets them all.
+                self.last_read[slot as usize] = self.tick;
+            }
         }
         if backlog.outbound.is_empty() {
             self.drop_backlog(slot);
@@ -164,6 +168,7 @@ impl<R: Reactor> Shard<R> {
     fn finish_closing(&mut self, slot: u32) {
         if let Phase::Closing(reason) = self.connections[slot as usize].phase {
             self.connections[slot as usize].phase = Phase::Lingering(reason);
+            self.last_read[slot as usize] = self.tick;
             self.reactor.shutdown_write(slot);
             // What already came is discarded; the end of the stream closes the connection.
             self.mark_ready(slot);
