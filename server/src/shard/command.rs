@@ -362,21 +362,32 @@ impl<R: Reactor> Shard<R> {
         if actions.iter().any(is_settled) {
             return Err(Error::UnknownAck);
         }
+        let is_receipt_wanted = receipt.is_some()
+            || actions.iter().any(|action| matches!(action, Action::Publish(_, Some(_))));
+        let asker = is_receipt_wanted.then(|| self.asker(slot));
+        let (mut receipts, mut answers_count) = (Vec::new(), 0);
         for action in actions {
-            if let Action::Publish(publication, inner) = &action {
-                self.metrics.messages_published.inc();
-                let home = self.home(publication.destination());
-                if home == self.index {
-                    self.order(publication.clone());
-                } else {
-                    self.mesh.push(home, Message::Publish(publication.clone(), None));
-                }
-                self.push_receipt(slot, inner.as_deref());
-            } else {
+            let Action::Publish(publication, inner) = action else {
                 self.apply_settle(slot, &action)?;
+                continue;
+            };
+            self.metrics.messages_published.inc();
+            receipts.extend(inner);
+            let home = self.home(publication.destination());
+            if home == self.index {
+                self.order(publication);
+            } else {
+                self.mesh.push(home, Message::Publish(publication, asker));
+                answers_count += usize::from(asker.is_some());
             }
         }
-        self.push_receipt(slot, receipt);
+        receipts.extend(receipt.map(Box::from));
+        if answers_count == 0 {
+            receipts.iter().for_each(|receipt| self.push_receipt(slot, Some(receipt)));
+        } else if self.connections[slot as usize].is_live() {
+            // A RECEIPT says that every publication has its place in its destination's order.
+            self.wait_for(slot, answers_count, Then::Receipts(receipts));
+        }
         Ok(())
     }
 

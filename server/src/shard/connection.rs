@@ -165,6 +165,8 @@ pub struct Waiting {
 pub enum Then {
     /// Send this RECEIPT.
     Receipt(Box<str>),
+    /// Send these RECEIPTs: of a transaction's frames and of its COMMIT.
+    Receipts(Vec<Box<str>>),
     /// Make the subscription live, then send the RECEIPT if there is one.
     Subscribe(Box<super::action::Subscribe>),
     /// The login was checked.

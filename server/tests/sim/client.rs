@@ -624,7 +624,7 @@ impl Client {
             history.send(number);
             self.unacknowledged.push_back((self.frames_count, number));
             if let Some(inner) = inner {
-                self.expect(inner, What::Other);
+                self.expect(inner, What::Ordered(number));
             }
         }
         self.expect(receipt, What::Other);

@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use world::{Outcome, Plan};
 
-const SEEDS_COUNT: u64 = 300;
+const SEEDS_COUNT: u64 = 250;
 
 fn number_from(variable: &str) -> Option<u64> {
     std::env::var(variable).ok()?.parse().ok()
