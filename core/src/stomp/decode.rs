@@ -108,7 +108,7 @@ pub fn bytes_needed_hint(
     let needed = match scan_head(input, rules, limits, &bounds, table) {
         Ok(Some(head)) => match head.content_length {
             Some(n) => usize::try_from(n).ok().and_then(|n| n.checked_add(head.text.len() + 1)),
-            None => Some(bounds.frame_max + 1),
+            None => Some(bounds.frame_max),
         },
         _ => None,
     };
@@ -684,7 +684,7 @@ mod tests {
         let mut hint =
             |input: &[u8]| bytes_needed_hint(input, V1_2, &Limits::default(), &mut table);
         assert_eq!(hint(b"SEND\ncontent-length:5\n\nab"), 24 + 5);
-        assert_eq!(hint(b"SEND\n\nab"), Limits::default().stomp_frame_bytes_max + 1);
+        assert_eq!(hint(b"SEND\n\nab"), Limits::default().stomp_frame_bytes_max);
         assert_eq!(hint(b"SEN"), 4);
         assert_eq!(one(b"SEND\ncontent-length:5\n\nabcde\0", V1_2).2.len(), 5);
     }

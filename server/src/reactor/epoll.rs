@@ -85,6 +85,13 @@ impl EpollReactor {
         check(unsafe { libc::epoll_ctl(epoll, libc::EPOLL_CTL_ADD, fd, &mut event) }).map(|_| ())
     }
 
+    fn listen_for(&self, index: usize, events: u32) {
+        let mut event = libc::epoll_event { events, u64: TOKEN_LISTENER | index as u64 };
+        let (epoll, fd) = (self.epoll.as_raw_fd(), self.listeners[index].as_raw_fd());
+        // SAFETY: `event` is live during the call.
+        unsafe { libc::epoll_ctl(epoll, libc::EPOLL_CTL_MOD, fd, &mut event) };
+    }
+
     fn take_events(&mut self, events: &mut Vec<Event>) {
         let epoll = self.epoll.as_raw_fd();
         // SAFETY: the buffer has room for EVENTS_PER_WAIT entries; the kernel fills `count` of
@@ -103,6 +110,9 @@ impl EpollReactor {
                 }
                 TOKEN_TICK => {
                     drain_eventfd(self.tick.as_raw_fd());
+                    for index in 0..self.listeners.len() {
+                        self.listen_for(index, libc::EPOLLIN as u32);
+                    }
                     events.push(Event::Tick);
                 }
                 TOKEN_LISTENER => self.accept(token as u32 as usize, events),
@@ -137,6 +147,8 @@ impl EpollReactor {
                 let errno = errno();
                 if errno != libc::EAGAIN && errno != libc::ECONNABORTED {
                     events.push(Event::AcceptFailed { errno });
+                    // What cannot be accepted stays readable: look again at the next tick.
+                    self.listen_for(index, 0);
                 }
                 return;
             }

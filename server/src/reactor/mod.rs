@@ -131,6 +131,11 @@ pub trait Reactor {
     /// Number of slots: every slot in events is below this.
     fn slots_count(&self) -> usize;
 
+    /// Completions that the kernel could not queue in time; none are lost, but work is late.
+    fn overflow_count(&self) -> u64 {
+        0
+    }
+
     /// Milliseconds since the reactor was made: the shard's only clock.
     fn now_ms(&self) -> u64;
 }

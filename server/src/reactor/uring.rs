@@ -85,6 +85,10 @@ pub struct UringReactor {
     iovecs: Vec<libc::iovec>,
     messages: Vec<libc::msghdr>,
     tick_interval: Box<types::Timespec>,
+    /// Listeners whose multishot accept ended.
+    unarmed: Vec<usize>,
+    /// Times that the completion queue had no room.
+    overflow_count: u64,
     is_accepting: bool,
     started: Instant,
 }
@@ -122,6 +126,8 @@ impl UringReactor {
             iovecs: Vec::new(),
             messages: Vec::new(),
             tick_interval: Box::new(interval),
+            unarmed: Vec::new(),
+            overflow_count: 0,
             is_accepting: true,
             started: Instant::now(),
         };
@@ -152,7 +158,10 @@ impl UringReactor {
                 Ok(_) => return Ok(()),
                 Err(error) if error.raw_os_error() == Some(libc::EINTR) => {}
                 // The completion queue overflowed: take what is there, then go on.
-                Err(error) if error.raw_os_error() == Some(libc::EBUSY) => self.defer_completions(),
+                Err(error) if error.raw_os_error() == Some(libc::EBUSY) => {
+                    self.overflow_count += 1;
+                    self.defer_completions();
+                }
                 Err(error) => return Err(error),
             }
         }
@@ -173,6 +182,14 @@ impl UringReactor {
         let fd = types::Fd(self.listeners[index].0.as_raw_fd());
         let entry = opcode::AcceptMulti::new(fd).allocate_file_index(true).build();
         self.push(&entry.user_data(user_data(KIND_ACCEPT, 0, index as u32)));
+    }
+
+    fn arm_accepts(&mut self) {
+        while let Some(index) = self.unarmed.pop() {
+            if self.is_accepting {
+                self.arm_accept(index);
+            }
+        }
     }
 
     fn arm_wake(&mut self) {
@@ -208,8 +225,12 @@ impl UringReactor {
                 } else if completion.result != -libc::ECANCELED {
                     events.push(Event::AcceptFailed { errno: -completion.result });
                 }
-                if completion.is_last() && self.is_accepting {
-                    self.arm_accept(slot as usize);
+                if completion.is_last() {
+                    // With a full table each attempt drops a client: not before the next tick.
+                    self.unarmed.push(slot as usize);
+                    if completion.result >= 0 {
+                        self.arm_accepts();
+                    }
                 }
             }
             KIND_POLL_IN if self.is_current(completion) => {
@@ -234,6 +255,7 @@ impl UringReactor {
             }
             KIND_TICK => {
                 events.push(Event::Tick);
+                self.arm_accepts();
                 if completion.is_last() {
                     self.arm_tick();
                 }
@@ -454,6 +476,10 @@ impl Reactor for UringReactor {
         self.slots.len()
     }
 
+    fn overflow_count(&self) -> u64 {
+        self.overflow_count
+    }
+
     fn now_ms(&self) -> u64 {
         self.started.elapsed().as_millis() as u64
     }
@@ -479,8 +505,8 @@ impl UringReactor {
     }
 }
 
-/// Writes the pieces into the shared iovec array; both arrays have room for the whole batch, so that
-/// the pointers stay valid until submit.
+/// Writes the pieces into the shared iovec array; both arrays have room for the whole batch, so
+/// that the pointers stay valid until submit.
 fn gather(
     parts: Parts<'_>,
     iovecs: &mut Vec<libc::iovec>,

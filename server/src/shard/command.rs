@@ -119,13 +119,20 @@ impl<R: Reactor> Shard<R> {
         let (agreement, heartbeat) =
             agree(connect.heartbeat, connect.version, &shared.config.limits);
         let user = connect.login.as_deref().map(str::to_owned);
-        let login = Login { version: connect.version, agreement, heartbeat, user };
+        let mut login = Login { version: connect.version, agreement, heartbeat, user };
+        let basic_user = self.connections[slot as usize].take_basic_user();
         if shared.authenticator.is_open() {
             self.connected(slot, login);
             return Ok(());
         }
         let name = connect.login.as_deref().unwrap_or_default();
         let passcode = connect.passcode.as_deref().unwrap_or_default();
+        if name.is_empty() && basic_user.is_some() {
+            // The upgrade request has logged in already.
+            login.user = basic_user;
+            self.connected(slot, login);
+            return Ok(());
+        }
         match shared.authenticator.check(name, passcode) {
             Verdict::Accepted => self.connected(slot, login),
             Verdict::Refused => {
@@ -398,7 +405,7 @@ impl<R: Reactor> Shard<R> {
         self.push_stomp(slot, &bytes);
     }
 
-    fn wait_for(&mut self, slot: u32, answers_count: usize, then: Then) {
+    pub(super) fn wait_for(&mut self, slot: u32, answers_count: usize, then: Then) {
         let connection = &mut self.connections[slot as usize];
         connection.phase = Phase::Waiting;
         connection.extras().waiting = Some(Waiting { answers_count, then });

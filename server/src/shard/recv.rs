@@ -50,12 +50,19 @@ impl<R: Reactor> Shard<R> {
         self.scratch.results = results;
     }
 
-    /// Waiting connections are not read from, and nobody is while the mesh is full.
+    /// Waiting connections are not read from, nor those that do not take their answers, and nobody
+    /// is while the mesh is full.
     fn may_receive(&mut self, slot: u32) -> bool {
         match self.connections[slot as usize].phase {
             Phase::Free | Phase::Waiting => false,
             _ if self.mesh.overflow_count() > MESH_MESSAGES_PER_TURN => {
                 self.mark_ready(slot);
+                false
+            }
+            Phase::Opening | Phase::Open
+                if self.backlog_bytes(slot) > self.outbound_bytes_max / 2 =>
+            {
+                self.connections[slot as usize].is_paused = true;
                 false
             }
             _ => true,
@@ -113,51 +120,47 @@ impl<R: Reactor> Shard<R> {
     /// Takes new bytes of a connection; what cannot be decoded yet is spilled.
     pub(super) fn on_bytes(&mut self, slot: u32, input: &mut [u8]) {
         match self.connections[slot as usize].transport {
-            Transport::Http => self.on_stream(slot, input, Self::decode_http),
+            Transport::Http => self.on_http_bytes(slot, input),
             Transport::Tcp => self.on_stream(slot, input, Self::decode_stomp),
             Transport::WebSocket(_) => self.on_ws(slot, input),
         }
     }
 
     /// Puts `input` behind what was spilled, lets `decode` take what it can and spills the rest.
-    fn on_stream(
+    /// (A `decode` that spills itself has taken all.)
+    pub(super) fn on_stream(
         &mut self,
         slot: u32,
         input: &mut [u8],
         decode: fn(&mut Self, u32, &[u8]) -> usize,
     ) {
-        let Some(Spill { mut bytes, retry_at_bytes }) = self.take_spill(slot) else {
+        let Some(Spill { mut bytes, mut retry_at_bytes }) = self.take_spill(slot) else {
             let consumed = decode(self, slot, input);
-            return self.spill(slot, &input[consumed..]);
+            self.spill(slot, &input[consumed..]);
+            return;
         };
         bytes.extend_from_slice(input);
         // A frame that comes in many pieces is not looked through for each of them.
-        let has_end = memchr::memchr(0, input).is_some();
-        if bytes.len() < retry_at_bytes && !has_end {
-            let spill = self.spills.insert(Spill { bytes, retry_at_bytes });
-            self.connections[slot as usize].spill = spill as u32;
-            return;
+        if bytes.len() >= retry_at_bytes || memchr::memchr(0, input).is_some() {
+            let consumed = decode(self, slot, &bytes);
+            bytes.drain(..consumed);
+            retry_at_bytes = self.bytes_needed(slot, &bytes);
         }
-        let consumed = decode(self, slot, &bytes);
-        bytes.drain(..consumed);
-        self.keep_spill(slot, bytes);
+        let connection = &mut self.connections[slot as usize];
+        if !bytes.is_empty() && connection.is_live() && connection.spill == NONE {
+            connection.spill = self.spills.insert(Spill { bytes, retry_at_bytes }) as u32;
+        }
     }
 
     fn spill(&mut self, slot: u32, rest: &[u8]) {
-        if !rest.is_empty() {
-            let mut bytes = Vec::with_capacity(rest.len().max(SPILL_BYTES_MIN));
-            bytes.extend_from_slice(rest);
-            self.keep_spill(slot, bytes);
+        if rest.is_empty() || !self.connections[slot as usize].is_live() {
+            return;
         }
-    }
-
-    /// Keeps what could not be decoded yet. An upgrade that took all has kept its own rest.
-    fn keep_spill(&mut self, slot: u32, bytes: Vec<u8>) {
-        if !bytes.is_empty() && self.connections[slot as usize].is_live() {
-            let retry_at_bytes = self.bytes_needed(slot, &bytes);
-            let spill = self.spills.insert(Spill { bytes, retry_at_bytes });
-            self.connections[slot as usize].spill = spill as u32;
-        }
+        let retry_at_bytes = self.bytes_needed(slot, rest);
+        let mut bytes = Vec::with_capacity(rest.len().max(SPILL_BYTES_MIN));
+        bytes.extend_from_slice(rest);
+        let spill = self.spills.insert(Spill { bytes, retry_at_bytes });
+        self.connections[slot as usize].spill = spill as u32;
     }
 
     /// Bytes without which another attempt to decode `rest` is in vain.
@@ -166,24 +169,6 @@ impl<R: Reactor> Shard<R> {
         let Some(rules) = connection.rules() else { return 0 };
         let limits = &self.shared.config.limits;
         bytes_needed_hint(rest, rules, limits, &mut self.header_table)
-    }
-
-    /// Decodes HTTP requests; after an upgrade the rest belongs to the WebSocket.
-    fn decode_http(&mut self, slot: u32, input: &[u8]) -> usize {
-        let mut progress = Progress { consumed: 0 };
-        while self.connections[slot as usize].is_live() {
-            let consumed = self.on_http(slot, &input[progress.consumed..]);
-            progress.consumed += consumed;
-            if let Transport::WebSocket(_) = self.connections[slot as usize].transport {
-                let mut rest = input[progress.consumed..].to_vec();
-                self.on_ws(slot, &mut rest);
-                return input.len();
-            }
-            if consumed == 0 || progress.consumed == input.len() {
-                break;
-            }
-        }
-        progress.consumed
     }
 
     /// Decodes STOMP frames until one is incomplete or the connection has to wait.
@@ -213,7 +198,7 @@ impl<R: Reactor> Shard<R> {
     }
 
     /// Unmasks WebSocket frames in place and hands their payloads to the STOMP decoder.
-    fn on_ws(&mut self, slot: u32, input: &mut [u8]) {
+    pub(super) fn on_ws(&mut self, slot: u32, input: &mut [u8]) {
         let mut whole;
         let mut rest = &mut *input;
         // Behind a wait, spilled bytes are raw WebSocket bytes of `ws_rest`; see `resume`.
@@ -321,6 +306,10 @@ impl<R: Reactor> Shard<R> {
 
     /// Goes on with a connection whose wait is over: first with the bytes that were kept.
     pub(super) fn resume(&mut self, slot: u32) {
+        if let Transport::Http = self.connections[slot as usize].transport {
+            self.on_stream(slot, &mut [], Self::decode_http);
+            return self.mark_ready(slot);
+        }
         self.on_stream(slot, &mut [], Self::decode_stomp);
         if self.connections[slot as usize].phase == Phase::Open {
             if let Transport::WebSocket(_) = self.connections[slot as usize].transport {

@@ -117,7 +117,7 @@ impl<R: Reactor> Shard<R> {
     fn on_sent(&mut self, slot: u32, shortfall: Option<Shortfall>) -> usize {
         let connection = &mut self.connections[slot as usize];
         let Some(backlog) = self.backlogs.get_mut(connection.outbound as usize) else {
-            self.finish_closing(slot);
+            self.on_emptied(slot);
             return 0;
         };
         if let (None, Some(segment)) = (shortfall, backlog.outbound.single()) {
@@ -128,7 +128,7 @@ impl<R: Reactor> Shard<R> {
             if connection.phase != Phase::Opening {
                 self.last_write[slot as usize] = self.tick;
             }
-            self.finish_closing(slot);
+            self.on_emptied(slot);
             return segment.len as usize;
         }
         let offered = || backlog.outbound.segments().take(PARTS_MAX).map(|s| s.len as usize).sum();
@@ -154,7 +154,7 @@ impl<R: Reactor> Shard<R> {
         }
         if backlog.outbound.is_empty() {
             self.drop_backlog(slot);
-            self.finish_closing(slot);
+            self.on_emptied(slot);
         } else if shortfall.is_some() {
             connection.is_blocked = true;
             self.reactor.arm_writable(slot);
@@ -164,14 +164,22 @@ impl<R: Reactor> Shard<R> {
         taken
     }
 
-    /// Everything is sent: a closing connection ends its half and lingers for the peer's.
-    fn finish_closing(&mut self, slot: u32) {
-        if let Phase::Closing(reason) = self.connections[slot as usize].phase {
-            self.connections[slot as usize].phase = Phase::Lingering(reason);
-            self.last_read[slot as usize] = self.tick;
-            self.reactor.shutdown_write(slot);
-            // What already came is discarded; the end of the stream closes the connection.
+    /// Everything is sent: a closing connection ends its half and lingers for the peer's, a paused
+    /// one is read from again, and one that waits may have waited for this.
+    fn on_emptied(&mut self, slot: u32) {
+        if std::mem::take(&mut self.connections[slot as usize].is_paused) {
             self.mark_ready(slot);
+        }
+        match self.connections[slot as usize].phase {
+            Phase::Closing(reason) => {
+                self.connections[slot as usize].phase = Phase::Lingering(reason);
+                self.last_read[slot as usize] = self.tick;
+                self.reactor.shutdown_write(slot);
+                // What already came is discarded; the end of the stream closes the connection.
+                self.mark_ready(slot);
+            }
+            Phase::Waiting => self.on_flushed(slot),
+            _ => {}
         }
     }
 

@@ -557,7 +557,8 @@ impl Client {
             headers.push(("receipt", receipt));
         }
         if let Some(mut transaction) = self.transaction.take() {
-            if self.rng.chance(500) {
+            let has_room = transaction.publications.len() < 100;
+            if has_room && self.rng.chance(500) {
                 headers.push(("transaction", &transaction.name));
                 self.push_frame("SEND", &headers, &body);
                 transaction.publications.push((number, receipt));

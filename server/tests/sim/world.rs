@@ -17,13 +17,14 @@ use stompede::config::Config;
 use stompede::mesh::{self, Doorbell};
 use stompede::metrics::ShardMetrics;
 use stompede::reactor::sim::{Faults, Rng, SimNet, SimReactor};
+use stompede::shard::admission::SLOTS_RESERVED;
 use stompede::shard::census::Census;
 use stompede::shard::reason::{DisconnectReason, NAMES};
 use stompede::shard::{Shard, Shared};
 use stompede_core::http::origin::OriginPolicy;
 
-/// Slots of each shard: few, so that they are used again and run out.
-const SLOTS_COUNT: u32 = 24;
+/// Slots of each shard: enough for all clients on one, few enough to be used again.
+const SLOTS_COUNT: u32 = SLOTS_RESERVED as u32 + 40;
 
 /// What a run is made of.
 pub struct Plan {
@@ -150,6 +151,7 @@ impl World {
             authenticator: Authenticator::from_config(&config).expect("no users"),
             origins: OriginPolicy::parse(&config.allowed_origins).expect("no origins"),
             key: plan.seed,
+            address_counts: None,
             driver: "sim",
             is_draining: AtomicBool::new(false),
             metrics: (0..shards_count).map(|_| Arc::new(ShardMetrics::new())).collect(),
