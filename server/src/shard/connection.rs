@@ -201,9 +201,7 @@ pub struct Waiting {
 /// What happens when a wait is over.
 #[derive(Debug)]
 pub enum Then {
-    /// Send this RECEIPT.
-    Receipt(Box<str>),
-    /// Send these RECEIPTs: of a transaction's frames and of its COMMIT.
+    /// Send these RECEIPTs.
     Receipts(Vec<Box<str>>),
     /// Make the subscription live, then send the RECEIPT if there is one.
     Subscribe(Box<super::action::Subscribe>),

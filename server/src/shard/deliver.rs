@@ -222,3 +222,8 @@ impl MessageId {
         std::str::from_utf8(&self.bytes[..self.length]).unwrap_or_default()
     }
 }
+
+/// Is this the `message-id` of a delivery that waits for no ACK? The others are plain numbers.
+pub(super) fn is_auto_message_id(message_id: &str) -> bool {
+    message_id.contains('-')
+}

@@ -26,7 +26,7 @@ use crate::auth::Authenticator;
 use crate::config::Config;
 use crate::log::Suppressor;
 use crate::mesh::Mesh;
-use crate::metrics::{ErrorKind, Protocol, ShardMetrics};
+use crate::metrics::ShardMetrics;
 use crate::reactor::{Event, Reactor, Shortfall, TICK_MS};
 use action::{Asker, Message};
 use admission::{AddressCounts, SLOTS_RESERVED};
@@ -380,10 +380,6 @@ impl<R: Reactor> Shard<R> {
             self.metrics.outbound_bytes.sub(backlog.outbound.bytes() as u64);
             backlog.outbound.clear(&mut self.arena);
         }
-    }
-
-    fn count_protocol_error(&self, protocol: Protocol) {
-        self.metrics.protocol_error(protocol, ErrorKind::Malformed);
     }
 
     /// Turns the transport into WebSocket after the 101 was queued.
