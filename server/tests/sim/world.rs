@@ -283,7 +283,7 @@ impl World {
         for net in &self.nets {
             net.set_faults(Faults::default());
         }
-        self.run_until("all asked is answered", 5_000, |world| {
+        self.run_until("all asked is answered", 30_000, |world| {
             world.clients.iter().all(|client| client.is_settled(&world.history)) && world.is_quiet()
         });
         for client in &self.clients {
