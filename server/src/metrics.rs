@@ -222,6 +222,11 @@ impl ShardMetrics {
         self.closed[reason_index.min(REASONS_COUNT_MAX - 1)].inc();
     }
 
+    /// Connections ended for the reason of that index.
+    pub fn closed_count(&self, reason_index: usize) -> u64 {
+        self.closed[reason_index.min(REASONS_COUNT_MAX - 1)].get()
+    }
+
     /// Counts a frame from a client.
     pub fn frame_received(&self, command: FrameIn) {
         self.frames_received[command as usize].inc();

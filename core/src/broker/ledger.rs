@@ -42,6 +42,8 @@ struct Delivery {
 pub struct Ledger {
     last_number: u64,
     pending: BTreeMap<u64, Delivery>,
+    /// Pending deliveries by subscription: asked for with every delivery.
+    counts: BTreeMap<Box<str>, usize>,
 }
 
 impl Ledger {
@@ -55,6 +57,10 @@ impl Ledger {
         self.last_number += 1;
         let delivery = Delivery { subscription: subscription.into(), mode };
         self.pending.insert(self.last_number, delivery);
+        match self.counts.get_mut(subscription) {
+            Some(count) => *count += 1,
+            None => drop(self.counts.insert(subscription.into(), 1)),
+        }
         self.last_number
     }
 
@@ -71,7 +77,7 @@ impl Ledger {
     ) -> Result<usize, LedgerError> {
         let delivery = self.find(number, subscription)?;
         if delivery.mode == Mode::Individual {
-            self.pending.remove(&number);
+            self.remove(number);
             return Ok(1);
         }
         let covered: Vec<u64> = self
@@ -80,10 +86,19 @@ impl Ledger {
             .filter(|(_, other)| other.subscription == delivery.subscription)
             .map(|(&number, _)| number)
             .collect();
-        for number in &covered {
-            self.pending.remove(number);
+        for &number in &covered {
+            self.remove(number);
         }
         Ok(covered.len())
+    }
+
+    fn remove(&mut self, number: u64) {
+        let Some(delivery) = self.pending.remove(&number) else { return };
+        let Some(count) = self.counts.get_mut(&delivery.subscription) else { return };
+        *count -= 1;
+        if *count == 0 {
+            self.counts.remove(&delivery.subscription);
+        }
     }
 
     /// Could `settle` succeed now?
@@ -104,7 +119,7 @@ impl Ledger {
 
     /// Deliveries of `subscription` that wait.
     pub fn unacknowledged_of(&self, subscription: &str) -> usize {
-        self.pending.values().filter(|delivery| &*delivery.subscription == subscription).count()
+        self.counts.get(subscription).copied().unwrap_or(0)
     }
 
     /// Does nothing wait?

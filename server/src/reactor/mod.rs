@@ -1,7 +1,8 @@
 //! The sockets of one shard: the first and the last stop of every byte.
 //!
-//! One trait, two implementations here: [`uring`] (default) and [`epoll`] (where io_uring is
-//! refused). Its shape is readiness plus batched non-blocking transfer, so that both mean the same.
+//! One trait, three implementations: [`uring`] (default), [`epoll`] (where io_uring is
+//! refused) and [`sim`] (tests). Its shape is readiness plus batched non-blocking transfer, so that
+//! all mean the same.
 //! The reactor moves bytes and knows no protocol. A connection is named by its slot: a direct
 //! descriptor in uring, the file descriptor in epoll. A slot is free again once [`Reactor::close`]
 //! returned; late kernel events for the old socket carry an older generation and are dropped inside
@@ -17,6 +18,7 @@ use stompede_core::outbound::{Outbound, SendArena};
 mod connect_tests;
 pub mod epoll;
 pub mod listener;
+pub mod sim;
 pub mod uring;
 
 /// What the kernel told since the last wait.

@@ -235,6 +235,6 @@ pub struct Spill {
 pub struct Backlog {
     /// The segments.
     pub outbound: Outbound,
-    /// Tick at which the socket last took bytes.
+    /// Tick at which the socket last took bytes or became writable.
     pub progress_tick: u32,
 }

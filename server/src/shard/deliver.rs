@@ -74,8 +74,11 @@ impl<R: Reactor> Shard<R> {
         });
         // Ended after the walk: the table must not change under it.
         while let Some(slot) = self.overflowed.pop() {
-            self.metrics.slow_consumers.inc();
-            self.abort(slot, DisconnectReason::SlowConsumer);
+            // One that overflowed by several of its subscriptions is listed for each.
+            if self.connections[slot as usize].is_live() {
+                self.metrics.slow_consumers.inc();
+                self.abort(slot, DisconnectReason::SlowConsumer);
+            }
         }
     }
 }

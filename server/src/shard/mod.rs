@@ -8,6 +8,7 @@
 pub mod action;
 pub mod admission;
 pub mod affinity;
+pub mod census;
 pub mod command;
 pub mod connection;
 pub mod deliver;
@@ -26,7 +27,7 @@ use crate::config::Config;
 use crate::log::Suppressor;
 use crate::mesh::Mesh;
 use crate::metrics::ShardMetrics;
-use crate::reactor::{Event, Reactor, Shortfall};
+use crate::reactor::{Event, Reactor, Shortfall, TICK_MS};
 use action::{Asker, Message};
 use admission::{AddressCounts, SLOTS_RESERVED};
 use connection::{Backlog, Connection, Phase, Spill, Transport, NONE};
@@ -215,8 +216,15 @@ impl<R: Reactor> Shard<R> {
         self.reactor.wait(&mut events, may_sleep).await?;
         self.mesh.doorbell().wake_up();
         self.metrics.loop_turns.inc();
+        // From the clock, not by counting: a late turn must not slow the deadlines down.
+        self.tick = 1 + (self.reactor.now_ms() / TICK_MS) as u32;
+        let is_tick_due = events.contains(&Event::Tick);
         for event in events.drain(..) {
             self.on_event(event);
+        }
+        if is_tick_due {
+            // Last: after a pause, what came during it counts before the deadlines do.
+            self.on_tick();
         }
         self.scratch.events = events;
         self.receive_ready();
@@ -260,12 +268,15 @@ impl<R: Reactor> Shard<R> {
             Event::Writable { slot } => {
                 if let Some(connection) = self.connections.get_mut(slot as usize) {
                     connection.is_blocked = false;
+                    // The peer took something, whatever becomes of the next send.
+                    if let Some(backlog) = self.backlogs.get_mut(connection.outbound as usize) {
+                        backlog.progress_tick = self.tick;
+                    }
                     self.mark_dirty(slot);
                 }
             }
-            // A shard connects to nobody.
-            Event::Woken | Event::Connected { .. } | Event::ConnectFailed { .. } => {}
-            Event::Tick => self.on_tick(),
+            // The tick is done behind the other events; a shard connects to nobody.
+            Event::Woken | Event::Tick | Event::Connected { .. } | Event::ConnectFailed { .. } => {}
         }
     }
 

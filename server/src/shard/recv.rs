@@ -74,7 +74,9 @@ impl<R: Reactor> Shard<R> {
         let count = match result {
             Ok(0) => return self.on_end_of_stream(slot),
             Ok(count) => count,
-            Err(libc::EAGAIN | libc::EINTR | libc::ENOBUFS) => return,
+            Err(libc::EAGAIN) => return,
+            // Readiness is told once: what was not received now is asked for again.
+            Err(libc::EINTR | libc::ENOBUFS) => return self.mark_ready(slot),
             Err(_) => {
                 let reason = self.closing_reason(slot).unwrap_or(DisconnectReason::PeerReset);
                 return self.abort(slot, reason);

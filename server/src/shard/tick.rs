@@ -26,8 +26,6 @@ pub(super) fn ticks(duration: Duration) -> u32 {
 
 impl<R: Reactor> Shard<R> {
     pub(super) fn on_tick(&mut self) {
-        // From the clock, not by counting: a late turn must not slow the deadlines down.
-        self.tick = 1 + (self.reactor.now_ms() / TICK_MS) as u32;
         if !self.is_draining && self.is_drain_requested() {
             self.begin_drain();
         }
@@ -99,8 +97,11 @@ impl<R: Reactor> Shard<R> {
         let silent = self.silent_ticks(slot);
         let connection = &self.connections[slot as usize];
         let expected = u32::from(connection.expect_ticks);
-        // Who is paused may well have sent: the stall deadline watches over it.
-        if expected > 0 && silent > expected * 3 && !connection.is_paused {
+        // Whoever may have bytes to be read is not silent: it is paused (the stall deadline watches
+        // over it), or waits for us, or the thread was held up.
+        let is_unread =
+            connection.is_ready || connection.is_paused || connection.phase == Phase::Waiting;
+        if expected > 0 && silent > expected * 3 && !is_unread {
             let ms = u64::from(silent) * TICK_MS;
             self.metrics.heartbeats_missed.inc();
             let error = Error::HeartbeatMissed { ms: ms as u32 };
@@ -124,6 +125,9 @@ impl<R: Reactor> Shard<R> {
     fn check_stall(&mut self, slot: u32) {
         let index = self.connections[slot as usize].outbound;
         let Some(backlog) = self.backlogs.get(index as usize) else { return };
+        if !self.connections[slot as usize].is_blocked {
+            return;
+        }
         let stalled = self.tick.saturating_sub(backlog.progress_tick);
         if stalled > ticks(self.shared.config.stall_deadline) {
             self.abort(slot, DisconnectReason::Stalled);
