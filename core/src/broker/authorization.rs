@@ -144,7 +144,8 @@ impl Authorization {
 
     /// Whether a client (`user` is none if anonymous) may do this. `destination` is the canonical
     /// name ([`super::destination::Claim::canonical`]), so that no alias slips past a rule; `kind`
-    /// is what it was classified as. Work: each rule once; nothing is allocated for a rule without `{user}`.
+    /// is what it was classified as. Work: each rule once; nothing is allocated for a literal
+    /// destination and a rule without `{user}`.
     pub fn check(
         &self,
         user: Option<&str>,

@@ -300,7 +300,8 @@ mod tests {
             for (item, (key, bytes, is_take)) in steps.into_iter().enumerate() {
                 let offered = (key, item);
                 let key = key.to_string();
-                backlog.offer(&policy, bounds, &key, bytes, offered, |item| gone.push(item)).unwrap();
+                let seen = backlog.offer(&policy, bounds, &key, bytes, offered, |old| gone.push(old));
+                prop_assert_eq!(seen, Ok(()));
                 prop_assert!(backlog.len() <= 5 && backlog.bytes() <= 100);
                 prop_assert!(!is_conflating || backlog.len() <= 4);
                 prop_assert_eq!(backlog.missed_total(), gone.len() as u64);

@@ -214,7 +214,9 @@ proptest! {
     #[test]
     fn the_index_agrees_with_trying_each(
         steps in prop::collection::vec(
-            (0u8..3, "/(a|b|\\*|\\*\\*|a\\*)([/.](a|b|\\*|\\*\\*|#|>)){0,4}/?", any::<bool>()), 1..30),
+            (0u8..3, "/(a|b|\\*|\\*\\*|a\\*)([/.](a|b|\\*|\\*\\*|#|>)){0,4}/?", any::<bool>()),
+            1..30,
+        ),
         destinations in prop::collection::vec("/(a|b|ab)([/.](a|b|ab)){0,6}/?", 1..8),
     ) {
         let mut index = PatternIndex::new(3);
