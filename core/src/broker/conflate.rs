@@ -300,7 +300,8 @@ mod tests {
             for (item, (key, bytes, is_take)) in steps.into_iter().enumerate() {
                 let offered = (key, item);
                 let key = key.to_string();
-                let seen = backlog.offer(&policy, bounds, &key, bytes, offered, |old| gone.push(old));
+                let give_up = |old| gone.push(old);
+                let seen = backlog.offer(&policy, bounds, &key, bytes, offered, give_up);
                 prop_assert_eq!(seen, Ok(()));
                 prop_assert!(backlog.len() <= 5 && backlog.bytes() <= 100);
                 prop_assert!(!is_conflating || backlog.len() <= 4);
