@@ -57,13 +57,13 @@ impl Transports {
 /// The options of one endpoint.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {
-    /// The path in front, `/sockjs` by default: starts with `/` and does not end with one; empty for
-    /// an endpoint at the root. Compared as sent, without percent-decoding.
+    /// The path in front, `/sockjs` by default: starts with `/` and does not end with one; empty
+    /// for an endpoint at the root. Compared as sent, without percent-decoding.
     pub prefix: String,
     /// Which transports answer.
     pub transports: Transports,
-    /// Bytes of frames after which a streaming answer ends and the client asks again, so that it can
-    /// free what it has read. Default 131,072. The frame that crosses it is sent whole.
+    /// Bytes of frames after which a streaming answer ends and the client asks again, so that it
+    /// can free what it has read. Default 131,072. The frame that crosses it is sent whole.
     pub response_bytes_max: u32,
     /// Milliseconds of silence before a heart-beat frame. Default 25,000; the jsonp client gives up
     /// after 35,000. 0: none.

@@ -1,7 +1,7 @@
 //! Why a SockJS request or message is refused, and what goes on the wire.
 //!
-//! The bodies are those of sockjs-node, which clients and the protocol's test suite look at. An HTTP
-//! answer has [`Error::status`] and [`Error::body`] as `text/plain; charset=UTF-8`; a session
+//! The bodies are those of sockjs-node, which clients and the protocol's test suite look at. An
+//! HTTP answer has [`Error::status`] and [`Error::body`] as `text/plain; charset=UTF-8`; a session
 //! survives all of them. On a WebSocket, which has no answers, [`Error::close`] ends the session.
 //! Nothing here repeats bytes of the peer.
 

@@ -39,8 +39,8 @@ pub fn escape(out: &mut Vec<u8>, text: &str) {
     out.extend_from_slice(&bytes[copied..]);
 }
 
-/// Appends bytes that ought to be UTF-8 escaped like [`escape`]; what is not becomes U+FFFD, because
-/// SockJS carries text only. A piece must not end within a character.
+/// Appends bytes that ought to be UTF-8 escaped like [`escape`]; what is not becomes U+FFFD,
+/// because SockJS carries text only. A piece must not end within a character.
 pub fn escape_lossy(out: &mut Vec<u8>, bytes: &[u8]) {
     if let Ok(text) = simdutf8::basic::from_utf8(bytes) {
         return escape(out, text);

@@ -1,13 +1,13 @@
 //! Frames to the client, and how each transport wraps them (protocol, "Framing").
 //!
 //! `o` opens, `h` is the heart-beat, `a["...",...]` carries messages, `c[code,"reason"]` closes. A
-//! [`Frame`] is not bytes yet: its messages are shared, each a JSON string that was escaped once (see
-//! [`push_message`]), and only the shard with the client's connection writes the few bytes around
-//! them. Scripts need the frame quoted once more, event streams need `%` as `%25`, because the client
-//! runs `decodeURI` over them.
+//! [`Frame`] is not bytes yet: its messages are shared, each a JSON string that was escaped once
+//! (see [`push_message`]), and only the shard with the client's connection writes the few bytes
+//! around them. Scripts need the frame quoted once more, event streams need `%` as `%25`, because
+//! the client runs `decodeURI` over them.
 //!
-//! Bytes are counted here without being written: the session's response limit needs the number before
-//! the frame has crossed the mesh.
+//! Bytes are counted here without being written: the session's response limit needs the number
+//! before the frame has crossed the mesh.
 
 use bytes::Bytes;
 use std::borrow::Cow;
@@ -79,8 +79,8 @@ impl Messages {
         std::iter::once(&self.first).chain(&self.rest)
     }
 
-    /// The message, if it is the only one: the same for every session that got it alone, so what was
-    /// written for one may be sent to all.
+    /// The message, if it is the only one: the same for every session that got it alone, so what
+    /// was written for one may be sent to all.
     pub fn single(&self) -> Option<&Bytes> {
         self.rest.is_empty().then_some(&self.first)
     }
@@ -210,7 +210,8 @@ impl Frame {
         out.extend_from_slice(behind.as_bytes());
     }
 
-    /// Number of bytes that [`Frame::encode`] appends. This is what counts against the response limit.
+    /// Number of bytes that [`Frame::encode`] appends. This is what counts against the response
+    /// limit.
     pub fn wrapped_bytes(&self, wrapping: Wrapping<'_>) -> usize {
         let (before, behind) = wrapping.around();
         let mut bytes = before.iter().map(|piece| piece.len()).sum::<usize>() + behind.len();
@@ -269,8 +270,8 @@ const HTMLFILE_BEHIND_CALLBACK: &str = ";
 /// Bytes a browser wants to see before it takes an answer for a page.
 const HTMLFILE_PRELUDE_BYTES_MIN: usize = 1_024;
 
-/// Appends what goes before the first frame of an answer, a chunk of its own; nothing for polls. Not
-/// counted against the response limit. `callback` is used by htmlfile alone.
+/// Appends what goes before the first frame of an answer, a chunk of its own; nothing for polls.
+/// Not counted against the response limit. `callback` is used by htmlfile alone.
 pub fn push_prelude(out: &mut Vec<u8>, transport: Transport, callback: &str) {
     match transport {
         Transport::XhrStreaming => out.extend_from_slice(&STREAM_PRELUDE),

@@ -112,7 +112,9 @@ fn unwrapped(text: &str, wrapping: Wrapping<'_>) -> String {
 
 proptest! {
     #[test]
-    fn a_client_reads_what_was_sent(texts in proptest::collection::vec("\\PC{0,30}|[\0-\x7f]{0,40}", 1..4)) {
+    fn a_client_reads_what_was_sent(
+        texts in proptest::collection::vec("\\PC{0,30}|[\0-\x7f]{0,40}", 1..4),
+    ) {
         let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
         let frame = frame_of(&texts);
         for wrapping in ALL {

@@ -36,8 +36,8 @@ pub struct Iframe {
 }
 
 impl Iframe {
-    /// The page that loads the client from `client_url`, an absolute address or path. `None` when it
-    /// starts with neither `http` nor `/`, or could leave the attribute it is written into.
+    /// The page that loads the client from `client_url`, an absolute address or path. `None` when
+    /// it starts with neither `http` nor `/`, or could leave the attribute it is written into.
     pub fn new(client_url: &str) -> Option<Iframe> {
         let is_address = client_url.starts_with("http") || client_url.starts_with('/');
         let is_inert = |b: u8| b.is_ascii_graphic() && !matches!(b, b'"' | b'<' | b'>' | b'\'');

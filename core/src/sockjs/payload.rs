@@ -1,8 +1,9 @@
-//! Messages from the client: a JSON array of strings (protocol, "xhr_send", "jsonp_send", WebSocket).
+//! Messages from the client: a JSON array of strings (protocol, "xhr_send", "jsonp_send",
+//! WebSocket).
 //!
-//! All or nothing: a body is read to its end before its first message is handed out. The strings are
-//! unescaped where they lie, in the caller's buffer. Whatever the request calls its type, the body
-//! of `xhr_send` is JSON; only `jsonp_send` looks at it.
+//! All or nothing: a body is read to its end before its first message is handed out. The strings
+//! are unescaped where they lie, in the caller's buffer. Whatever the request calls its type, the
+//! body of `xhr_send` is JSON; only `jsonp_send` looks at it.
 //!
 //! simd-json turns a lone high surrogate into NUL, which would end a STOMP frame in the middle, and
 //! combines a pair without looking at its range; so surrogates are paired here, before it runs.

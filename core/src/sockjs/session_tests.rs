@@ -401,7 +401,8 @@ proptest! {
     /// gets nothing behind its last frame; a poll gets exactly one frame; nothing follows a close.
     #[test]
     fn model(operations in proptest::collection::vec(operation(), 0..200)) {
-        let rules = Rules { response_bytes_max: 60, window_bytes: 40, queue_bytes_max: 300, ..RULES };
+        let rules =
+            Rules { response_bytes_max: 60, window_bytes: 40, queue_bytes_max: 300, ..RULES };
         let mut run = Run::open(Transport::XhrStreaming);
         run.rules = rules;
         let (mut ids, mut polls) = (1, vec![]);

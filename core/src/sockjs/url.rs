@@ -180,8 +180,8 @@ impl Route<'_> {
     }
 }
 
-/// Whether `path` belongs to an endpoint with this prefix: the path behind it, empty or with a slash
-/// in front.
+/// Whether `path` belongs to an endpoint with this prefix: the path behind it, empty or with a
+/// slash in front.
 pub fn below_prefix<'a>(path: &'a str, prefix: &str) -> Option<&'a str> {
     path.strip_prefix(prefix).filter(|rest| rest.is_empty() || rest.starts_with('/'))
 }
