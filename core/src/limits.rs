@@ -13,6 +13,9 @@ pub struct Limits {
     pub http_headers_count_max: usize,
     /// Bytes of an HTTP request body that is read and dropped. Default 65,536.
     pub http_body_bytes_max: usize,
+    /// Requests of one HTTP connection; the one above is the last. Default 1,000: a connection that
+    /// lives for ever never moves to another server.
+    pub http_requests_count_max: usize,
     /// Payload bytes of a WebSocket message. Default 1 MiB: above any STOMP frame's default.
     pub ws_message_bytes_max: u64,
     /// Fragments of one WebSocket message. Default 128: book-keeping costs, not only bytes.
@@ -71,6 +74,7 @@ impl Default for Limits {
             http_head_bytes_max: 8_192,
             http_headers_count_max: 64,
             http_body_bytes_max: 65_536,
+            http_requests_count_max: 1_000,
             ws_message_bytes_max: 1 << 20,
             ws_fragments_count_max: 128,
             sockjs_id_bytes_max: 128,

@@ -31,14 +31,14 @@ pub enum LedgerError {
     Unknown,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Delivery {
     subscription: Box<str>,
     mode: Mode,
 }
 
 /// The unacknowledged deliveries of one connection, in order of delivery.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Ledger {
     last_number: u64,
     pending: BTreeMap<u64, Delivery>,
@@ -69,10 +69,7 @@ impl Ledger {
         subscription: Option<&str>,
         _kind: Kind,
     ) -> Result<usize, LedgerError> {
-        let delivery = self.pending.get(&number).ok_or(LedgerError::Unknown)?;
-        if subscription.is_some_and(|named| named != &*delivery.subscription) {
-            return Err(LedgerError::Unknown);
-        }
+        let delivery = self.find(number, subscription)?;
         if delivery.mode == Mode::Individual {
             self.pending.remove(&number);
             return Ok(1);
@@ -89,14 +86,25 @@ impl Ledger {
         Ok(covered.len())
     }
 
+    /// Could `settle` succeed now?
+    ///
+    /// # Errors
+    /// Those of [`Ledger::settle`].
+    pub fn check(&self, number: u64, subscription: Option<&str>) -> Result<(), LedgerError> {
+        self.find(number, subscription).map(|_| ())
+    }
+
+    fn find(&self, number: u64, subscription: Option<&str>) -> Result<&Delivery, LedgerError> {
+        let delivery = self.pending.get(&number).ok_or(LedgerError::Unknown)?;
+        match subscription {
+            Some(named) if named != &*delivery.subscription => Err(LedgerError::Unknown),
+            _ => Ok(delivery),
+        }
+    }
+
     /// Deliveries of `subscription` that wait.
     pub fn unacknowledged_of(&self, subscription: &str) -> usize {
         self.pending.values().filter(|delivery| &*delivery.subscription == subscription).count()
-    }
-
-    /// Does delivery `number` wait?
-    pub fn is_pending(&self, number: u64) -> bool {
-        self.pending.contains_key(&number)
     }
 
     /// Does nothing wait?
@@ -117,8 +125,9 @@ mod tests {
         let second = ledger.deliver("a", Mode::Cumulative);
         let third = ledger.deliver("a", Mode::Cumulative);
         assert_eq!(ledger.settle(second, None, Kind::Ack), Ok(2));
-        assert!(!ledger.is_pending(first));
-        assert!(ledger.is_pending(other) && ledger.is_pending(third));
+        assert_eq!(ledger.check(first, None), Err(LedgerError::Unknown));
+        assert_eq!(ledger.check(other, Some("b")), Ok(()));
+        assert_eq!(ledger.check(third, Some("b")), Err(LedgerError::Unknown));
         assert_eq!(ledger.settle(first, None, Kind::Ack), Err(LedgerError::Unknown));
     }
 

@@ -9,7 +9,7 @@
 //! that completions of a socket that is gone fall out by one comparison.
 
 use super::listener::decode_address;
-use super::{errno, Event, Reactor, SendRequest, Shortfall, PARTS_MAX, TICK_MS};
+use super::{errno, Event, Parts, Reactor, SendRequest, Shortfall, PARTS_MAX, TICK_MS};
 use io_uring::{cqueue, opcode, squeue, types, IoUring};
 use std::io;
 use std::net::SocketAddr;
@@ -85,6 +85,10 @@ pub struct UringReactor {
     iovecs: Vec<libc::iovec>,
     messages: Vec<libc::msghdr>,
     tick_interval: Box<types::Timespec>,
+    /// Listeners whose multishot accept ended.
+    unarmed: Vec<usize>,
+    /// Times that the completion queue had no room.
+    overflow_count: u64,
     is_accepting: bool,
     started: Instant,
 }
@@ -122,6 +126,8 @@ impl UringReactor {
             iovecs: Vec::new(),
             messages: Vec::new(),
             tick_interval: Box::new(interval),
+            unarmed: Vec::new(),
+            overflow_count: 0,
             is_accepting: true,
             started: Instant::now(),
         };
@@ -152,7 +158,10 @@ impl UringReactor {
                 Ok(_) => return Ok(()),
                 Err(error) if error.raw_os_error() == Some(libc::EINTR) => {}
                 // The completion queue overflowed: take what is there, then go on.
-                Err(error) if error.raw_os_error() == Some(libc::EBUSY) => self.defer_completions(),
+                Err(error) if error.raw_os_error() == Some(libc::EBUSY) => {
+                    self.overflow_count += 1;
+                    self.defer_completions();
+                }
                 Err(error) => return Err(error),
             }
         }
@@ -173,6 +182,14 @@ impl UringReactor {
         let fd = types::Fd(self.listeners[index].0.as_raw_fd());
         let entry = opcode::AcceptMulti::new(fd).allocate_file_index(true).build();
         self.push(&entry.user_data(user_data(KIND_ACCEPT, 0, index as u32)));
+    }
+
+    fn arm_accepts(&mut self) {
+        while let Some(index) = self.unarmed.pop() {
+            if self.is_accepting {
+                self.arm_accept(index);
+            }
+        }
     }
 
     fn arm_wake(&mut self) {
@@ -208,8 +225,12 @@ impl UringReactor {
                 } else if completion.result != -libc::ECANCELED {
                     events.push(Event::AcceptFailed { errno: -completion.result });
                 }
-                if completion.is_last() && self.is_accepting {
-                    self.arm_accept(slot as usize);
+                if completion.is_last() {
+                    // With a full table each attempt drops a client: not before the next tick.
+                    self.unarmed.push(slot as usize);
+                    if completion.result >= 0 {
+                        self.arm_accepts();
+                    }
                 }
             }
             KIND_POLL_IN if self.is_current(completion) => {
@@ -234,6 +255,7 @@ impl UringReactor {
             }
             KIND_TICK => {
                 events.push(Event::Tick);
+                self.arm_accepts();
                 if completion.is_last() {
                     self.arm_tick();
                 }
@@ -355,36 +377,42 @@ impl Reactor for UringReactor {
 
     fn send_batch<'a>(
         &mut self,
-        requests: &mut dyn Iterator<Item = SendRequest<'a>>,
+        requests: impl Iterator<Item = SendRequest<'a>>,
         shortfalls: &mut Vec<Shortfall>,
     ) {
         let flags = libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT | libc::MSG_WAITALL;
         self.iovecs.reserve(SENDS_PER_SUBMIT * PARTS_MAX);
         self.messages.reserve(SENDS_PER_SUBMIT);
-        loop {
+        let mut requests = requests.peekable();
+        while requests.peek().is_some() {
             self.iovecs.clear();
             self.messages.clear();
-            let mut count = 0;
-            while count < SENDS_PER_SUBMIT {
-                let Some(request) = requests.next() else { break };
-                let slot = request.slot;
-                let generation = self.slots[slot as usize].generation;
-                let entry = if request.parts_count == 1 {
-                    let part = request.parts[0];
-                    opcode::Send::new(types::Fixed(slot), part.as_ptr(), part.len() as u32)
-                        .flags(flags)
-                        .build()
-                } else {
-                    let message = self.gather(&request);
-                    opcode::SendMsg::new(types::Fixed(slot), message).flags(flags as u32).build()
-                };
-                let entry = entry.flags(squeue::Flags::SKIP_SUCCESS);
-                self.push(&entry.user_data(user_data(KIND_SEND, generation, slot)));
-                count += 1;
-            }
-            if count == 0 {
+            if self.ring.submission().len() + SENDS_PER_SUBMIT > SQ_ENTRIES as usize
+                && self.submit().is_err()
+            {
                 return;
             }
+            let (slots, iovecs, messages) = (&self.slots, &mut self.iovecs, &mut self.messages);
+            let mut queue = self.ring.submission();
+            for SendRequest { slot, parts } in requests.by_ref().take(SENDS_PER_SUBMIT) {
+                let fd = types::Fixed(slot);
+                let entry = match parts {
+                    Parts::One(part) => {
+                        let send = opcode::Send::new(fd, part.as_ptr(), part.len() as u32);
+                        send.flags(flags).build()
+                    }
+                    Parts::Many(..) => {
+                        let message = gather(parts, iovecs, messages);
+                        opcode::SendMsg::new(fd, message).flags(flags as u32).build()
+                    }
+                };
+                let user_data = user_data(KIND_SEND, slots[slot as usize].generation, slot);
+                let entry = entry.flags(squeue::Flags::SKIP_SUCCESS).user_data(user_data);
+                // SAFETY: the requests' bytes live until this function returns, the messages until
+                // the next batch; the kernel has copied both when submit returned. There is room.
+                let _ = unsafe { queue.push(&entry) };
+            }
+            drop(queue);
             // After submit the kernel has copied everything: DONTWAIT makes each send end inline.
             if self.submit().is_err() {
                 return;
@@ -448,28 +476,16 @@ impl Reactor for UringReactor {
         self.slots.len()
     }
 
+    fn overflow_count(&self) -> u64 {
+        self.overflow_count
+    }
+
     fn now_ms(&self) -> u64 {
         self.started.elapsed().as_millis() as u64
     }
 }
 
 impl UringReactor {
-    /// Writes the request's slices into the shared iovec array; both arrays have room for the whole
-    /// batch, so that the pointers stay valid until submit.
-    fn gather(&mut self, request: &SendRequest<'_>) -> *const libc::msghdr {
-        let start = self.iovecs.len();
-        for part in &request.parts[..request.parts_count] {
-            let base = part.as_ptr().cast_mut().cast();
-            self.iovecs.push(libc::iovec { iov_base: base, iov_len: part.len() });
-        }
-        // SAFETY: an all-zero msghdr is a valid, empty message.
-        let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
-        message.msg_iov = &raw mut self.iovecs[start];
-        message.msg_iovlen = request.parts_count;
-        self.messages.push(message);
-        &raw const self.messages[self.messages.len() - 1]
-    }
-
     fn collect_shortfalls(&mut self, shortfalls: &mut Vec<Shortfall>) {
         let (deferred, slots) = (&mut self.deferred, &self.slots);
         self.ring.completion().for_each(|entry| {
@@ -487,6 +503,26 @@ impl UringReactor {
             }
         });
     }
+}
+
+/// Writes the pieces into the shared iovec array; both arrays have room for the whole batch, so
+/// that the pointers stay valid until submit.
+fn gather(
+    parts: Parts<'_>,
+    iovecs: &mut Vec<libc::iovec>,
+    messages: &mut Vec<libc::msghdr>,
+) -> *const libc::msghdr {
+    let start = iovecs.len();
+    for part in parts.iter() {
+        let base = part.as_ptr().cast_mut().cast();
+        iovecs.push(libc::iovec { iov_base: base, iov_len: part.len() });
+    }
+    // SAFETY: an all-zero msghdr is a valid, empty message.
+    let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+    message.msg_iov = &raw mut iovecs[start];
+    message.msg_iovlen = iovecs.len() - start;
+    messages.push(message);
+    &raw const messages[messages.len() - 1]
 }
 
 /// URING_CMD that asks for SO_PEERNAME of a direct descriptor; the crate has no builder for it.
