@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use stompede::reactor::listener::{listen, local_address};
 use stompede::reactor::uring::UringReactor;
-use stompede::reactor::{Event, Reactor, SendRequest, PARTS_MAX};
+use stompede::reactor::{Event, Parts, Reactor, SendRequest};
 
 /// What the sender is told.
 #[derive(Clone, Debug, clap::Args)]
@@ -184,11 +184,9 @@ async fn rounds(mut reactor: UringReactor, sender: &Sender, control: &Control) -
         if let (Some(due), true) = (due, is_due) {
             let body = &mut frame[body_at..body_at + sender.body_bytes];
             Stamp { planned: due, sequence: round, stream: 0 }.write(body);
-            let mut parts: [&[u8]; PARTS_MAX] = [&[]; PARTS_MAX];
-            parts[0] = &frame;
-            let mut requests =
-                slots.iter().map(|&slot| SendRequest { slot, parts_count: 1, parts });
-            reactor.send_batch(&mut requests, &mut shortfalls);
+            let parts = Parts::One(&frame);
+            let requests = slots.iter().map(|&slot| SendRequest { slot, parts });
+            reactor.send_batch(requests, &mut shortfalls);
             shortfalls.clear();
             round += 1;
             continue;

@@ -20,7 +20,7 @@ use slab::Slab;
 use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
-use stompede::reactor::{Connector, Event, SendRequest, Shortfall, PARTS_MAX, TICK_MS};
+use stompede::reactor::{Connector, Event, Parts, SendRequest, Shortfall, TICK_MS};
 
 /// Bytes received from one connection at a time.
 const RECV_STRIDE_BYTES: usize = 32_768;
@@ -368,14 +368,14 @@ impl<R: Connector> Worker<R> {
 
     fn flush_publishers(&mut self) {
         let Worker { reactor, publishers, shortfalls, clients, .. } = self;
-        let mut requests = publishers.all.iter().filter_map(|publisher| {
+        let requests = publishers.all.iter().filter_map(|publisher| {
             let slot = publisher.slot?;
             if publisher.is_blocked || publisher.out.is_empty() {
                 return None;
             }
             Some(request(slot, &publisher.out))
         });
-        reactor.send_batch(&mut requests, shortfalls);
+        reactor.send_batch(requests, shortfalls);
         let mut failed = Vec::new();
         for publisher in &mut publishers.all {
             let Some(slot) = publisher.slot else { continue };
@@ -412,12 +412,12 @@ impl<R: Connector> Worker<R> {
         }
         let outbox = std::mem::take(&mut self.outbox);
         let mut begin = 0;
-        let mut requests = outbox.pieces.iter().map(|&(slot, end)| {
+        let requests = outbox.pieces.iter().map(|&(slot, end)| {
             let piece = &outbox.bytes[begin..end];
             begin = end;
             request(slot, piece)
         });
-        self.reactor.send_batch(&mut requests, &mut self.shortfalls);
+        self.reactor.send_batch(requests, &mut self.shortfalls);
         for shortfall in std::mem::take(&mut self.shortfalls) {
             // A client says little: a socket that does not take it is not read by the server.
             if self.clients[shortfall.slot as usize].phase != Phase::Free {
@@ -431,7 +431,5 @@ impl<R: Connector> Worker<R> {
 }
 
 fn request(slot: u32, bytes: &[u8]) -> SendRequest<'_> {
-    let mut parts: [&[u8]; PARTS_MAX] = [&[]; PARTS_MAX];
-    parts[0] = bytes;
-    SendRequest { slot, parts_count: 1, parts }
+    SendRequest { slot, parts: Parts::One(bytes) }
 }

@@ -13,6 +13,9 @@ pub struct Limits {
     pub http_headers_count_max: usize,
     /// Bytes of an HTTP request body that is read and dropped. Default 65,536.
     pub http_body_bytes_max: usize,
+    /// Requests of one HTTP connection; the one above is the last. Default 1,000: a connection that
+    /// lives for ever never moves to another server.
+    pub http_requests_count_max: usize,
     /// Payload bytes of a WebSocket message. Default 1 MiB: above any STOMP frame's default.
     pub ws_message_bytes_max: u64,
     /// Fragments of one WebSocket message. Default 128: book-keeping costs, not only bytes.
@@ -45,6 +48,22 @@ pub struct Limits {
     pub transaction_bytes_max: usize,
     /// Unacknowledged deliveries of one subscription. Default 1,000.
     pub unacknowledged_count_max: usize,
+    /// Messages that one queue holds, waiting or unacknowledged. Default 100,000.
+    pub queue_messages_count_max: usize,
+    /// Bytes of the messages that one queue holds. Default 64 MiB.
+    pub queue_bytes_max: usize,
+    /// Deliveries of one message before it goes to the dead letters. Default 20: a message that
+    /// breaks its consumers must not go round for ever.
+    pub queue_deliveries_count_max: u32,
+    /// Bytes of a selector. Default 4,096.
+    pub selector_bytes_max: usize,
+    /// Operators, literals and names of a selector. Default 64: bounds the work of one evaluation.
+    pub selector_nodes_count_max: usize,
+    /// Nested parentheses and prefix operators of a selector. Default 16: the parser is recursive.
+    pub selector_depth_count_max: usize,
+    /// Steps of one evaluation, a character of a LIKE being one. Default 65,536: four times the
+    /// longest header line.
+    pub selector_steps_count_max: u32,
     /// Smallest heart-beat interval we agree to, in milliseconds. Default 1,000.
     pub heartbeat_ms_min: u32,
     /// Largest heart-beat interval we agree to, in milliseconds. Default 120,000.
@@ -58,6 +77,7 @@ impl Default for Limits {
             http_head_bytes_max: 8_192,
             http_headers_count_max: 64,
             http_body_bytes_max: 65_536,
+            http_requests_count_max: 1_000,
             ws_message_bytes_max: 1 << 20,
             ws_fragments_count_max: 128,
             stomp_command_bytes_max: 32,
@@ -74,6 +94,13 @@ impl Default for Limits {
             transaction_actions_count_max: 1_024,
             transaction_bytes_max: 1 << 20,
             unacknowledged_count_max: 1_000,
+            queue_messages_count_max: 100_000,
+            queue_bytes_max: 64 << 20,
+            queue_deliveries_count_max: 20,
+            selector_bytes_max: 4_096,
+            selector_nodes_count_max: 64,
+            selector_depth_count_max: 16,
+            selector_steps_count_max: 65_536,
             heartbeat_ms_min: 1_000,
             heartbeat_ms_max: 120_000,
         }
@@ -85,5 +112,8 @@ pub const WS_HEADER_BYTES_MAX: usize = 14;
 
 /// Payload bytes of a WebSocket control frame (RFC 6455 §5.5).
 pub const WS_CONTROL_PAYLOAD_BYTES_MAX: usize = 125;
+
+/// Values that a selector may hold at once while it is evaluated; its stack is an array.
+pub const SELECTOR_STACK_COUNT_MAX: usize = 32;
 
 const _: () = assert!(WS_CONTROL_PAYLOAD_BYTES_MAX < 126);

@@ -132,6 +132,13 @@ impl SendArena {
         }
     }
 
+    /// As `count` times [`SendArena::retain`]: for a segment that many share.
+    pub fn retain_many(&mut self, segment: Segment, count: u32) {
+        if segment.len > 0 {
+            self.chunks[segment.chunk as usize].references += count;
+        }
+    }
+
     /// Gives back one reference on the segment's chunk.
     pub fn release(&mut self, segment: Segment) {
         if segment.len > 0 {
@@ -183,6 +190,7 @@ impl SendArena {
         }
     }
 
+    #[inline]
     fn release_chunk(&mut self, index: u32) {
         let chunk = &mut self.chunks[index as usize];
         debug_assert!(chunk.references > 0, "released a segment twice");
@@ -226,32 +234,46 @@ impl Default for Outbound {
 }
 
 impl Outbound {
+    /// The segment, if exactly one waits and nothing else was allocated.
+    pub fn single(&self) -> Option<Segment> {
+        (self.first.len > 0 && self.rest.is_none()).then_some(self.first)
+    }
+
     /// Queues a segment; it extends the last one if it continues it. Takes the needed reference.
     pub fn push(&mut self, arena: &mut SendArena, segment: Segment) {
+        if self.push_unretained(segment) {
+            arena.retain(segment);
+        }
+    }
+
+    /// As [`Outbound::push`], but says whether a reference is needed and leaves taking it to the
+    /// caller, who does so once for many ([`SendArena::retain_many`]).
+    #[must_use]
+    #[inline]
+    pub fn push_unretained(&mut self, segment: Segment) -> bool {
         if segment.len == 0 {
-            return;
+            return false;
         }
         if self.first.len == 0 {
-            arena.retain(segment);
             self.first = segment;
-            return;
+            return true;
         }
-        if let Some(rest) = self.rest.as_mut().filter(|rest| !rest.segments.is_empty()) {
-            rest.bytes += segment.len as usize;
-            match rest.segments.back_mut() {
-                Some(last) if last.is_continued_by(segment) => last.len += segment.len,
-                _ => {
-                    arena.retain(segment);
-                    rest.segments.push_back(segment);
-                }
-            }
-        } else if self.first.is_continued_by(segment) {
+        let is_alone = self.rest.as_ref().is_none_or(|rest| rest.segments.is_empty());
+        if is_alone && self.first.is_continued_by(segment) {
             self.first.len += segment.len;
-        } else {
-            arena.retain(segment);
-            let rest = self.rest.get_or_insert_default();
-            rest.bytes += segment.len as usize;
-            rest.segments.push_back(segment);
+            return false;
+        }
+        let rest = self.rest.get_or_insert_default();
+        rest.bytes += segment.len as usize;
+        match rest.segments.back_mut() {
+            Some(last) if last.is_continued_by(segment) => {
+                last.len += segment.len;
+                false
+            }
+            _ => {
+                rest.segments.push_back(segment);
+                true
+            }
         }
     }
 

@@ -10,6 +10,9 @@ pub struct Asset {
     pub bytes: &'static [u8],
 }
 
+/// What the pages may load and whom they may call: this server and nobody else.
+pub const CONTENT_SECURITY_POLICY: &str = "default-src 'self'; connect-src 'self' ws: wss:";
+
 const ETAG: &str = concat!("\"", env!("CARGO_PKG_VERSION"), "\"");
 
 const INDEX: Asset = Asset {

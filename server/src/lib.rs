@@ -13,6 +13,7 @@ pub mod metrics;
 pub mod probe;
 pub mod reactor;
 pub mod shard;
+pub mod static_files;
 
 use config::{Config, IoChoice};
 use mesh::{Doorbell, Mesh};
@@ -24,11 +25,10 @@ use shard::{Shard, Shared};
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
-use stompede_core::http::origin::OriginPolicy;
 
 /// Descriptors left for everything that is not a client: listeners, rings, logs.
 const DESCRIPTORS_RESERVED: u64 = 64;
@@ -67,6 +67,7 @@ impl Server {
                 .inspect_err(|why| tracing::error!("io_uring is not used, epoll is: {why}"))
                 .is_ok(),
         };
+        config.static_dir.as_deref().map_or(Ok(()), static_files::check_dir)?;
         let shards_count = config.shards.max(1);
         let slots_count = slots_count(&config, is_uring);
         let (mut config, mut shards) = (config, Vec::new());
@@ -74,16 +75,9 @@ impl Server {
             shards.push(open_listeners(&mut config)?);
         }
         let admin = admin::Listener::open(config.admin_listen)?;
-        let metrics = (0..shards_count).map(|_| Arc::default()).collect();
-        let shared = Arc::new(Shared {
-            authenticator: auth::Authenticator::from_config(&config)?,
-            origins: OriginPolicy::parse(&config.allowed_origins)?,
-            key: random_key().map_err(|error| format!("cannot read random bytes: {error}"))?,
-            is_draining: AtomicBool::new(false),
-            metrics,
-            driver: if is_uring { "uring" } else { "epoll" },
-            config,
-        });
+        let key = random_key().map_err(|error| format!("cannot read random bytes: {error}"))?;
+        let driver = if is_uring { "uring" } else { "epoll" };
+        let shared = Arc::new(Shared::new(config, key, driver)?);
         let doorbells = (0..shards_count)
             .map(|_| Doorbell::new())
             .collect::<io::Result<Vec<_>>>()
@@ -180,7 +174,7 @@ fn slots_count(config: &Config, is_uring: bool) -> u32 {
     }
     match config.connections_max {
         0 => limit,
-        wanted => limit.min(wanted as u32),
+        wanted => limit.min((wanted + shard::admission::SLOTS_RESERVED) as u32),
     }
 }
 

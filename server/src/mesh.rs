@@ -83,6 +83,7 @@ pub struct Mesh<T> {
     outgoing: Vec<Option<Outgoing<T>>>,
     incoming: Vec<Option<Consumer<T>>>,
     overflow_count: usize,
+    full_count: u64,
 }
 
 /// Connects `doorbells.len()` shards with each other.
@@ -94,6 +95,7 @@ pub fn connect<T>(doorbells: &[Arc<Doorbell>], capacity: usize) -> Vec<Mesh<T>> 
             outgoing: Vec::new(),
             incoming: doorbells.iter().map(|_| None).collect(),
             overflow_count: 0,
+            full_count: 0,
         })
         .collect();
     for source in 0..doorbells.len() {
@@ -126,6 +128,7 @@ impl<T> Mesh<T> {
             if let Err(rtrb::PushError::Full(message)) = outgoing.ring.push(message) {
                 outgoing.overflow.push_back(message);
                 self.overflow_count += 1;
+                self.full_count += 1;
             }
         } else {
             outgoing.overflow.push_back(message);
@@ -153,6 +156,11 @@ impl<T> Mesh<T> {
     /// Messages that wait because a ring is full. While this is not zero, publishers are not read.
     pub fn overflow_count(&self) -> usize {
         self.overflow_count
+    }
+
+    /// Times that a ring was found full.
+    pub fn full_count(&self) -> u64 {
+        self.full_count
     }
 
     /// Takes the next message from shard `source`.
@@ -189,7 +197,7 @@ mod tests {
         for number in 0..10 {
             sender.push(1, number);
         }
-        assert_eq!(sender.overflow_count(), 6);
+        assert_eq!((sender.overflow_count(), sender.full_count()), (6, 1));
         let mut taken = Vec::new();
         while taken.len() < 10 {
             while let Some(number) = receiver.pop(0) {

@@ -4,7 +4,8 @@
 //! [`destination`] says what kind of name it is and which shard is its home; [`publication`] is the
 //! one shared copy of a SEND; [`interest`] names the shards that want it; [`subscriptions`] walks
 //! the subscribers of one shard, class by class; [`pattern`] is the Ant dialect of both; [`ledger`]
-//! and [`transaction`] hold what one connection has open, allocated only while needed.
+//! and [`transaction`] hold what one connection has open, allocated only while needed. [`queue`] is
+//! the other kind of destination, one message to one consumer; [`selector`] filters by headers.
 //! The contract is reference/stomp.md §1.8 to §1.10 and §2.4.
 
 pub mod destination;
@@ -12,6 +13,8 @@ pub mod interest;
 pub mod ledger;
 pub mod pattern;
 pub mod publication;
+pub mod queue;
+pub mod selector;
 pub mod subscriptions;
 pub mod transaction;
 

@@ -28,19 +28,26 @@ pub enum Error {
     RequestLine,
     /// The version is neither HTTP/1.0 nor HTTP/1.1.
     Version,
-    /// The target does not start with `/`, has a fragment, or bytes outside ASCII.
+    /// The target is neither a path nor an absolute `http` URI (nor `*` of OPTIONS), has a
+    /// fragment, or bytes outside ASCII.
     Target,
     /// A header line is not `name: value`.
     HeaderLine,
     // Where the body ends is in doubt.
     /// A `Content-Length` that is not a plain decimal number.
     ContentLength,
-    /// Several `Content-Length` headers that differ.
-    ContentLengthsDiffer,
+    /// More than one `Content-Length`, equal ones too.
+    ContentLengthRepeated,
     /// `Content-Length` together with `Transfer-Encoding`.
     LengthAndEncoding,
     /// A `Transfer-Encoding` other than exactly `chunked`, or any in HTTP/1.0.
     TransferEncoding,
+    /// A chunk's size line that is not hexadecimal digits and extensions within 256 bytes.
+    ChunkSize,
+    /// A chunk that is not followed by CRLF.
+    ChunkEnd,
+    /// Trailer fields that are malformed or have more than 4,096 bytes.
+    Trailers,
     // Host.
     /// No `Host` in an HTTP/1.1 request.
     HostMissing,
@@ -48,7 +55,15 @@ pub enum Error {
     HostRepeated,
     /// A `Host` that is not `name[:port]`.
     HostInvalid,
+    // Expectations.
+    /// An `Expect` other than `100-continue` (RFC 9110 §10.1.1).
+    Expectation,
     // Limits.
+    /// The body has more bytes than `http_body_bytes_max`.
+    BodyTooLong {
+        /// The limit in bytes.
+        limit: u64,
+    },
     /// The request line has more bytes than `http_request_line_bytes_max`.
     RequestLineTooLong {
         /// Bytes seen so far.
@@ -73,9 +88,11 @@ pub enum Error {
 }
 
 impl Error {
-    /// The status code of the answer: 400, 414 or 431.
+    /// The status code of the answer: 400, 413, 414, 417 or 431.
     pub fn status(&self) -> u16 {
         match self {
+            Error::BodyTooLong { .. } => 413,
+            Error::Expectation => 417,
             Error::RequestLineTooLong { .. } => 414,
             Error::HeadTooLong { .. } | Error::TooManyHeaders { .. } => 431,
             _ => 400,
@@ -99,12 +116,19 @@ impl fmt::Display for Error {
             Error::ControlByte(byte) => return write!(f, "seen control byte 0x{byte:02x} in head"),
             Error::RequestLine => "seen a malformed request line",
             Error::Version => "seen an http version other than 1.0 and 1.1",
-            Error::Target => "seen a request target that is not an absolute path",
+            Error::Target => "seen a request target that is neither a path nor an http uri",
             Error::HeaderLine => "seen a malformed header line",
             Error::ContentLength => "seen a content-length that is not a decimal number",
-            Error::ContentLengthsDiffer => "seen several content-lengths that differ",
+            Error::ContentLengthRepeated => "seen more than one content-length",
             Error::LengthAndEncoding => "seen both content-length and transfer-encoding",
             Error::TransferEncoding => "seen a transfer-encoding other than chunked",
+            Error::ChunkSize => "seen a malformed chunk size",
+            Error::ChunkEnd => "seen a chunk without line end",
+            Error::Trailers => "seen malformed trailer fields",
+            Error::Expectation => "seen an expectation other than 100-continue",
+            Error::BodyTooLong { limit } => {
+                return write!(f, "seen a longer request body, limit is {limit} bytes");
+            }
             Error::HostMissing => "seen no host header",
             Error::HostRepeated => "seen more than one host header",
             Error::HostInvalid => "seen a host header that is not name[:port]",

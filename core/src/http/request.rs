@@ -25,7 +25,10 @@ pub enum Version {
 pub struct Request<'a> {
     /// The method as sent; methods are case-sensitive.
     pub method: &'a str,
+    /// The authority of an absolute target, which then counts instead of `Host`.
+    pub authority: Option<&'a str>,
     /// The target up to `?`, starting with `/`, still percent-encoded: see [`normalized_path`].
+    /// `*` in `OPTIONS *`.
     pub path: &'a str,
     /// The target after `?`, still percent-encoded.
     pub query: Option<&'a str>,
@@ -37,6 +40,8 @@ pub struct Request<'a> {
     pub content_length: u64,
     /// The body comes in chunks.
     pub is_chunked: bool,
+    /// The client waits for a 100 before it sends the body; never with HTTP/1.0.
+    pub expects_continue: bool,
     /// The client lets the connection stay open after the answer.
     pub keep_alive: bool,
 }
@@ -45,6 +50,17 @@ impl<'a> Request<'a> {
     /// The value of the first field of that name, compared without case.
     pub fn header(&self, name: &str) -> Option<&'a [u8]> {
         self.headers.iter().find(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, value)| *value)
+    }
+
+    /// The host and port that the client addresses (RFC 9112 §3.2.2: the target's "MUST" be taken
+    /// before the `Host` field's).
+    pub fn host(&self) -> Option<&'a [u8]> {
+        self.authority.map(str::as_bytes).or_else(|| self.header("host"))
+    }
+
+    /// Does a body follow the head?
+    pub fn has_body(&self) -> bool {
+        self.is_chunked || self.content_length > 0
     }
 
     /// The values of all fields of that name, compared without case, in order.
@@ -76,22 +92,26 @@ pub fn decode<'a>(input: &'a [u8], limits: &Limits) -> Result<Option<(Request<'a
         return Err(Error::RequestLine);
     }
     let method = parsed.method.ok_or(Error::RequestLine)?;
-    let (path, query) = split_target(parsed.path.ok_or(Error::RequestLine)?)?;
+    let target = parsed.path.ok_or(Error::RequestLine)?;
+    let (authority, path, query) = split_target(method, target)?;
     let version = if parsed.version == Some(0) { Version::Http10 } else { Version::Http11 };
     let headers = parsed.headers.iter().map(|field| (field.name, field.value)).collect();
     let mut request = Request {
         method,
+        authority,
         path,
         query,
         version,
         headers,
         content_length: 0,
         is_chunked: false,
+        expects_continue: false,
         keep_alive: false,
     };
     check_host(&request)?;
     request.is_chunked = is_chunked(&request)?;
     request.content_length = content_length(&request)?;
+    request.expects_continue = expects_continue(&request)?;
     request.keep_alive = keep_alive(&request);
     Ok(Some((request, skipped + head_bytes)))
 }
@@ -180,16 +200,39 @@ fn from_httparse(error: httparse::Error) -> Error {
     }
 }
 
-/// Only origin-form (RFC 9112 §3.2.1): we are no proxy, so absolute-form has no use but confusion.
-fn split_target(target: &str) -> Result<(&str, Option<&str>), Error> {
-    let is_visible = target.bytes().all(|byte| byte.is_ascii_graphic());
-    if !target.starts_with('/') || target.contains('#') || !is_visible {
+/// Authority, path and query of a target: origin-form, absolute-form, which "a server MUST accept"
+/// (RFC 9112 §3.2.2), or the asterisk of OPTIONS. The authority-form is for proxies.
+fn split_target<'a>(
+    method: &str,
+    target: &'a str,
+) -> Result<(Option<&'a str>, &'a str, Option<&'a str>), Error> {
+    if target == "*" && method == "OPTIONS" {
+        return Ok((None, target, None));
+    }
+    if target.contains('#') || !target.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err(Error::Target);
     }
-    Ok(match target.split_once('?') {
+    let (authority, rest) = match target.split_once("://") {
+        Some((scheme, rest)) if !target.starts_with('/') => {
+            let is_http = ["http", "https"].iter().any(|own| own.eq_ignore_ascii_case(scheme));
+            let end = rest.find(['/', '?']).unwrap_or(rest.len());
+            let (authority, rest) = rest.split_at(end);
+            if !is_http || !is_host(authority.as_bytes()) {
+                return Err(Error::Target);
+            }
+            (Some(authority), rest)
+        }
+        _ => (None, target),
+    };
+    let (path, query) = match rest.split_once('?') {
         Some((path, query)) => (path, Some(query)),
-        None => (target, None),
-    })
+        None => (rest, None),
+    };
+    match path {
+        "" if authority.is_some() => Ok((authority, "/", query)),
+        _ if path.starts_with('/') => Ok((authority, path, query)),
+        _ => Err(Error::Target),
+    }
 }
 
 /// RFC 9112 §3.2: "A server MUST respond with a 400 (Bad Request) status code to any HTTP/1.1
@@ -240,20 +283,32 @@ fn is_chunked(request: &Request<'_>) -> Result<bool, Error> {
 }
 
 fn content_length(request: &Request<'_>) -> Result<u64, Error> {
-    let mut seen = None;
-    for value in request.headers_named("content-length") {
-        // `str::parse` takes a leading `+`, RFC 9110 §8.6 (1*DIGIT) does not.
-        if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
-            return Err(Error::ContentLength);
-        }
-        let text = std::str::from_utf8(value).map_err(|_| Error::ContentLength)?;
-        let length: u64 = text.parse().map_err(|_| Error::ContentLength)?;
-        if seen.is_some_and(|other| other != length) {
-            return Err(Error::ContentLengthsDiffer);
-        }
-        seen = Some(length);
+    let mut lengths = request.headers_named("content-length");
+    let Some(length) = lengths.next() else { return Ok(0) };
+    // RFC 9110 §8.6 lets equal ones pass; whoever sends two cannot be trusted with one.
+    if lengths.next().is_some() {
+        return Err(Error::ContentLengthRepeated);
     }
-    Ok(seen.unwrap_or(0))
+    // `str::parse` takes a leading `+`, RFC 9110 §8.6 (1*DIGIT) does not.
+    if length.is_empty() || !length.iter().all(u8::is_ascii_digit) {
+        return Err(Error::ContentLength);
+    }
+    let text = std::str::from_utf8(length).map_err(|_| Error::ContentLength)?;
+    text.parse().map_err(|_| Error::ContentLength)
+}
+
+/// RFC 9110 §10.1.1: "A server that receives a 100-continue expectation in an HTTP/1.0 request MUST
+/// ignore that expectation", and other expectations may be answered with 417.
+fn expects_continue(request: &Request<'_>) -> Result<bool, Error> {
+    let is_continue = |value: &[u8]| value.eq_ignore_ascii_case(b"100-continue");
+    let mut expectations = request.headers_named("expect").peekable();
+    if request.version == Version::Http10 || expectations.peek().is_none() {
+        return Ok(false);
+    }
+    if !expectations.all(is_continue) {
+        return Err(Error::Expectation);
+    }
+    Ok(true)
 }
 
 fn keep_alive(request: &Request<'_>) -> bool {

@@ -98,7 +98,7 @@ fn c07_the_end_of_the_body_must_not_be_in_doubt() {
     let both = with("Content-Length: 5\r\nTransfer-Encoding: chunked\r\n");
     assert_eq!(error(both), Error::LengthAndEncoding);
     let differ = with("Content-Length: 5\r\nContent-Length: 6\r\n");
-    assert_eq!(error(differ), Error::ContentLengthsDiffer);
+    assert_eq!(error(differ), Error::ContentLengthRepeated);
     for bad in ["+5", "-5", "0x5", "5, 5", "", "5 5", "99999999999999999999"] {
         assert_eq!(error(with(&format!("Content-Length: {bad}\r\n"))), Error::ContentLength);
     }
@@ -111,7 +111,9 @@ fn c07_the_end_of_the_body_must_not_be_in_doubt() {
     let old = b"POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n";
     assert_eq!(error(old), Error::TransferEncoding);
     let same = with("Content-Length: 5\r\nContent-Length: 5\r\n");
-    assert_eq!(parse(same.as_bytes()).unwrap().unwrap().0.content_length, 5);
+    assert_eq!(error(same), Error::ContentLengthRepeated);
+    let one = with("Content-Length: 5\r\n");
+    assert_eq!(parse(one.as_bytes()).unwrap().unwrap().0.content_length, 5);
     let chunked = with("Transfer-Encoding: Chunked\r\n");
     assert!(parse(chunked.as_bytes()).unwrap().unwrap().0.is_chunked);
 }
@@ -133,7 +135,8 @@ fn c09_exactly_one_valid_host() {
 
 #[test]
 fn c19_targets_and_paths() {
-    for bad in ["http://a/", "*", "a", "/a#b", "/\u{e9}"] {
+    let bad = "* a /a#b /\u{e9} a:80 ftp://a/ http://u@a/ http:/// http://a:b/ http://a/#b :// ?x";
+    for bad in bad.split(' ') {
         assert_eq!(error(format!("GET {bad} HTTP/1.1\r\nHost: a\r\n\r\n")), Error::Target, "{bad}");
     }
     assert_eq!(normalized_path("/a%20b/%C3%A9").as_deref(), Some("/a b/\u{e9}"));
@@ -145,6 +148,36 @@ fn c19_targets_and_paths() {
     for path in bad.split(' ') {
         assert_eq!(normalized_path(path), None, "{path}");
     }
+}
+
+#[test]
+fn an_absolute_target_names_the_host() {
+    let of = |target: &str| format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n");
+    for (target, host, path, query) in [
+        ("http://b.example:81/x?y", "b.example:81", "/x", Some("y")),
+        ("HTTPS://b", "b", "/", None),
+        ("http://[::1]?y", "[::1]", "/", Some("y")),
+        ("/x?u=http://c/", "a", "/x", Some("u=http://c/")),
+    ] {
+        let head = of(target);
+        let request = parse(head.as_bytes()).unwrap().unwrap().0;
+        assert_eq!(request.host(), Some(host.as_bytes()), "{target}");
+        assert_eq!((request.path, request.query), (path, query), "{target}");
+    }
+    let asterisk = parse(b"OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n").unwrap().unwrap().0;
+    assert_eq!((asterisk.path, asterisk.authority), ("*", None));
+}
+
+#[test]
+fn c26_the_only_expectation_is_100_continue() {
+    let expects =
+        |lines: &str| parse(with(lines).as_bytes()).map(|r| r.unwrap().0.expects_continue);
+    assert_eq!(expects("Expect: 100-Continue\r\n"), Ok(true));
+    assert_eq!(expects(""), Ok(false));
+    assert_eq!(expects("Expect: 100-continue, x\r\n"), Err(Error::Expectation));
+    assert_eq!(Error::Expectation.status(), 417);
+    let old = b"POST / HTTP/1.0\r\nExpect: x\r\n\r\n";
+    assert!(!parse(old).unwrap().unwrap().0.expects_continue);
 }
 
 #[test]

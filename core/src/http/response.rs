@@ -5,12 +5,16 @@
 //! with a piece of the request in it for a script. A field whose name or value could end the line
 //! is left out (response splitting), and so are fields this file writes itself.
 
+/// The interim answer to `Expect: 100-continue` (RFC 9110 §15.2.1).
+pub const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+
 /// The phrase of a status line (RFC 9110 §15); "Unknown" for codes we never send.
 pub fn reason(status: u16) -> &'static str {
     match status {
         101 => "Switching Protocols",
         200 => "OK",
         204 => "No Content",
+        206 => "Partial Content",
         301 => "Moved Permanently",
         302 => "Found",
         304 => "Not Modified",
@@ -22,9 +26,11 @@ pub fn reason(status: u16) -> &'static str {
         408 => "Request Timeout",
         409 => "Conflict",
         411 => "Length Required",
+        412 => "Precondition Failed",
         413 => "Content Too Large",
         414 => "URI Too Long",
         415 => "Unsupported Media Type",
+        416 => "Range Not Satisfiable",
         417 => "Expectation Failed",
         426 => "Upgrade Required",
         429 => "Too Many Requests",

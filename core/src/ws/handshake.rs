@@ -58,17 +58,18 @@ impl HandshakeError {
     pub fn status(&self) -> u16 {
         match self {
             HandshakeError::Method => 405,
-            HandshakeError::Version => 426,
+            HandshakeError::Upgrade | HandshakeError::Version => 426,
             _ => 400,
         }
     }
 
-    /// The header field that the status demands: RFC 9110 §15.5.6 `Allow`, RFC 6455 §4.4 version.
-    pub fn extra_header(&self) -> Option<(&'static str, &'static str)> {
-        match self {
-            HandshakeError::Method => Some(("Allow", "GET")),
-            HandshakeError::Version => Some(("Sec-WebSocket-Version", "13")),
-            _ => None,
+    /// The header fields that the status demands: `Allow` (RFC 9110 §15.5.6), `Upgrade` (RFC 9110
+    /// §15.5.22) and the version (RFC 6455 §4.4).
+    pub fn extra_headers(&self) -> &'static [(&'static str, &'static str)] {
+        match self.status() {
+            405 => &[("Allow", "GET, OPTIONS")],
+            426 => &[("Upgrade", "websocket"), ("Sec-WebSocket-Version", "13")],
+            _ => &[],
         }
     }
 }
@@ -215,6 +216,8 @@ mod tests {
     const OURS: [&str; 3] = ["v12.stomp", "v11.stomp", "v10.stomp"];
     const KEY: (&str, &[u8]) = ("Sec-WebSocket-Key", b"dGhlIHNhbXBsZSBub25jZQ==");
 
+    const NEEDED: &[(&str, &str)] = &[("Upgrade", "websocket"), ("Sec-WebSocket-Version", "13")];
+
     /// A good handshake with some fields replaced (or removed, by an empty list) and added.
     fn with<'a>(name: &str, values: &[(&'a str, &'a [u8])]) -> Vec<(&'a str, &'a [u8])> {
         let mut headers: Vec<(&str, &[u8])> = vec![
@@ -253,9 +256,12 @@ mod tests {
     #[test]
     fn c02_c03_get_and_http_1_1_only() {
         let error = accept("POST", true, &with("", &[]), &OURS).unwrap_err();
-        assert_eq!((error.status(), error.extra_header()), (405, Some(("Allow", "GET"))));
+        assert_eq!(
+            (error.status(), error.extra_headers()),
+            (405, &[("Allow", "GET, OPTIONS")][..])
+        );
         let error = accept("GET", false, &with("", &[]), &OURS).unwrap_err();
-        assert_eq!((error.status(), error.extra_header()), (400, None));
+        assert_eq!((error.status(), error.extra_headers()), (400, &[][..]));
     }
 
     #[test]
@@ -304,7 +310,7 @@ mod tests {
         for values in bad {
             let error = error("sec-websocket-version", values);
             assert_eq!(error.status(), 426);
-            assert_eq!(error.extra_header(), Some(("Sec-WebSocket-Version", "13")));
+            assert_eq!(error.extra_headers(), NEEDED);
         }
     }
 
@@ -315,7 +321,9 @@ mod tests {
         assert_eq!(error("connection", &[b"xupgrade"]), HandshakeError::Connection);
         assert_eq!(error("upgrade", &[]), HandshakeError::Upgrade);
         assert_eq!(error("upgrade", &[b"h2c"]), HandshakeError::Upgrade);
-        assert_eq!(error("upgrade", &[b"websocket/1"]).status(), 400);
+        assert_eq!(error("connection", &[]).status(), 400);
+        let other = error("upgrade", &[b"websocket/1"]);
+        assert_eq!((other.status(), other.extra_headers()), (426, NEEDED));
         let headers = with("connection", &[("CONNECTION", b"keep-alive ,uPGRADE")]);
         assert!(check(&headers).is_ok());
         assert!(check(&with("upgrade", &[("upgrade", b"WebSocket")])).is_ok());

@@ -62,7 +62,7 @@ pub struct Config {
     pub users: Vec<(String, String)>,
     /// `--users-file`: lines of name and argon2 hash.
     pub users_file: Option<PathBuf>,
-    /// `--outbound-max`: bytes that may wait for one client.
+    /// `--outbound-bytes-max`: bytes that may wait for one client.
     pub outbound_bytes_max: usize,
     /// `--stall-deadline`: time a client may take no byte of what waits for it.
     pub stall_deadline: Duration,
@@ -206,7 +206,7 @@ impl Config {
         };
         if self.memory_bytes_max < self.outbound_bytes_max as u64 {
             return conflict(format!(
-                "seen memory-max {} below outbound-max {}; raise the one or lower the other",
+                "seen memory-max {} below outbound-bytes-max {}; raise the one or lower the other",
                 value::show_size(self.memory_bytes_max),
                 value::show_size(self.outbound_bytes_max as u64)
             ));

@@ -209,7 +209,7 @@ pub static OPTIONS: &[Opt] = &[
         "Refuse WebSocket clients that offer no STOMP subprotocol",
         strict_subprotocol
     ),
-    size!("outbound-max", "512KiB", "Bytes that may wait for one client", outbound_bytes_max),
+    size!("outbound-bytes-max", "512KiB", "Bytes that may wait for one client", outbound_bytes_max),
     deadline!(
         "stall-deadline",
         "10s",
@@ -362,6 +362,12 @@ pub static OPTIONS: &[Opt] = &[
         limits.http_headers_count_max
     ),
     size!("http-body-max", "64KiB", "Bytes of an HTTP request body", limits.http_body_bytes_max),
+    count!(
+        "http-requests-max",
+        "1000",
+        "Requests of one HTTP connection that leave it open",
+        limits.http_requests_count_max
+    ),
     row!(
         "log-format",
         "FORMAT",

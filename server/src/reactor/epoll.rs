@@ -99,6 +99,13 @@ impl EpollReactor {
         check(unsafe { libc::epoll_ctl(epoll, libc::EPOLL_CTL_ADD, fd, &mut event) }).map(|_| ())
     }
 
+    fn listen_for(&self, index: usize, events: u32) {
+        let mut event = libc::epoll_event { events, u64: TOKEN_LISTENER | index as u64 };
+        let (epoll, fd) = (self.epoll.as_raw_fd(), self.listeners[index].as_raw_fd());
+        // SAFETY: `event` is live during the call.
+        unsafe { libc::epoll_ctl(epoll, libc::EPOLL_CTL_MOD, fd, &mut event) };
+    }
+
     fn register_socket(&self, fd: RawFd) -> io::Result<()> {
         let bits = libc::EPOLLIN | libc::EPOLLOUT | libc::EPOLLRDHUP | libc::EPOLLET;
         self.register(fd, bits as u32, fd as u64)
@@ -122,6 +129,9 @@ impl EpollReactor {
                 }
                 TOKEN_TICK => {
                     drain_eventfd(self.tick.as_raw_fd());
+                    for index in 0..self.listeners.len() {
+                        self.listen_for(index, libc::EPOLLIN as u32);
+                    }
                     events.push(Event::Tick);
                 }
                 TOKEN_ALARM => {
@@ -173,6 +183,8 @@ impl EpollReactor {
                 let errno = errno();
                 if errno != libc::EAGAIN && errno != libc::ECONNABORTED {
                     events.push(Event::AcceptFailed { errno });
+                    // What cannot be accepted stays readable: look again at the next tick.
+                    self.listen_for(index, 0);
                 }
                 return;
             }
@@ -222,27 +234,30 @@ impl Reactor for EpollReactor {
 
     fn send_batch<'a>(
         &mut self,
-        requests: &mut dyn Iterator<Item = SendRequest<'a>>,
+        requests: impl Iterator<Item = SendRequest<'a>>,
         shortfalls: &mut Vec<Shortfall>,
     ) {
         for request in requests {
             let empty = libc::iovec { iov_base: std::ptr::null_mut(), iov_len: 0 };
             let mut iovecs = [empty; PARTS_MAX];
-            for (iovec, part) in iovecs.iter_mut().zip(&request.parts[..request.parts_count]) {
+            let (mut parts_count, mut offered) = (0, 0);
+            for (iovec, part) in iovecs.iter_mut().zip(request.parts.iter()) {
                 iovec.iov_base = part.as_ptr().cast_mut().cast();
                 iovec.iov_len = part.len();
+                parts_count += 1;
+                offered += part.len();
             }
             // SAFETY: the message points to live iovecs, which point to live slices.
             let count = unsafe {
                 let mut message: libc::msghdr = std::mem::zeroed();
                 message.msg_iov = iovecs.as_mut_ptr();
-                message.msg_iovlen = request.parts_count;
+                message.msg_iovlen = parts_count;
                 let flags = libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT;
                 libc::sendmsg(request.slot as i32, &message, flags)
             };
             if count < 0 {
                 shortfalls.push(Shortfall { slot: request.slot, taken: Err(errno()) });
-            } else if (count as usize) < request.bytes() {
+            } else if (count as usize) < offered {
                 shortfalls.push(Shortfall { slot: request.slot, taken: Ok(count as usize) });
             }
         }

@@ -1,7 +1,8 @@
 //! The sockets of one shard: the first and the last stop of every byte.
 //!
-//! One trait, two implementations here: [`uring`] (default) and [`epoll`] (where io_uring is
-//! refused). Its shape is readiness plus batched non-blocking transfer, so that both mean the same.
+//! One trait, three implementations: [`uring`] (default), [`epoll`] (where io_uring is
+//! refused) and [`sim`] (tests). Its shape is readiness plus batched non-blocking transfer, so that
+//! all mean the same.
 //! The reactor moves bytes and knows no protocol. A connection is named by its slot: a direct
 //! descriptor in uring, the file descriptor in epoll. A slot is free again once [`Reactor::close`]
 //! returned; late kernel events for the old socket carry an older generation and are dropped inside
@@ -11,11 +12,13 @@ use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
+use stompede_core::outbound::{Outbound, SendArena};
 
 #[cfg(test)]
 mod connect_tests;
 pub mod epoll;
 pub mod listener;
+pub mod sim;
 pub mod uring;
 
 /// What the kernel told since the last wait.
@@ -42,24 +45,43 @@ pub enum Event {
 /// Interval of [`Event::Tick`], in milliseconds.
 pub const TICK_MS: u64 = 250;
 
-/// Most slices that one send gathers.
-pub const PARTS_MAX: usize = 8;
+/// Most pieces that one send gathers.
+pub const PARTS_MAX: usize = 32;
 
-/// Bytes to send to one connection: up to [`PARTS_MAX`] slices, sent as one.
+/// Bytes to send to one connection in one send.
 #[derive(Clone, Copy)]
 pub struct SendRequest<'a> {
     /// The connection.
     pub slot: u32,
-    /// Number of slices in `parts` that count.
-    pub parts_count: usize,
-    /// The slices, in order.
-    pub parts: [&'a [u8]; PARTS_MAX],
+    /// What to send.
+    pub parts: Parts<'a>,
 }
 
-impl SendRequest<'_> {
-    /// Sum of the slices' lengths, in bytes.
-    pub fn bytes(&self) -> usize {
-        self.parts[..self.parts_count].iter().map(|part| part.len()).sum()
+/// The bytes of one send.
+#[derive(Clone, Copy)]
+pub enum Parts<'a> {
+    /// One piece: the common case.
+    One(&'a [u8]),
+    /// The first [`PARTS_MAX`] pieces of what waits.
+    Many(&'a Outbound, &'a SendArena),
+}
+
+impl<'a> Parts<'a> {
+    /// The pieces, in order.
+    pub fn iter(self) -> impl Iterator<Item = &'a [u8]> {
+        let (one, many) = match self {
+            Parts::One(bytes) => (Some(bytes), None),
+            Parts::Many(outbound, arena) => (None, Some((outbound, arena))),
+        };
+        let many = many.into_iter().flat_map(|(outbound, arena)| {
+            outbound.segments().take(PARTS_MAX).map(|segment| arena.bytes(segment))
+        });
+        one.into_iter().chain(many)
+    }
+
+    /// Sum of the pieces' lengths, in bytes.
+    pub fn bytes(self) -> usize {
+        self.iter().map(<[u8]>::len).sum()
     }
 }
 
@@ -96,7 +118,7 @@ pub trait Reactor {
     /// return.
     fn send_batch<'a>(
         &mut self,
-        requests: &mut dyn Iterator<Item = SendRequest<'a>>,
+        requests: impl Iterator<Item = SendRequest<'a>>,
         shortfalls: &mut Vec<Shortfall>,
     );
 
@@ -115,6 +137,11 @@ pub trait Reactor {
 
     /// Number of slots: every slot in events is below this.
     fn slots_count(&self) -> usize;
+
+    /// Completions that the kernel could not queue in time; none are lost, but work is late.
+    fn overflow_count(&self) -> u64 {
+        0
+    }
 
     /// Milliseconds since the reactor was made: the shard's only clock.
     fn now_ms(&self) -> u64;

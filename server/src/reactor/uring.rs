@@ -11,7 +11,7 @@
 mod connect;
 
 use super::listener::decode_address;
-use super::{errno, Event, Reactor, SendRequest, Shortfall, PARTS_MAX, TICK_MS};
+use super::{errno, Event, Parts, Reactor, SendRequest, Shortfall, PARTS_MAX, TICK_MS};
 use io_uring::{cqueue, opcode, squeue, types, IoUring};
 use std::io;
 use std::net::SocketAddr;
@@ -65,11 +65,24 @@ impl Completion {
     }
 }
 
-/// What the reactor remembers of a slot: the generation and whether a POLLOUT is armed.
-#[derive(Clone, Copy, Default)]
-struct Slot {
-    generation: u32,
-    writable_armed: bool,
+/// What the reactor remembers of a slot: its generation, and whether a POLLOUT is armed. One
+/// number, so that a fresh table is zeroed memory that nobody has touched.
+#[derive(Clone, Copy)]
+struct Slot(u32);
+
+impl Slot {
+    const ARMED: u32 = 1 << 31;
+
+    fn generation(self) -> u32 {
+        self.0 & ((1 << GENERATION_BITS) - 1)
+    }
+    fn is_writable_armed(self) -> bool {
+        self.0 & Slot::ARMED != 0
+    }
+    /// The slot for its next connection.
+    fn next(self) -> Slot {
+        Slot(Slot(self.0 + 1).generation())
+    }
 }
 
 /// The io_uring implementation of [`Reactor`].
@@ -81,7 +94,7 @@ pub struct UringReactor {
     always_readable: monoio::net::UnixStream,
     wake: RawFd,
     listeners: Vec<(OwnedFd, bool)>,
-    slots: Vec<Slot>,
+    slots: Vec<u32>,
     /// Completions met inside a batch, kept for the next wait.
     deferred: Vec<Completion>,
     accepted: Vec<(u32, u8)>,
@@ -89,6 +102,10 @@ pub struct UringReactor {
     iovecs: Vec<libc::iovec>,
     messages: Vec<libc::msghdr>,
     tick_interval: Box<types::Timespec>,
+    /// Listeners whose multishot accept ended.
+    unarmed: Vec<usize>,
+    /// Times that the completion queue had no room.
+    overflow_count: u64,
     alarm: Box<types::Timespec>,
     connecting: connect::Slots,
     is_accepting: bool,
@@ -121,13 +138,15 @@ impl UringReactor {
             always_readable,
             wake,
             listeners,
-            slots: vec![Slot::default(); slots_count as usize],
+            slots: vec![0; slots_count as usize],
             deferred: Vec::new(),
             accepted: Vec::new(),
             peers: Vec::new(),
             iovecs: Vec::new(),
             messages: Vec::new(),
             tick_interval: Box::new(interval),
+            unarmed: Vec::new(),
+            overflow_count: 0,
             alarm: Box::default(),
             connecting: connect::Slots::default(),
             is_accepting: true,
@@ -160,7 +179,10 @@ impl UringReactor {
                 Ok(_) => return Ok(()),
                 Err(error) if error.raw_os_error() == Some(libc::EINTR) => {}
                 // The completion queue overflowed: take what is there, then go on.
-                Err(error) if error.raw_os_error() == Some(libc::EBUSY) => self.defer_completions(),
+                Err(error) if error.raw_os_error() == Some(libc::EBUSY) => {
+                    self.overflow_count += 1;
+                    self.defer_completions();
+                }
                 Err(error) => return Err(error),
             }
         }
@@ -183,6 +205,14 @@ impl UringReactor {
         self.push(&entry.user_data(user_data(KIND_ACCEPT, 0, index as u32)));
     }
 
+    fn arm_accepts(&mut self) {
+        while let Some(index) = self.unarmed.pop() {
+            if self.is_accepting {
+                self.arm_accept(index);
+            }
+        }
+    }
+
     fn arm_wake(&mut self) {
         let poll = opcode::PollAdd::new(types::Fd(self.wake), libc::POLLIN as u32).multi(true);
         self.push(&poll.build().user_data(user_data(KIND_WAKE, 0, 0)));
@@ -195,7 +225,7 @@ impl UringReactor {
     }
 
     fn arm_readable(&mut self, slot: u32) {
-        let generation = self.slots[slot as usize].generation;
+        let generation = Slot(self.slots[slot as usize]).generation();
         let events = (libc::POLLIN | libc::POLLRDHUP) as u32;
         let poll = opcode::PollAdd::new(types::Fixed(slot), events).multi(true);
         self.push(&poll.build().user_data(user_data(KIND_POLL_IN, generation, slot)));
@@ -203,8 +233,7 @@ impl UringReactor {
 
     /// Is `completion` about the socket that the slot holds now?
     fn is_current(&self, completion: Completion) -> bool {
-        self.slots[completion.slot() as usize].generation & ((1 << GENERATION_BITS) - 1)
-            == completion.generation()
+        Slot(self.slots[completion.slot() as usize]).generation() == completion.generation()
     }
 
     fn on_completion(&mut self, completion: Completion, events: &mut Vec<Event>) {
@@ -216,8 +245,12 @@ impl UringReactor {
                 } else if completion.result != -libc::ECANCELED {
                     events.push(Event::AcceptFailed { errno: -completion.result });
                 }
-                if completion.is_last() && self.is_accepting {
-                    self.arm_accept(slot as usize);
+                if completion.is_last() {
+                    // With a full table each attempt drops a client: not before the next tick.
+                    self.unarmed.push(slot as usize);
+                    if completion.result >= 0 {
+                        self.arm_accepts();
+                    }
                 }
             }
             KIND_POLL_IN if self.is_current(completion) => {
@@ -230,7 +263,7 @@ impl UringReactor {
                 }
             }
             KIND_POLL_OUT if self.is_current(completion) => {
-                self.slots[slot as usize].writable_armed = false;
+                self.slots[slot as usize] &= !Slot::ARMED;
                 events.push(Event::Writable { slot });
             }
             KIND_CONNECT if self.is_current(completion) => {
@@ -252,6 +285,7 @@ impl UringReactor {
             }
             KIND_TICK => {
                 events.push(Event::Tick);
+                self.arm_accepts();
                 if completion.is_last() {
                     self.arm_tick();
                 }
@@ -373,36 +407,42 @@ impl Reactor for UringReactor {
 
     fn send_batch<'a>(
         &mut self,
-        requests: &mut dyn Iterator<Item = SendRequest<'a>>,
+        requests: impl Iterator<Item = SendRequest<'a>>,
         shortfalls: &mut Vec<Shortfall>,
     ) {
         let flags = libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT | libc::MSG_WAITALL;
         self.iovecs.reserve(SENDS_PER_SUBMIT * PARTS_MAX);
         self.messages.reserve(SENDS_PER_SUBMIT);
-        loop {
+        let mut requests = requests.peekable();
+        while requests.peek().is_some() {
             self.iovecs.clear();
             self.messages.clear();
-            let mut count = 0;
-            while count < SENDS_PER_SUBMIT {
-                let Some(request) = requests.next() else { break };
-                let slot = request.slot;
-                let generation = self.slots[slot as usize].generation;
-                let entry = if request.parts_count == 1 {
-                    let part = request.parts[0];
-                    opcode::Send::new(types::Fixed(slot), part.as_ptr(), part.len() as u32)
-                        .flags(flags)
-                        .build()
-                } else {
-                    let message = self.gather(&request);
-                    opcode::SendMsg::new(types::Fixed(slot), message).flags(flags as u32).build()
-                };
-                let entry = entry.flags(squeue::Flags::SKIP_SUCCESS);
-                self.push(&entry.user_data(user_data(KIND_SEND, generation, slot)));
-                count += 1;
-            }
-            if count == 0 {
+            if self.ring.submission().len() + SENDS_PER_SUBMIT > SQ_ENTRIES as usize
+                && self.submit().is_err()
+            {
                 return;
             }
+            let (slots, iovecs, messages) = (&self.slots, &mut self.iovecs, &mut self.messages);
+            let mut queue = self.ring.submission();
+            for SendRequest { slot, parts } in requests.by_ref().take(SENDS_PER_SUBMIT) {
+                let fd = types::Fixed(slot);
+                let entry = match parts {
+                    Parts::One(part) => {
+                        let send = opcode::Send::new(fd, part.as_ptr(), part.len() as u32);
+                        send.flags(flags).build()
+                    }
+                    Parts::Many(..) => {
+                        let message = gather(parts, iovecs, messages);
+                        opcode::SendMsg::new(fd, message).flags(flags as u32).build()
+                    }
+                };
+                let user_data = user_data(KIND_SEND, Slot(slots[slot as usize]).generation(), slot);
+                let entry = entry.flags(squeue::Flags::SKIP_SUCCESS).user_data(user_data);
+                // SAFETY: the requests' bytes live until this function returns, the messages until
+                // the next batch; the kernel has copied both when submit returned. There is room.
+                let _ = unsafe { queue.push(&entry) };
+            }
+            drop(queue);
             // After submit the kernel has copied everything: DONTWAIT makes each send end inline.
             if self.submit().is_err() {
                 return;
@@ -412,12 +452,12 @@ impl Reactor for UringReactor {
     }
 
     fn arm_writable(&mut self, slot: u32) {
-        let state = &mut self.slots[slot as usize];
-        if state.writable_armed {
+        let state = Slot(self.slots[slot as usize]);
+        if state.is_writable_armed() {
             return;
         }
-        state.writable_armed = true;
-        let generation = state.generation;
+        self.slots[slot as usize] |= Slot::ARMED;
+        let generation = state.generation();
         let poll = opcode::PollAdd::new(types::Fixed(slot), libc::POLLOUT as u32);
         self.push(&poll.build().user_data(user_data(KIND_POLL_OUT, generation, slot)));
     }
@@ -439,19 +479,19 @@ impl Reactor for UringReactor {
     }
 
     fn close(&mut self, slot: u32) {
-        let Slot { generation, writable_armed } = self.slots[slot as usize];
+        let state = Slot(self.slots[slot as usize]);
+        let generation = state.generation();
         let ignored = user_data(KIND_IGNORED, 0, slot);
         let skip = squeue::Flags::SKIP_SUCCESS;
         let remove = opcode::PollRemove::new(user_data(KIND_POLL_IN, generation, slot)).build();
         self.push(&remove.flags(skip).user_data(ignored));
-        if writable_armed {
+        if state.is_writable_armed() {
             let remove = opcode::PollRemove::new(user_data(KIND_POLL_OUT, generation, slot));
             self.push(&remove.build().flags(skip).user_data(ignored));
         }
         let close = opcode::Close::new(types::Fixed(slot)).build();
         self.push(&close.flags(skip).user_data(ignored));
-        self.slots[slot as usize] =
-            Slot { generation: generation.wrapping_add(1), writable_armed: false };
+        self.slots[slot as usize] = state.next().0;
         self.connecting.give_back(slot);
     }
 
@@ -467,28 +507,16 @@ impl Reactor for UringReactor {
         self.slots.len()
     }
 
+    fn overflow_count(&self) -> u64 {
+        self.overflow_count
+    }
+
     fn now_ms(&self) -> u64 {
         self.started.elapsed().as_millis() as u64
     }
 }
 
 impl UringReactor {
-    /// Writes the request's slices into the shared iovec array; both arrays have room for the whole
-    /// batch, so that the pointers stay valid until submit.
-    fn gather(&mut self, request: &SendRequest<'_>) -> *const libc::msghdr {
-        let start = self.iovecs.len();
-        for part in &request.parts[..request.parts_count] {
-            let base = part.as_ptr().cast_mut().cast();
-            self.iovecs.push(libc::iovec { iov_base: base, iov_len: part.len() });
-        }
-        // SAFETY: an all-zero msghdr is a valid, empty message.
-        let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
-        message.msg_iov = &raw mut self.iovecs[start];
-        message.msg_iovlen = request.parts_count;
-        self.messages.push(message);
-        &raw const self.messages[self.messages.len() - 1]
-    }
-
     fn collect_shortfalls(&mut self, shortfalls: &mut Vec<Shortfall>) {
         let (deferred, slots) = (&mut self.deferred, &self.slots);
         self.ring.completion().for_each(|entry| {
@@ -499,13 +527,32 @@ impl UringReactor {
                 return;
             }
             let slot = completion.slot();
-            let generation = slots[slot as usize].generation & ((1 << GENERATION_BITS) - 1);
-            if generation == completion.generation() {
+            if Slot(slots[slot as usize]).generation() == completion.generation() {
                 let taken = if result >= 0 { Ok(result as usize) } else { Err(-result) };
                 shortfalls.push(Shortfall { slot, taken });
             }
         });
     }
+}
+
+/// Writes the pieces into the shared iovec array; both arrays have room for the whole batch, so
+/// that the pointers stay valid until submit.
+fn gather(
+    parts: Parts<'_>,
+    iovecs: &mut Vec<libc::iovec>,
+    messages: &mut Vec<libc::msghdr>,
+) -> *const libc::msghdr {
+    let start = iovecs.len();
+    for part in parts.iter() {
+        let base = part.as_ptr().cast_mut().cast();
+        iovecs.push(libc::iovec { iov_base: base, iov_len: part.len() });
+    }
+    // SAFETY: an all-zero msghdr is a valid, empty message.
+    let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+    message.msg_iov = &raw mut iovecs[start];
+    message.msg_iovlen = iovecs.len() - start;
+    messages.push(message);
+    &raw const messages[messages.len() - 1]
 }
 
 /// URING_CMD that asks for SO_PEERNAME of a direct descriptor; the crate has no builder for it.

@@ -41,6 +41,15 @@ pub struct Login {
     pub user: Option<String>,
 }
 
+/// An upgrade request that waits for its password check.
+#[derive(Debug)]
+pub struct Upgrade {
+    /// The 101.
+    pub response: Vec<u8>,
+    /// The name logged in with.
+    pub user: Box<str>,
+}
+
 /// A message from shard to shard.
 #[derive(Debug)]
 pub enum Message {

@@ -8,7 +8,7 @@
 
 use super::action::{Action, Login, Message, Subscribe};
 use super::connection::{Phase, Then, Transport, Waiting};
-use super::deliver::{framing, version_number};
+use super::deliver::{framing, is_auto_message_id, version_number};
 use super::reason::DisconnectReason;
 use super::tick::ticks;
 use super::Shard;
@@ -18,7 +18,7 @@ use crate::reactor::Reactor;
 use std::sync::Arc;
 use std::time::Duration;
 use stompede_core::broker::destination::{classify, home_shard, is_pattern, DestinationError};
-use stompede_core::broker::ledger::Kind;
+use stompede_core::broker::ledger::{Kind, Ledger};
 use stompede_core::broker::pattern::Pattern;
 use stompede_core::broker::publication::Publication;
 use stompede_core::broker::subscriptions::Class;
@@ -29,7 +29,6 @@ use stompede_core::stomp::encode;
 use stompede_core::stomp::error::Error;
 use stompede_core::stomp::frame::Frame;
 use stompede_core::stomp::heartbeat::agree;
-use stompede_core::stomp::negotiation::Version;
 use stompede_core::stomp::request::{self, AckMode, Connect, Request};
 
 /// What the `server` header of CONNECTED says.
@@ -116,16 +115,28 @@ impl<R: Reactor> Shard<R> {
 
     fn connect(&mut self, slot: u32, connect: &Connect<'_>) -> Result<(), Error> {
         let shared = self.shared.clone();
+        // CONNECTED is not escaped: a line end in `user-name` would become a header of its own.
+        if connect.login.as_ref().is_some_and(|name| name.chars().any(char::is_control)) {
+            self.metrics.auth(AuthMethod::Connect, AuthResult::Refused);
+            return Err(Error::LoginFailed);
+        }
         let (agreement, heartbeat) =
             agree(connect.heartbeat, connect.version, &shared.config.limits);
         let user = connect.login.as_deref().map(str::to_owned);
-        let login = Login { version: connect.version, agreement, heartbeat, user };
+        let mut login = Login { version: connect.version, agreement, heartbeat, user };
+        let basic_user = self.connections[slot as usize].take_basic_user();
         if shared.authenticator.is_open() {
             self.connected(slot, login);
             return Ok(());
         }
         let name = connect.login.as_deref().unwrap_or_default();
         let passcode = connect.passcode.as_deref().unwrap_or_default();
+        if name.is_empty() && basic_user.is_some() {
+            // The upgrade request has logged in already.
+            login.user = basic_user;
+            self.connected(slot, login);
+            return Ok(());
+        }
         match shared.authenticator.check(name, passcode) {
             Verdict::Accepted => self.connected(slot, login),
             Verdict::Refused => {
@@ -195,7 +206,7 @@ impl<R: Reactor> Shard<R> {
         } else if let Some(receipt) = receipt {
             let asker = Some(self.asker(slot));
             self.mesh.push(home, Message::Publish(publication, asker));
-            self.wait_for(slot, 1, Then::Receipt(receipt.into()));
+            self.wait_for(slot, 1, Then::Receipts(vec![receipt.into()]));
         } else {
             self.mesh.push(home, Message::Publish(publication, None));
         }
@@ -303,31 +314,32 @@ impl<R: Reactor> Shard<R> {
         transaction: Option<&str>,
         is_ack: bool,
     ) -> Result<(), Error> {
-        let number = id.parse::<u64>().map_err(|_| Error::UnknownAck)?;
-        // STOMP 1.2 names the delivery by `id` alone; a `subscription` header means nothing there.
-        let is_named = self.connections[slot as usize].version != Version::V1_2;
-        let subscription = subscription.filter(|_| is_named).map(Box::from);
-        let ledger = self.connections[slot as usize].extras().ledger.as_ref();
-        if !ledger.is_some_and(|ledger| ledger.is_pending(number)) {
-            return Err(Error::UnknownAck);
-        }
-        let action = Action::Settle { number, subscription, is_ack };
+        let extras = self.connections[slot as usize].extras.as_ref();
+        let ledger = extras.and_then(|extras| extras.ledger.as_ref());
+        let number = delivery_number(id).filter(|&number| {
+            ledger.is_some_and(|ledger| ledger.check(number, subscription).is_ok())
+        });
+        let number = number.ok_or_else(|| self.ack_error(slot, id, subscription))?;
+        let action = Action::Settle { number, subscription: subscription.map(Box::from), is_ack };
         match transaction {
             Some(transaction) => self.add_action(slot, transaction, action, id.len()),
-            None => self.apply_settle(slot, &action),
+            None => settle_in(&mut self.connections[slot as usize].extras().ledger, &action),
         }
     }
 
-    fn apply_settle(&mut self, slot: u32, action: &Action) -> Result<(), Error> {
-        let Action::Settle { number, subscription, is_ack } = action else { return Ok(()) };
-        let extras = self.connections[slot as usize].extras();
-        let ledger = extras.ledger.as_mut().ok_or(Error::UnknownAck)?;
-        // On a topic a NACK drops the message: there is no other consumer to give it to.
-        let kind = if *is_ack { Kind::Ack } else { Kind::Nack };
-        ledger
-            .settle(*number, subscription.as_deref(), kind)
-            .map(|_| ())
-            .map_err(|_| Error::UnknownAck)
+    /// Why an acknowledgement of something that waits for none is refused.
+    fn ack_error(&self, slot: u32, id: &str, subscription: Option<&str>) -> Error {
+        let head = self.connections[slot as usize].subscriptions;
+        let named = subscription.and_then(|id| self.subscriptions.find(head, Some(id), None));
+        let is_auto = match named {
+            Some(key) => !self.subscriptions.class(key).explicit_ack,
+            None => is_auto_message_id(id),
+        };
+        if is_auto {
+            Error::AckOnAuto
+        } else {
+            Error::UnknownAck
+        }
     }
 
     fn transactions(&mut self, slot: u32) -> &mut Transactions<Action> {
@@ -348,46 +360,63 @@ impl<R: Reactor> Shard<R> {
             .map_err(transaction_error)
     }
 
-    /// Applies a transaction whole: everything in it was validated when it came, except that a
-    /// delivery may have been settled meanwhile.
+    /// Applies a transaction whole or not at all: its SENDs were validated when they came, and its
+    /// acknowledgements, which may have been settled meanwhile, are tried on a copy of the ledger.
     fn commit(&mut self, slot: u32, transaction: &str, receipt: Option<&str>) -> Result<(), Error> {
         let actions = self.transactions(slot).commit(transaction).map_err(transaction_error)?;
-        let ledger = self.connections[slot as usize].extras().ledger.as_ref();
-        let is_settled = |action: &Action| match action {
-            Action::Settle { number, .. } => {
-                !ledger.is_some_and(|ledger| ledger.is_pending(*number))
-            }
-            Action::Publish(..) => false,
-        };
-        if actions.iter().any(is_settled) {
-            return Err(Error::UnknownAck);
+        let extras = self.connections[slot as usize].extras();
+        let mut ledger = extras.ledger.clone();
+        for action in &actions {
+            settle_in(&mut ledger, action)?;
         }
+        extras.ledger = ledger;
+        let mut publications = Vec::new();
+        let mut receipts = Vec::new();
         for action in actions {
-            if let Action::Publish(publication, inner) = &action {
-                self.metrics.messages_published.inc();
-                let home = self.home(publication.destination());
-                if home == self.index {
-                    self.order(publication.clone());
-                } else {
-                    self.mesh.push(home, Message::Publish(publication.clone(), None));
-                }
-                self.push_receipt(slot, inner.as_deref());
-            } else {
-                self.apply_settle(slot, &action)?;
+            if let Action::Publish(publication, receipt) = action {
+                publications.push(publication);
+                receipts.extend(receipt);
             }
         }
-        self.push_receipt(slot, receipt);
+        receipts.extend(receipt.map(Box::from));
+        let asker = (!receipts.is_empty()).then(|| self.asker(slot));
+        let mut answers_count = 0;
+        for publication in publications {
+            self.metrics.messages_published.inc();
+            let home = self.home(publication.destination());
+            if home == self.index {
+                self.order(publication);
+            } else {
+                answers_count += usize::from(asker.is_some());
+                self.mesh.push(home, Message::Publish(publication, asker));
+            }
+        }
+        // A client that publishes to itself may have been ended as too slow by its own messages.
+        if answers_count > 0 && self.connections[slot as usize].is_live() {
+            self.wait_for(slot, answers_count, Then::Receipts(receipts));
+        } else {
+            self.push_receipts(slot, &receipts);
+        }
         Ok(())
+    }
+
+    pub(super) fn push_receipts(&mut self, slot: u32, receipts: &[Box<str>]) {
+        for receipt in receipts {
+            self.push_receipt(slot, Some(receipt));
+        }
     }
 
     pub(super) fn push_receipt(&mut self, slot: u32, receipt: Option<&str>) {
         let Some(receipt) = receipt else { return };
+        if !self.connections[slot as usize].is_live() {
+            return;
+        }
         let mut bytes = Vec::new();
         encode::receipt(&mut bytes, self.connections[slot as usize].version, receipt);
         self.push_stomp(slot, &bytes);
     }
 
-    fn wait_for(&mut self, slot: u32, answers_count: usize, then: Then) {
+    pub(super) fn wait_for(&mut self, slot: u32, answers_count: usize, then: Then) {
         let connection = &mut self.connections[slot as usize];
         connection.phase = Phase::Waiting;
         connection.extras().waiting = Some(Waiting { answers_count, then });
@@ -403,6 +432,23 @@ fn destination_error(error: DestinationError) -> Error {
         DestinationError::Unroutable => Error::UnroutableDestination,
         _ => Error::BadDestination,
     }
+}
+
+/// The number of a delivery as we wrote it.
+fn delivery_number(id: &str) -> Option<u64> {
+    // `parse` alone would accept a sign and leading zeros.
+    let is_ours = id.bytes().all(|b| b.is_ascii_digit()) && !id.starts_with('0');
+    id.parse().ok().filter(|_| is_ours)
+}
+
+/// Settles what an ACK or NACK names; a SEND settles nothing.
+fn settle_in(ledger: &mut Option<Ledger>, action: &Action) -> Result<(), Error> {
+    let Action::Settle { number, subscription, is_ack } = action else { return Ok(()) };
+    let ledger = ledger.as_mut().ok_or(Error::UnknownAck)?;
+    // On a topic a NACK drops the message: there is no other consumer to give it to.
+    let kind = if *is_ack { Kind::Ack } else { Kind::Nack };
+    let settled = ledger.settle(*number, subscription.as_deref(), kind);
+    settled.map(|_| ()).map_err(|_| Error::UnknownAck)
 }
 
 fn transaction_error(error: transaction::Error) -> Error {

@@ -7,10 +7,12 @@
 use stompede_core::broker::ledger::Ledger;
 use stompede_core::broker::transaction::Transactions;
 use stompede_core::outbound::Outbound;
+use stompede_core::stomp::decode::Rules;
 use stompede_core::stomp::negotiation::Version;
 use stompede_core::ws::receiver::Receiver;
 
 use super::action::Action;
+use super::http::HttpState;
 use super::reason::DisconnectReason;
 
 /// No index: the connection has none of it.
@@ -42,7 +44,8 @@ pub enum Phase {
     Opening,
     /// Logged in.
     Open,
-    /// A frame waits for another shard or for a password hash; later frames wait behind it.
+    /// A frame or request waits for another shard, a password hash or a file; later ones wait
+    /// behind it.
     Waiting,
     /// The last bytes are on their way out; input is discarded.
     Closing(DisconnectReason),
@@ -65,6 +68,8 @@ pub struct Connection {
     pub is_dirty: bool,
     /// Did the socket refuse bytes, so that we wait until it is writable?
     pub is_blocked: bool,
+    /// Is it not read from because too much waits for it?
+    pub is_paused: bool,
     /// Did we send a WebSocket ping since the peer's last byte?
     pub is_pinged: bool,
     /// Counts the connections that used this slot.
@@ -83,7 +88,7 @@ pub struct Connection {
     pub extras: Option<Box<Extras>>,
 }
 
-const _: () = assert!(size_of::<Connection>() <= 72);
+const _: () = assert!(size_of::<Connection>() <= 64);
 
 impl Connection {
     /// A slot without a connection.
@@ -95,6 +100,7 @@ impl Connection {
             is_ready: false,
             is_dirty: false,
             is_blocked: false,
+            is_paused: false,
             is_pinged: false,
             generation: 0,
             subscriptions: NONE,
@@ -109,6 +115,43 @@ impl Connection {
     /// The rare parts, made on first use.
     pub fn extras(&mut self) -> &mut Extras {
         self.extras.get_or_insert_default()
+    }
+
+    /// Does it still speak HTTP?
+    pub fn is_http(&self) -> bool {
+        matches!(self.transport, Transport::Http)
+    }
+
+    /// Gives back what few connections need, if it is not needed now.
+    pub fn give_back_extras(&mut self) {
+        if self.extras.as_ref().is_some_and(|extras| extras.is_empty()) {
+            self.extras = None;
+        }
+    }
+
+    /// Gives back what only HTTP needs.
+    pub fn forget_http(&mut self) {
+        if let Some(extras) = self.extras.as_mut() {
+            extras.http = None;
+            self.give_back_extras();
+        }
+    }
+
+    /// Takes the user who logged in with the upgrade request, if there is one.
+    pub fn take_basic_user(&mut self) -> Option<String> {
+        let user = self.extras.as_mut()?.basic_user.take();
+        self.give_back_extras();
+        user.map(String::from)
+    }
+
+    /// The rules for the next STOMP frame; none while no frame may be taken.
+    pub fn rules(&self) -> Option<Rules> {
+        match (&self.transport, self.phase) {
+            (Transport::Http, _) => None,
+            (_, Phase::Opening) => Some(Rules::BeforeConnect),
+            (_, Phase::Open) => Some(Rules::Version(self.version)),
+            _ => None,
+        }
     }
 
     /// Does the connection still take part in the protocol?
@@ -126,6 +169,10 @@ pub struct Extras {
     pub transactions: Option<Transactions<Action>>,
     /// What the connection waits for in [`Phase::Waiting`].
     pub waiting: Option<Waiting>,
+    /// What an HTTP connection has to remember.
+    pub http: Option<Box<HttpState>>,
+    /// Who logged in with the upgrade request, until CONNECT.
+    pub basic_user: Option<Box<str>>,
     /// WebSocket bytes that are not taken yet: an incomplete frame head, or what waits.
     pub ws_rest: Vec<u8>,
 }
@@ -136,6 +183,8 @@ impl Extras {
         self.ledger.is_none()
             && self.transactions.is_none()
             && self.waiting.is_none()
+            && self.http.is_none()
+            && self.basic_user.is_none()
             && self.ws_rest.is_empty()
     }
 }
@@ -152,12 +201,33 @@ pub struct Waiting {
 /// What happens when a wait is over.
 #[derive(Debug)]
 pub enum Then {
-    /// Send this RECEIPT.
-    Receipt(Box<str>),
+    /// Send these RECEIPTs.
+    Receipts(Vec<Box<str>>),
     /// Make the subscription live, then send the RECEIPT if there is one.
     Subscribe(Box<super::action::Subscribe>),
     /// The login was checked.
     Connect(Box<super::action::Login>),
+    /// The login of an upgrade request was checked.
+    Upgrade(Box<super::action::Upgrade>),
+    /// The reading thread is asked for a piece of a file, or the last piece is being sent and this
+    /// is what follows it.
+    File {
+        /// Does the connection stay open after the file?
+        keep_alive: bool,
+        /// What to ask for when the last piece is sent.
+        rest: Option<crate::static_files::Rest>,
+    },
+    /// All that was queued is sent: take the next request.
+    Flushed,
+}
+
+/// Input of one connection that is not decoded yet: the start of a STOMP frame or of a request.
+#[derive(Debug, Default)]
+pub struct Spill {
+    /// The bytes.
+    pub bytes: Vec<u8>,
+    /// No attempt to decode makes sense with fewer bytes, unless a delimiter comes.
+    pub retry_at_bytes: usize,
 }
 
 /// Output that waits for one connection.
@@ -165,6 +235,6 @@ pub enum Then {
 pub struct Backlog {
     /// The segments.
     pub outbound: Outbound,
-    /// Tick at which the socket last took bytes.
+    /// Tick at which the socket last took bytes or became writable.
     pub progress_tick: u32,
 }

@@ -1,131 +1,417 @@
-//! HTTP/1.1 requests: the upgrade to WebSocket, the demo page, clear refusals.
+//! HTTP/1.1 requests: the upgrade to WebSocket, files, clear refusals.
+//!
+//! Requests of a connection are answered in order, each answer (or its first piece) queued as one.
+//! What cannot be answered at once makes the connection wait, unread: a password hash, a file's
+//! next piece, or too many bytes of answers that the client did not take yet. Request bodies are
+//! read and dropped, for nothing here takes one, and the request is answered after its body.
+//!
+//! A refusal ends the connection when it is not certain where the next request starts: after
+//! malformed requests and after every upgrade that did not succeed.
 
+use super::action::{Asker, Upgrade};
+use super::connection::{Phase, Then, Transport, NONE};
+use super::files::{Job, Query};
 use super::reason::DisconnectReason;
 use super::Shard;
-use crate::assets;
-use crate::metrics::Protocol;
+use crate::auth::{decode_basic, Verdict};
+use crate::metrics::{AuthMethod, AuthResult, ErrorKind, Protocol};
 use crate::reactor::Reactor;
-use stompede_core::http::request::{decode, Request, Version};
+use crate::static_files::{self, Reply};
+use stompede_core::http::body::Body;
+use stompede_core::http::error::Error;
+use stompede_core::http::request::{decode, normalized_path, Request, Version};
 use stompede_core::http::response;
 use stompede_core::ws::handshake;
 
 /// Sub-protocols of `/ws`, best first.
 const SUB_PROTOCOLS: [&str; 4] = ["v12.stomp", "v11.stomp", "v10.stomp", "stomp"];
 
+/// Bytes of answers that may wait for a client before its next request is looked at.
+const ANSWERS_BYTES_MAX: usize = 64 * 1024;
+
+const TEXT: (&str, &str) = ("Content-Type", "text/plain; charset=utf-8");
+
+/// What an HTTP connection remembers between reads.
+#[derive(Debug, Default)]
+pub struct HttpState {
+    /// Requests answered.
+    requests_count: usize,
+    /// A request whose body is not over, in the form of its head.
+    held: Option<(Box<[u8]>, Body)>,
+}
+
+/// What a refusal says; without text it has no body.
+struct Refusal<'a> {
+    status: u16,
+    headers: &'a [(&'a str, &'a str)],
+    text: &'a str,
+    reason: DisconnectReason,
+}
+
 impl<R: Reactor> Shard<R> {
-    /// Takes one request from the front of `input`. Returns the bytes it took; 0: more are needed.
-    pub(super) fn on_http(&mut self, slot: u32, input: &[u8]) -> usize {
+    /// Takes new bytes of an HTTP connection.
+    pub(super) fn on_http_bytes(&mut self, slot: u32, input: &mut [u8]) {
+        if !self.is_in_request(slot) {
+            // The deadline of a request counts from its first byte.
+            self.last_write[slot as usize] = self.tick;
+        }
+        self.on_stream(slot, input, Self::decode_http);
+    }
+
+    /// Did a part of a request come, and not the whole?
+    fn is_in_request(&self, slot: u32) -> bool {
+        let state = self.http_state(slot);
+        let connection = &self.connections[slot as usize];
+        connection.spill != NONE || state.is_some_and(|state| state.held.is_some())
+    }
+
+    fn http_state(&self, slot: u32) -> Option<&HttpState> {
+        self.connections[slot as usize].extras.as_ref()?.http.as_deref()
+    }
+
+    fn http_state_mut(&mut self, slot: u32) -> &mut HttpState {
+        self.connections[slot as usize].extras().http.get_or_insert_default()
+    }
+
+    /// Takes requests; after an upgrade the rest belongs to the WebSocket.
+    pub(super) fn decode_http(&mut self, slot: u32, input: &[u8]) -> usize {
+        let mut consumed = 0;
+        while consumed < input.len() && self.connections[slot as usize].phase == Phase::Opening {
+            let rest = &input[consumed..];
+            let is_held = self.http_state(slot).is_some_and(|state| state.held.is_some());
+            let count = if is_held { self.on_body(slot, rest) } else { self.on_head(slot, rest) };
+            consumed += count;
+            let connection = &self.connections[slot as usize];
+            if let Transport::WebSocket(_) = connection.transport {
+                self.on_ws(slot, &mut input[consumed..].to_vec());
+                return input.len();
+            }
+            if count == 0 {
+                break;
+            }
+            if connection.phase == Phase::Opening && self.backlog_bytes(slot) > ANSWERS_BYTES_MAX {
+                self.wait_for(slot, 0, Then::Flushed);
+            }
+        }
+        consumed
+    }
+
+    /// Takes the head of a request. Returns the bytes it took; 0: more are needed.
+    fn on_head(&mut self, slot: u32, input: &[u8]) -> usize {
         let shared = self.shared.clone();
         let limits = &shared.config.limits;
         let (request, head_bytes) = match decode(input, limits) {
             Ok(None) => return 0,
             Ok(Some(decoded)) => decoded,
             Err(error) => {
-                self.count_protocol_error(Protocol::Http);
-                self.refuse(slot, error.status(), &error.to_string());
+                self.fail_http(slot, error);
                 return 0;
             }
         };
-        // Nothing here takes a body: a small one is skipped, a large one is refused.
-        if request.is_chunked || request.content_length > limits.http_body_bytes_max as u64 {
-            self.refuse(slot, 413, "request body is not accepted here, limit is 65536 bytes");
+        let head = &input[..head_bytes];
+        if !request.has_body() {
+            self.answer(slot, head, &request);
+            return head_bytes;
+        }
+        if handshake::is_upgrade(&request.headers) {
+            self.refuse(slot, 400, "an upgrade request has no body");
             return 0;
         }
-        let request_bytes = head_bytes + request.content_length as usize;
-        if input.len() < request_bytes {
-            return 0;
+        match Body::new(&request, limits) {
+            Ok(body) => {
+                if request.expects_continue && input.len() == head_bytes {
+                    self.push_bytes(slot, response::CONTINUE);
+                }
+                self.http_state_mut(slot).held = Some((head.into(), body));
+                head_bytes
+            }
+            Err(error) => {
+                self.fail_http(slot, error);
+                0
+            }
         }
-        self.answer(slot, &request);
-        request_bytes
     }
 
-    fn answer(&mut self, slot: u32, request: &Request<'_>) {
-        if request.path == "/ws" && (request.method == "GET" || request.method == "POST") {
-            return self.answer_upgrade(slot, request);
+    /// Drops bytes of a body; when it is over, answers the request.
+    fn on_body(&mut self, slot: u32, input: &[u8]) -> usize {
+        let Some((head, mut body)) = self.http_state_mut(slot).held.take() else { return 0 };
+        let mut consumed = 0;
+        loop {
+            match body.next_piece(&input[consumed..]) {
+                Ok(Some((_, count))) => consumed += count,
+                Ok(None) => break,
+                Err(error) => {
+                    self.fail_http(slot, error);
+                    return 0;
+                }
+            }
         }
-        if request.method != "GET" && request.method != "HEAD" {
-            let body = b"method is not allowed here, allowed: GET, HEAD\n";
-            return self.respond(slot, request, 405, &[("Allow", "GET, HEAD")], body);
+        if !body.is_done() {
+            self.http_state_mut(slot).held = Some((head, body));
+            return consumed;
         }
-        let Some(asset) = assets::find(request.path) else {
-            let body = b"no such page; the WebSocket endpoint is /ws\n";
-            let headers = [("Content-Type", "text/plain; charset=utf-8")];
-            return self.respond(slot, request, 404, &headers, body);
+        let shared = self.shared.clone();
+        match decode(&head, &shared.config.limits) {
+            Ok(Some((request, _))) => self.answer(slot, &head, &request),
+            // It was decoded before, by the same limits.
+            _ => self.refuse(slot, 500, "the request cannot be read again"),
+        }
+        consumed
+    }
+
+    fn answer(&mut self, slot: u32, head: &[u8], request: &Request<'_>) {
+        let state = self.http_state_mut(slot);
+        state.requests_count += 1;
+        let is_last = state.requests_count > self.shared.config.limits.http_requests_count_max;
+        // What follows a refused upgrade may be frames, which must not be read as a request.
+        let is_upgrade = handshake::is_upgrade(&request.headers);
+        let keep_alive = request.keep_alive && !is_last && !is_upgrade;
+        let is_ws = request.path == "/ws";
+        match request.method {
+            "OPTIONS" => {
+                let methods = if is_ws { "GET, OPTIONS" } else { "GET, HEAD, OPTIONS" };
+                self.respond(slot, keep_alive, 204, &[("Allow", methods)], b"");
+            }
+            // RFC 9110 §9.3.2: "The server MUST NOT send content in the response" to HEAD.
+            "HEAD" if is_ws => {
+                self.respond(slot, keep_alive, 405, &[("Allow", "GET, OPTIONS")], b"");
+            }
+            _ if is_ws => self.answer_upgrade(slot, request),
+            "GET" | "HEAD" => self.answer_file(slot, head, request, keep_alive),
+            _ => {
+                let headers = [("Allow", "GET, HEAD, OPTIONS"), TEXT];
+                let body = b"method is not allowed here, allowed: GET, HEAD, OPTIONS\n";
+                self.respond(slot, keep_alive, 405, &headers, body);
+            }
+        }
+    }
+
+    fn answer_file(&mut self, slot: u32, head: &[u8], request: &Request<'_>, keep_alive: bool) {
+        let is_head = request.method == "HEAD";
+        let Some(path) = normalized_path(request.path) else {
+            let text = "seen a path that cannot be decoded or leads upwards";
+            return self.refuse(slot, 400, if is_head { "" } else { text });
         };
-        let tag = request.header("if-none-match");
-        let headers = [
-            ("Content-Type", asset.content_type),
-            ("ETag", asset.etag),
-            ("Cache-Control", "no-cache"),
-            ("Content-Security-Policy", "default-src 'self'; connect-src 'self' ws: wss:"),
-        ];
-        if tag == Some(asset.etag.as_bytes()) {
-            return self.respond(slot, request, 304, &headers[1..], b"");
+        if !self.file_reads.has_dir() {
+            let reply = static_files::answer(request, &path, None, keep_alive);
+            self.push_bytes(slot, &reply.bytes);
+            return self.finish_answer(slot, keep_alive);
         }
-        self.respond(slot, request, 200, &headers, asset.bytes);
+        let job = Job::Open(Query { head: head.into(), path, keep_alive });
+        if self.file_reads.ask(job, self.asker(slot)) {
+            self.wait_for(slot, 1, Then::File { keep_alive, rest: None });
+        } else {
+            let headers = [("Retry-After", "1"), TEXT];
+            let body: &[u8] = if is_head { b"" } else { b"too many files are being read\n" };
+            self.respond(slot, keep_alive, 503, &headers, body);
+        }
+    }
+
+    /// The reading thread has a piece of a file.
+    pub(super) fn on_file(&mut self, asker: Asker, reply: Reply) {
+        let slot = asker.slot;
+        let connection = &mut self.connections[slot as usize];
+        if connection.generation != asker.generation || connection.phase != Phase::Waiting {
+            return;
+        }
+        let waiting = connection.extras().waiting.as_mut();
+        let Some(Then::File { keep_alive, rest }) = waiting.map(|waiting| &mut waiting.then) else {
+            return;
+        };
+        let (keep_alive, is_over) = (*keep_alive, reply.rest.is_none());
+        *rest = reply.rest;
+        if reply.is_broken {
+            return self.abort(slot, DisconnectReason::Io);
+        }
+        self.push_bytes(slot, &reply.bytes);
+        if is_over {
+            self.stop_waiting(slot);
+            self.finish_answer(slot, keep_alive);
+            self.resume(slot);
+        }
+    }
+
+    /// All that was queued for a waiting connection is sent.
+    pub(super) fn on_flushed(&mut self, slot: u32) {
+        let Some(extras) = self.connections[slot as usize].extras.as_mut() else { return };
+        match extras.waiting.as_mut().map(|waiting| &mut waiting.then) {
+            Some(Then::File { rest, .. }) => {
+                let Some(rest) = rest.take() else { return };
+                if !self.file_reads.ask(Job::Continue(rest), self.asker(slot)) {
+                    self.abort(slot, DisconnectReason::Io);
+                }
+            }
+            Some(Then::Flushed) => {
+                self.stop_waiting(slot);
+                self.last_write[slot as usize] = self.tick;
+                self.resume(slot);
+            }
+            _ => {}
+        }
     }
 
     fn answer_upgrade(&mut self, slot: u32, request: &Request<'_>) {
         let origins_count = request.headers_named("origin").count();
-        let host = request.header("host");
         let origin = request.header("origin");
-        if origins_count > 1 || !self.shared.origins.allows(origin, host, false) {
+        if origins_count > 1 || !self.shared.origins.allows(origin, request.host(), false) {
             let text = "origin is not allowed; allow it with --allowed-origin";
             return self.refuse(slot, 403, text);
         }
         let is_http11 = request.version == Version::Http11;
-        if request.content_length > 0 {
-            return self.refuse(slot, 400, "an upgrade request has no body");
-        }
-        match handshake::accept(request.method, is_http11, &request.headers, &SUB_PROTOCOLS) {
-            Ok(accepted) => {
-                let mut bytes = Vec::new();
-                accepted.encode_response(&mut bytes);
-                self.push_bytes(slot, &bytes);
-                self.upgrade(slot);
-            }
+        let headers = &request.headers;
+        let accepted = match handshake::accept(request.method, is_http11, headers, &SUB_PROTOCOLS) {
+            Ok(accepted) => accepted,
             Err(error) => {
-                let extra: Vec<_> = error.extra_header().into_iter().collect();
-                let body = format!("{error}\n");
-                self.respond_and_close(slot, error.status(), &extra, body.as_bytes());
+                let (status, text) = (error.status(), &error.to_string());
+                let (headers, reason) = (error.extra_headers(), DisconnectReason::HttpError);
+                return self.refuse_with(slot, &Refusal { status, headers, text, reason });
+            }
+        };
+        if accepted.protocol.is_none() && self.shared.config.strict_subprotocol {
+            let accepted = SUB_PROTOCOLS.join(", ");
+            let text = format!("seen no subprotocol that is known here, accepted: {accepted}");
+            return self.refuse(slot, 400, &text);
+        }
+        let mut response = Vec::new();
+        accepted.encode_response(&mut response);
+        let mut logins = request.headers_named("authorization");
+        match (logins.next(), logins.next()) {
+            (Some(login), None) if !self.shared.authenticator.is_open() => {
+                self.check_basic(slot, login, response);
+            }
+            (Some(_), Some(_)) => self.refuse(slot, 400, "seen more than one authorization"),
+            _ => {
+                self.push_bytes(slot, &response);
+                self.upgrade(slot);
             }
         }
     }
 
+    /// RFC 7617: an upgrade request may log in by itself.
+    fn check_basic(&mut self, slot: u32, login: &[u8], response: Vec<u8>) {
+        let Some((name, password)) = decode_basic(login) else { return self.refuse_login(slot) };
+        let shared = self.shared.clone();
+        let verdict = shared.authenticator.check(&name, &password);
+        let upgrade = Upgrade { response, user: name.into() };
+        match verdict {
+            Verdict::Accepted => self.finish_upgrade(slot, upgrade),
+            Verdict::Refused => self.refuse_login(slot),
+            Verdict::NeedsHash(job) => {
+                self.wait_for(slot, 1, Then::Upgrade(Box::new(upgrade)));
+                self.password_checks.ask(job, self.asker(slot));
+            }
+        }
+    }
+
+    /// The login of an upgrade request is right: CONNECT needs none of its own.
+    pub(super) fn finish_upgrade(&mut self, slot: u32, upgrade: Upgrade) {
+        self.metrics.auth(AuthMethod::Basic, AuthResult::Accepted);
+        self.push_bytes(slot, &upgrade.response);
+        self.connections[slot as usize].extras().basic_user = Some(upgrade.user);
+        self.upgrade(slot);
+        // Frames that came while the hash was computed.
+        if let Some(mut rest) = self.take_spill(slot) {
+            self.on_ws(slot, &mut rest.bytes);
+        }
+    }
+
+    /// The login of an upgrade request is wrong.
+    pub(super) fn refuse_login(&mut self, slot: u32) {
+        self.metrics.auth(AuthMethod::Basic, AuthResult::Refused);
+        let refusal = Refusal {
+            status: 401,
+            headers: &[("WWW-Authenticate", "Basic realm=\"stompede\"")],
+            text: "wrong user or password",
+            reason: DisconnectReason::LoginFailed,
+        };
+        self.refuse_with(slot, &refusal);
+    }
+
+    /// A request, or the pause between two, took too long: `last_write` of an HTTP connection is
+    /// the tick of its accept, of its last answer, or of the first byte of a request.
+    pub(super) fn check_http_deadline(&mut self, slot: u32, age: u32, deadline: u32, idle: u32) {
+        let is_in_request = self.is_in_request(slot);
+        let is_unused = self.http_state(slot).is_none_or(|state| state.requests_count == 0);
+        if is_in_request && age > deadline {
+            let refusal = Refusal {
+                status: 408,
+                headers: &[],
+                text: "seen no whole request within the deadline",
+                reason: DisconnectReason::HandshakeTimeout,
+            };
+            self.refuse_with(slot, &refusal);
+        } else if !is_in_request && is_unused && age > deadline {
+            self.end(slot, DisconnectReason::HandshakeTimeout);
+        } else if !is_in_request && age > idle {
+            self.end(slot, DisconnectReason::Idle);
+        }
+    }
+
+    /// Answers in one piece.
     fn respond(
         &mut self,
         slot: u32,
-        request: &Request<'_>,
+        keep_alive: bool,
         status: u16,
         headers: &[(&str, &str)],
         body: &[u8],
     ) {
         let mut bytes = Vec::new();
-        if request.method == "HEAD" {
-            let length = body.len() as u64;
-            response::encode_head(&mut bytes, status, headers, length, request.keep_alive);
-        } else {
-            response::encode(&mut bytes, status, headers, body, request.keep_alive);
-        }
+        response::encode(&mut bytes, status, headers, body, keep_alive);
         self.push_bytes(slot, &bytes);
+        self.finish_answer(slot, keep_alive);
+    }
+
+    /// An answer is queued: the time for the next request starts, or the connection ends.
+    fn finish_answer(&mut self, slot: u32, keep_alive: bool) {
         self.last_write[slot as usize] = self.tick;
-        if !request.keep_alive {
+        if !keep_alive {
             self.end(slot, DisconnectReason::HttpDone);
         }
     }
 
-    /// Answers with an error and closes: what follows on this connection cannot be trusted.
-    fn refuse(&mut self, slot: u32, status: u16, text: &str) {
-        let body = format!("{text}\n");
-        self.respond_and_close(slot, status, &[], body.as_bytes());
+    /// Answers a request that cannot be read, or ends what is not HTTP.
+    fn fail_http(&mut self, slot: u32, error: Error) {
+        let kind = match error.status() {
+            413 | 414 | 431 => ErrorKind::Limit,
+            417 => ErrorKind::Unsupported,
+            _ => ErrorKind::Malformed,
+        };
+        self.metrics.protocol_error(Protocol::Http, kind);
+        if matches!(error, Error::TlsOnPlainPort | Error::Http2Preface) {
+            self.hint_protocol(slot, error);
+        }
+        if error == Error::TlsOnPlainPort {
+            // A TLS client cannot read an answer.
+            return self.end(slot, DisconnectReason::HttpError);
+        }
+        self.refuse(slot, error.status(), &error.to_string());
     }
 
-    fn respond_and_close(&mut self, slot: u32, status: u16, extra: &[(&str, &str)], body: &[u8]) {
-        let mut headers = vec![("Content-Type", "text/plain; charset=utf-8")];
-        headers.extend_from_slice(extra);
+    /// Tells the operator that clients speak another protocol.
+    fn hint_protocol(&mut self, slot: u32, error: Error) {
+        if self.may_log("protocol") {
+            let peer = self.peers[slot as usize];
+            tracing::info!(%peer, "{error}: this port speaks plain http/1.1 and ws://");
+        }
+    }
+
+    /// Answers with an error and ends the connection.
+    fn refuse(&mut self, slot: u32, status: u16, text: &str) {
+        let reason = DisconnectReason::HttpError;
+        self.refuse_with(slot, &Refusal { status, headers: &[], text, reason });
+    }
+
+    fn refuse_with(&mut self, slot: u32, refusal: &Refusal<'_>) {
+        let mut headers = vec![TEXT];
+        headers.extend_from_slice(refusal.headers);
+        let mut body = refusal.text.to_owned();
+        if !body.is_empty() {
+            body.push('\n');
+        }
         let mut bytes = Vec::new();
-        response::encode(&mut bytes, status, &headers, body, false);
+        response::encode(&mut bytes, refusal.status, &headers, body.as_bytes(), false);
         self.push_bytes(slot, &bytes);
-        self.end(slot, DisconnectReason::HttpError);
+        self.end(slot, refusal.reason);
     }
 }

@@ -6,12 +6,16 @@
 //! the mesh and the counters.
 
 pub mod action;
+pub mod admission;
 pub mod affinity;
+pub mod census;
 pub mod command;
 pub mod connection;
 pub mod deliver;
+pub mod files;
 pub mod http;
 pub mod password;
+pub mod peer;
 pub mod reason;
 pub mod recv;
 pub mod remote;
@@ -20,17 +24,22 @@ pub mod tick;
 
 use crate::auth::Authenticator;
 use crate::config::Config;
+use crate::log::Suppressor;
 use crate::mesh::Mesh;
-use crate::metrics::{ErrorKind, Protocol, ShardMetrics};
-use crate::reactor::{Event, Reactor, Shortfall};
+use crate::metrics::ShardMetrics;
+use crate::reactor::{Event, Reactor, Shortfall, TICK_MS};
 use action::{Asker, Message};
-use connection::{Backlog, Connection, Phase, Transport, NONE};
+use admission::{AddressCounts, SLOTS_RESERVED};
+use connection::{Backlog, Connection, Phase, Spill, Transport, NONE};
+use files::FileReads;
 use password::PasswordChecks;
+use peer::Peer;
 use reason::DisconnectReason;
 use slab::Slab;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
+use std::time::Instant;
 use stompede_core::broker::interest::Interest;
 use stompede_core::broker::subscriptions::Subscriptions;
 use stompede_core::http::origin::OriginPolicy;
@@ -46,6 +55,9 @@ const RECV_BATCH: usize = 32;
 const RECVS_PER_TURN: usize = 512;
 /// Messages taken from other shards in one turn.
 const MESH_MESSAGES_PER_TURN: usize = 4096;
+
+/// Lines of one kind that a shard logs in a second.
+const LOG_LINES_PER_SECOND: u32 = 5;
 
 /// What all shards of a server have in common; never changed after the start.
 pub struct Shared {
@@ -63,6 +75,27 @@ pub struct Shared {
     pub is_draining: AtomicBool,
     /// Counters by shard.
     pub metrics: Vec<Arc<ShardMetrics>>,
+    /// Connections by client address, if they are limited.
+    pub address_counts: Option<AddressCounts>,
+}
+
+impl Shared {
+    /// What `config` asks for; `key` is random per start, `driver` is `uring` or `epoll`.
+    ///
+    /// # Errors
+    /// A users file or an origin that cannot be used, in words for the operator.
+    pub fn new(config: Config, key: u64, driver: &'static str) -> Result<Shared, String> {
+        Ok(Shared {
+            authenticator: Authenticator::from_config(&config)?,
+            origins: OriginPolicy::parse(&config.allowed_origins)?,
+            key,
+            driver,
+            is_draining: AtomicBool::new(false),
+            metrics: (0..config.shards.max(1)).map(|_| Arc::default()).collect(),
+            address_counts: (config.connections_per_ip_max > 0).then(AddressCounts::default),
+            config,
+        })
+    }
 }
 
 /// One shard. Everything in it belongs to one thread.
@@ -74,12 +107,12 @@ pub struct Shard<R> {
     mesh: Mesh<Message>,
     /// By slot.
     connections: Vec<Connection>,
-    peers: Vec<SocketAddr>,
+    peers: Vec<Peer>,
     /// Ticks at which bytes last came and went, by slot: dense, swept by the tick.
     last_read: Vec<u32>,
     last_write: Vec<u32>,
     backlogs: Slab<Backlog>,
-    spills: Slab<Vec<u8>>,
+    spills: Slab<Spill>,
     arena: SendArena,
     subscriptions: Subscriptions,
     /// Interest in the destinations whose home is here, and in all patterns.
@@ -90,11 +123,21 @@ pub struct Shard<R> {
     dirty: Vec<u32>,
     /// Consumers found too slow during a delivery.
     overflowed: Vec<u32>,
+    /// Bytes that may wait for one connection now; see [`tick`].
+    outbound_bytes_max: usize,
     password_checks: PasswordChecks,
+    file_reads: FileReads,
     /// Destinations and patterns of subscriptions that wait to become live: their interest stays.
     pending_interest: Vec<Box<str>>,
     tick: u32,
+    /// Slots in use.
+    live_count: usize,
+    /// More connections than these are refused.
+    connections_max: usize,
     is_draining: bool,
+    /// The drain has come so far: slots below were told.
+    drain_slot: u32,
+    suppressor: Suppressor,
     header_table: HeaderTable,
     scratch: Scratch,
 }
@@ -106,6 +149,8 @@ struct Scratch {
     receive: Vec<u8>,
     results: Vec<Result<usize, i32>>,
     shortfalls: Vec<Shortfall>,
+    /// Slots that are received from or flushed.
+    batch: Vec<u32>,
     tail: Vec<u8>,
     head: Vec<u8>,
 }
@@ -116,11 +161,13 @@ impl<R: Reactor> Shard<R> {
         let slots_count = reactor.slots_count();
         let metrics = shared.metrics[index].clone();
         let receive = vec![0; RECV_STRIDE_BYTES * RECV_BATCH];
+        let (static_dir, limits) = (shared.config.static_dir.clone(), shared.config.limits.clone());
         Shard {
             index,
             metrics,
-            connections: Vec::new(),
-            peers: Vec::new(),
+            // Room for all: pages that nobody touches cost nothing, and growing never copies.
+            connections: Vec::with_capacity(slots_count),
+            peers: Vec::with_capacity(slots_count),
             last_read: vec![0; slots_count],
             last_write: vec![0; slots_count],
             backlogs: Slab::new(),
@@ -132,10 +179,16 @@ impl<R: Reactor> Shard<R> {
             ready: Vec::new(),
             dirty: Vec::new(),
             overflowed: Vec::new(),
+            outbound_bytes_max: shared.config.outbound_bytes_max,
             pending_interest: Vec::new(),
             password_checks: PasswordChecks::new(mesh.doorbell().clone()),
+            file_reads: FileReads::new(mesh.doorbell().clone(), static_dir, limits),
             tick: 1,
+            live_count: 0,
+            connections_max: connections_max(&shared.config, slots_count),
             is_draining: false,
+            drain_slot: 0,
+            suppressor: Suppressor::new(LOG_LINES_PER_SECOND),
             header_table: HeaderTable::default(),
             scratch: Scratch { receive, ..Scratch::default() },
             reactor,
@@ -163,8 +216,15 @@ impl<R: Reactor> Shard<R> {
         self.reactor.wait(&mut events, may_sleep).await?;
         self.mesh.doorbell().wake_up();
         self.metrics.loop_turns.inc();
+        // From the clock, not by counting: a late turn must not slow the deadlines down.
+        self.tick = 1 + (self.reactor.now_ms() / TICK_MS) as u32;
+        let is_tick_due = events.contains(&Event::Tick);
         for event in events.drain(..) {
             self.on_event(event);
+        }
+        if is_tick_due {
+            // Last: after a pause, what came during it counts before the deadlines do.
+            self.on_tick();
         }
         self.scratch.events = events;
         self.receive_ready();
@@ -187,7 +247,7 @@ impl<R: Reactor> Shard<R> {
         }
         self.mesh.doorbell().prepare_sleep();
         // A message that came before the flag was set rang no bell: look once more.
-        self.mesh.is_empty()
+        self.mesh.is_empty() && !self.password_checks.has_answer() && !self.file_reads.has_reply()
     }
 
     fn on_event(&mut self, event: Event) {
@@ -195,36 +255,47 @@ impl<R: Reactor> Shard<R> {
             Event::Accepted { slot, listener, peer } => self.on_accept(slot, listener, peer),
             Event::AcceptFailed { errno } => {
                 self.metrics.accept_errors.inc();
-                tracing::warn!(shard = self.index, errno, "a connection was dropped at accept");
+                if self.may_log("accept") {
+                    let error = std::io::Error::from_raw_os_error(errno);
+                    tracing::warn!(
+                        shard = self.index,
+                        %error,
+                        "a connection was dropped at accept; see stompede probe for the limits"
+                    );
+                }
             }
             Event::Readable { slot } => self.mark_ready(slot),
             Event::Writable { slot } => {
                 if let Some(connection) = self.connections.get_mut(slot as usize) {
                     connection.is_blocked = false;
+                    // The peer took something, whatever becomes of the next send.
+                    if let Some(backlog) = self.backlogs.get_mut(connection.outbound as usize) {
+                        backlog.progress_tick = self.tick;
+                    }
                     self.mark_dirty(slot);
                 }
             }
-            // A shard connects to nobody.
-            Event::Woken | Event::Connected { .. } | Event::ConnectFailed { .. } => {}
-            Event::Tick => self.on_tick(),
+            // The tick is done behind the other events; a shard connects to nobody.
+            Event::Woken | Event::Tick | Event::Connected { .. } | Event::ConnectFailed { .. } => {}
         }
     }
 
     fn on_accept(&mut self, slot: u32, listener: u8, peer: SocketAddr) {
         while self.connections.len() <= slot as usize {
             self.connections.push(Connection::free());
-            self.peers.push(SocketAddr::from(([0, 0, 0, 0], 0)));
+            self.peers.push(Peer::default());
         }
         let connection = &mut self.connections[slot as usize];
-        let generation = connection.generation.wrapping_add(1);
-        *connection = Connection { generation, phase: Phase::Opening, ..Connection::free() };
+        connection.generation = connection.generation.wrapping_add(1);
+        connection.phase = Phase::Opening;
         if listener == 1 {
             connection.transport = Transport::Tcp;
         }
-        self.peers[slot as usize] = peer;
+        self.peers[slot as usize] = Peer::from(peer);
         self.last_read[slot as usize] = self.tick;
         self.last_write[slot as usize] = self.tick;
         self.metrics.opened();
+        self.admit(slot);
         if self.is_draining {
             self.end(slot, DisconnectReason::Drain);
         }
@@ -285,24 +356,22 @@ impl<R: Reactor> Shard<R> {
         if connection.phase == Phase::Free {
             return;
         }
-        let (is_ready, is_dirty) = (connection.is_ready, connection.is_dirty);
-        let generation = connection.generation;
-        // The lists may still name the slot; they skip free ones.
-        *connection = Connection { generation, ..Connection::free() };
-        if is_ready {
-            self.ready.retain(|&other| other != slot);
-        }
-        if is_dirty {
-            self.dirty.retain(|&other| other != slot);
-        }
+        let Connection { generation, is_ready, is_dirty, .. } = *connection;
+        // The lists may still name the slot, once each: the flags stay, so that this remains true
+        // for the connection that gets the slot next.
+        *connection = Connection { generation, is_ready, is_dirty, ..Connection::free() };
         self.reactor.close(slot);
+        self.discharge(slot);
     }
 
     fn drop_spill(&mut self, slot: u32) {
+        self.take_spill(slot);
+    }
+
+    /// The unparsed input, which the connection no longer has then.
+    fn take_spill(&mut self, slot: u32) -> Option<Spill> {
         let spill = std::mem::replace(&mut self.connections[slot as usize].spill, NONE);
-        if spill != NONE {
-            self.spills.remove(spill as usize);
-        }
+        (spill != NONE).then(|| self.spills.remove(spill as usize))
     }
 
     fn drop_backlog(&mut self, slot: u32) {
@@ -314,14 +383,11 @@ impl<R: Reactor> Shard<R> {
         }
     }
 
-    fn count_protocol_error(&self, protocol: Protocol) {
-        self.metrics.protocol_error(protocol, ErrorKind::Malformed);
-    }
-
     /// Turns the transport into WebSocket after the 101 was queued.
     fn upgrade(&mut self, slot: u32) {
         let connection = &mut self.connections[slot as usize];
         self.metrics.handshakes.inc();
+        connection.forget_http();
         connection.transport = Transport::WebSocket(Receiver::default());
         self.last_write[slot as usize] = self.tick;
     }
@@ -336,6 +402,32 @@ impl<R: Reactor> Shard<R> {
     }
 
     fn is_drained(&self) -> bool {
-        self.connections.iter().all(|connection| connection.phase == Phase::Free)
+        self.live_count == 0
+    }
+
+    /// May a line of this kind be logged? Peers can make some kinds come often.
+    fn may_log(&mut self, kind: &'static str) -> bool {
+        match self.suppressor.admit(kind, Instant::now()) {
+            None => false,
+            Some(0) => true,
+            Some(count) => {
+                tracing::warn!(
+                    shard = self.index,
+                    count,
+                    kind,
+                    "lines of this kind were held back"
+                );
+                true
+            }
+        }
+    }
+}
+
+/// The limit that the operator set, or what the table allows.
+fn connections_max(config: &Config, slots_count: usize) -> usize {
+    let most = slots_count - SLOTS_RESERVED.min(slots_count / 2);
+    match config.connections_max {
+        0 => most,
+        wanted => wanted.min(most),
     }
 }

@@ -17,13 +17,15 @@ pub struct PasswordChecks {
     doorbell: Arc<Doorbell>,
     jobs: Option<Sender<(HashJob, Asker)>>,
     answers: (Sender<Answer>, Receiver<Answer>),
+    /// The next answer, if it was looked for before a sleep.
+    peeked: Option<Answer>,
     waiting_count: usize,
 }
 
 impl PasswordChecks {
     /// `doorbell` is rung for every answer.
     pub fn new(doorbell: Arc<Doorbell>) -> PasswordChecks {
-        PasswordChecks { doorbell, jobs: None, answers: channel(), waiting_count: 0 }
+        PasswordChecks { doorbell, jobs: None, answers: channel(), peeked: None, waiting_count: 0 }
     }
 
     /// Computes `job` on the hashing thread; [`PasswordChecks::take`] gives the answer.
@@ -52,9 +54,17 @@ impl PasswordChecks {
         }
     }
 
+    /// Is one in? To be asked before a sleep, as the bell does not ring for those who are awake.
+    pub fn has_answer(&mut self) -> bool {
+        if self.peeked.is_none() {
+            self.peeked = self.answers.1.try_recv().ok();
+        }
+        self.peeked.is_some()
+    }
+
     /// The next answer that is in.
     pub fn take(&mut self) -> Option<Answer> {
-        let answer = self.answers.1.try_recv().ok()?;
+        let answer = self.peeked.take().or_else(|| self.answers.1.try_recv().ok())?;
         self.waiting_count = self.waiting_count.saturating_sub(1);
         Some(answer)
     }

@@ -4,16 +4,20 @@
 //! spill buffer of its own, until more comes. A connection that waits for another shard keeps its
 //! unread rest the same way and is not read from: that is the back-pressure.
 
-use super::connection::{Phase, Transport, NONE};
+use super::connection::{Phase, Spill, Transport, NONE};
 use super::reason::DisconnectReason;
 use super::{Shard, MESH_MESSAGES_PER_TURN, RECVS_PER_TURN, RECV_BATCH, RECV_STRIDE_BYTES};
-use crate::metrics::Protocol;
+use crate::metrics::{ErrorKind, Protocol};
 use crate::reactor::Reactor;
-use stompede_core::stomp::decode::{decode, Item, Rules};
+use stompede_core::stomp::decode::{bytes_needed_hint, decode, DecodeFailure, Item};
 use stompede_core::stomp::error::Error;
 use stompede_core::ws::close::{self, code};
+use stompede_core::ws::error::Error as WsError;
 use stompede_core::ws::frame::Opcode;
 use stompede_core::ws::receiver::{Event, Receiver};
+
+/// Room of a spill at least, so that small pieces do not make it grow often.
+const SPILL_BYTES_MIN: usize = 256;
 
 /// What a decoder did with the bytes it was given.
 struct Progress {
@@ -47,12 +51,19 @@ impl<R: Reactor> Shard<R> {
         self.scratch.results = results;
     }
 
-    /// Waiting connections are not read from, and nobody is while the mesh is full.
+    /// Waiting connections are not read from, nor those that do not take their answers, and nobody
+    /// is while the mesh is full.
     fn may_receive(&mut self, slot: u32) -> bool {
         match self.connections[slot as usize].phase {
             Phase::Free | Phase::Waiting => false,
             _ if self.mesh.overflow_count() > MESH_MESSAGES_PER_TURN => {
                 self.mark_ready(slot);
+                false
+            }
+            Phase::Opening | Phase::Open
+                if self.backlog_bytes(slot) > self.outbound_bytes_max / 2 =>
+            {
+                self.connections[slot as usize].is_paused = true;
                 false
             }
             _ => true,
@@ -63,7 +74,9 @@ impl<R: Reactor> Shard<R> {
         let count = match result {
             Ok(0) => return self.on_end_of_stream(slot),
             Ok(count) => count,
-            Err(libc::EAGAIN | libc::EINTR | libc::ENOBUFS) => return,
+            Err(libc::EAGAIN) => return,
+            // Readiness is told once: what was not received now is asked for again.
+            Err(libc::EINTR | libc::ENOBUFS) => return self.mark_ready(slot),
             Err(_) => {
                 let reason = self.closing_reason(slot).unwrap_or(DisconnectReason::PeerReset);
                 return self.abort(slot, reason);
@@ -108,85 +121,64 @@ impl<R: Reactor> Shard<R> {
     /// Takes new bytes of a connection; what cannot be decoded yet is spilled.
     pub(super) fn on_bytes(&mut self, slot: u32, input: &mut [u8]) {
         match self.connections[slot as usize].transport {
-            Transport::Http => self.on_stream(slot, input, Self::decode_http),
+            Transport::Http => self.on_http_bytes(slot, input),
             Transport::Tcp => self.on_stream(slot, input, Self::decode_stomp),
             Transport::WebSocket(_) => self.on_ws(slot, input),
         }
     }
 
     /// Puts `input` behind what was spilled, lets `decode` take what it can and spills the rest.
-    fn on_stream(
+    /// (A `decode` that spills itself has taken all.)
+    pub(super) fn on_stream(
         &mut self,
         slot: u32,
         input: &mut [u8],
         decode: fn(&mut Self, u32, &[u8]) -> usize,
     ) {
-        let spill = self.connections[slot as usize].spill;
-        if spill == NONE {
+        let Some(Spill { mut bytes, mut retry_at_bytes }) = self.take_spill(slot) else {
             let consumed = decode(self, slot, input);
             self.spill(slot, &input[consumed..]);
             return;
+        };
+        bytes.extend_from_slice(input);
+        // A frame that comes in many pieces is not looked through for each of them.
+        if bytes.len() >= retry_at_bytes || memchr::memchr(0, input).is_some() {
+            let consumed = decode(self, slot, &bytes);
+            bytes.drain(..consumed);
+            retry_at_bytes = self.bytes_needed(slot, &bytes);
         }
-        let mut spilled = std::mem::take(&mut self.spills[spill as usize]);
-        spilled.extend_from_slice(input);
-        let consumed = decode(self, slot, &spilled);
-        // The connection may have ended meanwhile, and its spill with it.
-        if self.connections[slot as usize].spill == NONE {
-            return;
-        }
-        spilled.drain(..consumed);
-        if spilled.is_empty() {
-            self.drop_spill(slot);
-        } else {
-            self.spills[spill as usize] = spilled;
+        let connection = &mut self.connections[slot as usize];
+        if !bytes.is_empty() && connection.is_live() && connection.spill == NONE {
+            connection.spill = self.spills.insert(Spill { bytes, retry_at_bytes }) as u32;
         }
     }
 
     fn spill(&mut self, slot: u32, rest: &[u8]) {
-        let connection = &mut self.connections[slot as usize];
-        if rest.is_empty() || !connection.is_live() {
+        if rest.is_empty() || !self.connections[slot as usize].is_live() {
             return;
         }
-        if connection.spill == NONE {
-            connection.spill = self.spills.insert(rest.to_vec()) as u32;
-        } else {
-            self.spills[connection.spill as usize].extend_from_slice(rest);
-        }
+        let retry_at_bytes = self.bytes_needed(slot, rest);
+        let mut bytes = Vec::with_capacity(rest.len().max(SPILL_BYTES_MIN));
+        bytes.extend_from_slice(rest);
+        let spill = self.spills.insert(Spill { bytes, retry_at_bytes });
+        self.connections[slot as usize].spill = spill as u32;
     }
 
-    /// Decodes HTTP requests; after an upgrade the rest belongs to the WebSocket.
-    fn decode_http(&mut self, slot: u32, input: &[u8]) -> usize {
-        let mut progress = Progress { consumed: 0 };
-        while self.connections[slot as usize].is_live() {
-            let consumed = self.on_http(slot, &input[progress.consumed..]);
-            progress.consumed += consumed;
-            if let Transport::WebSocket(_) = self.connections[slot as usize].transport {
-                let mut rest = input[progress.consumed..].to_vec();
-                self.drop_spill(slot);
-                self.on_ws(slot, &mut rest);
-                return input.len();
-            }
-            if consumed == 0 || progress.consumed == input.len() {
-                break;
-            }
-        }
-        progress.consumed
+    /// Bytes without which another attempt to decode `rest` is in vain.
+    fn bytes_needed(&mut self, slot: u32, rest: &[u8]) -> usize {
+        let connection = &self.connections[slot as usize];
+        let Some(rules) = connection.rules() else { return 0 };
+        let limits = &self.shared.config.limits;
+        bytes_needed_hint(rest, rules, limits, &mut self.header_table)
     }
 
     /// Decodes STOMP frames until one is incomplete or the connection has to wait.
     fn decode_stomp(&mut self, slot: u32, input: &[u8]) -> usize {
         let mut progress = Progress { consumed: 0 };
         let mut table = std::mem::take(&mut self.header_table);
-        loop {
-            let connection = &self.connections[slot as usize];
-            let rules = match connection.phase {
-                Phase::Opening => Rules::BeforeConnect,
-                Phase::Open => Rules::Version(connection.version),
-                _ => break,
-            };
-            let shared = self.shared.clone();
+        while let Some(rules) = self.connections[slot as usize].rules() {
             let rest = &input[progress.consumed..];
-            match decode(rest, rules, &shared.config.limits, &mut table) {
+            match decode(rest, rules, &self.shared.config.limits, &mut table) {
                 Ok(None) => break,
                 Ok(Some((item, consumed))) => {
                     progress.consumed += consumed;
@@ -195,9 +187,7 @@ impl<R: Reactor> Shard<R> {
                     }
                 }
                 Err(failure) => {
-                    let receipt = failure.receipt.as_deref();
-                    let reason = DisconnectReason::StompError;
-                    self.fail_stomp(slot, &failure.error, receipt, reason);
+                    self.fail(slot, &failure, DisconnectReason::StompError);
                     break;
                 }
             }
@@ -207,7 +197,7 @@ impl<R: Reactor> Shard<R> {
     }
 
     /// Unmasks WebSocket frames in place and hands their payloads to the STOMP decoder.
-    fn on_ws(&mut self, slot: u32, input: &mut [u8]) {
+    pub(super) fn on_ws(&mut self, slot: u32, input: &mut [u8]) {
         let mut whole;
         let mut rest = &mut *input;
         // Behind a wait, spilled bytes are raw WebSocket bytes of `ws_rest`; see `resume`.
@@ -222,8 +212,7 @@ impl<R: Reactor> Shard<R> {
         }
         while !rest.is_empty() {
             let Transport::WebSocket(mut receiver) = self.take_receiver(slot) else { return };
-            let shared = self.shared.clone();
-            let event = receiver.next_event(rest, &shared.config.limits);
+            let event = receiver.next_event(rest, &self.shared.config.limits);
             let outcome = match event {
                 Ok(None) => None,
                 Ok(Some((event, consumed))) => {
@@ -272,8 +261,16 @@ impl<R: Reactor> Shard<R> {
         }
     }
 
-    fn fail_ws(&mut self, slot: u32, error: stompede_core::ws::error::Error) {
-        self.count_protocol_error(Protocol::Ws);
+    fn fail_ws(&mut self, slot: u32, error: WsError) {
+        self.metrics.protocol_error(Protocol::Ws, ErrorKind::of_ws(&error));
+        if let WsError::MessageTooBig { seen, limit } = error {
+            // To the client it is a frame over the limit, and STOMP has an ERROR for that.
+            let mut frame = Vec::new();
+            let (version, error) =
+                (self.connections[slot as usize].version, Error::FrameTooLarge { seen, limit });
+            stompede_core::stomp::encode::error(&mut frame, version, &error, None, None);
+            self.push_stomp(slot, &frame);
+        }
         let mut bytes = Vec::new();
         close::encode(&mut bytes, error.close_code(), &error.to_string());
         self.push_bytes(slot, &bytes);
@@ -288,10 +285,18 @@ impl<R: Reactor> Shard<R> {
         receipt: Option<&str>,
         reason: DisconnectReason,
     ) {
+        let receipt = receipt.map(str::to_owned);
+        self.fail(slot, &DecodeFailure { error: *error, receipt, command: None }, reason);
+    }
+
+    fn fail(&mut self, slot: u32, failure: &DecodeFailure, reason: DisconnectReason) {
+        let DecodeFailure { error, receipt, command } = failure;
         if !self.connections[slot as usize].is_live() {
             return;
         }
-        self.count_protocol_error(Protocol::Stomp);
+        if let Some(kind) = ErrorKind::of_stomp(error) {
+            self.metrics.protocol_error(Protocol::Stomp, kind);
+        }
         if *error == Error::TlsOnPlainPort {
             // A TLS client cannot read an ERROR.
             tracing::info!(peer = %self.peers[slot as usize], "TLS on a plain port");
@@ -299,7 +304,13 @@ impl<R: Reactor> Shard<R> {
         }
         let version = self.connections[slot as usize].version;
         let mut frame = Vec::new();
-        stompede_core::stomp::encode::error(&mut frame, version, error, receipt, None);
+        stompede_core::stomp::encode::error(
+            &mut frame,
+            version,
+            error,
+            receipt.as_deref(),
+            command.as_deref(),
+        );
         self.push_stomp(slot, &frame);
         self.push_close(slot, error.close_code(), error.message());
         self.end(slot, reason);
@@ -316,6 +327,10 @@ impl<R: Reactor> Shard<R> {
 
     /// Goes on with a connection whose wait is over: first with the bytes that were kept.
     pub(super) fn resume(&mut self, slot: u32) {
+        if let Transport::Http = self.connections[slot as usize].transport {
+            self.on_stream(slot, &mut [], Self::decode_http);
+            return self.mark_ready(slot);
+        }
         self.on_stream(slot, &mut [], Self::decode_stomp);
         if self.connections[slot as usize].phase == Phase::Open {
             if let Transport::WebSocket(_) = self.connections[slot as usize].transport {

@@ -1,7 +1,7 @@
 //! What other shards sent, and what is sent to them: publications, interest, answers.
 
 use super::action::{Asker, Message};
-use super::connection::{Phase, Then};
+use super::connection::{Phase, Then, Transport};
 use super::reason::DisconnectReason;
 use super::{Shard, MESH_MESSAGES_PER_TURN};
 use crate::metrics::{AuthMethod, AuthResult};
@@ -23,6 +23,9 @@ impl<R: Reactor> Shard<R> {
         }
         while let Some((asker, is_accepted)) = self.password_checks.take() {
             self.on_login_checked(asker, is_accepted);
+        }
+        while let Some((asker, reply)) = self.file_reads.take() {
+            self.on_file(asker, reply);
         }
     }
 
@@ -90,12 +93,15 @@ impl<R: Reactor> Shard<R> {
         }
         let Some(then) = self.stop_waiting(slot) else { return };
         match then {
-            Then::Receipt(receipt) => self.push_receipt(slot, Some(&receipt)),
+            Then::Receipts(receipts) => self.push_receipts(slot, &receipts),
             Then::Subscribe(subscribe) => {
                 self.remove_pending(&subscribe.destination);
                 self.subscribed(slot, *subscribe);
             }
             Then::Connect(login) => self.connected(slot, *login),
+            Then::Upgrade(upgrade) => self.finish_upgrade(slot, *upgrade),
+            // These wait for no answer of this kind.
+            Then::File { .. } | Then::Flushed => {}
         }
         self.resume(slot);
     }
@@ -105,14 +111,14 @@ impl<R: Reactor> Shard<R> {
         tracing::trace!(shard = self.index, "an answer came for a connection that is gone");
     }
 
-    fn stop_waiting(&mut self, slot: u32) -> Option<Then> {
+    pub(super) fn stop_waiting(&mut self, slot: u32) -> Option<Then> {
         let connection = &mut self.connections[slot as usize];
-        connection.phase = Phase::Open;
-        let extras = connection.extras.as_mut()?;
-        let waiting = extras.waiting.take()?;
-        if extras.is_empty() {
-            connection.extras = None;
-        }
+        connection.phase = match connection.transport {
+            Transport::Http => Phase::Opening,
+            _ => Phase::Open,
+        };
+        let waiting = connection.extras.as_mut()?.waiting.take()?;
+        connection.give_back_extras();
         Some(waiting.then)
     }
 
@@ -122,6 +128,9 @@ impl<R: Reactor> Shard<R> {
         }
         let connection = &self.connections[asker.slot as usize];
         if connection.generation == asker.generation && connection.phase == Phase::Waiting {
+            if let Transport::Http = connection.transport {
+                return self.refuse_login(asker.slot);
+            }
             self.metrics.auth(AuthMethod::Connect, AuthResult::Refused);
             let reason = DisconnectReason::LoginFailed;
             self.fail_stomp(asker.slot, &Error::LoginFailed, None, reason);

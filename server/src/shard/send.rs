@@ -4,12 +4,15 @@
 use super::connection::{Backlog, Phase, Transport, NONE};
 use super::reason::DisconnectReason;
 use super::Shard;
-use crate::reactor::{Reactor, SendRequest, Shortfall, PARTS_MAX};
-use stompede_core::outbound::Segment;
+use crate::reactor::{Parts, Reactor, SendRequest, Shortfall, PARTS_MAX};
+use stompede_core::outbound::{Outbound, Segment};
 use stompede_core::ws::frame::{encode_header, Opcode};
 
 /// Connections flushed in one turn; the rest follows in the next, so that nobody starves.
 const FLUSHES_PER_TURN: usize = 2048;
+/// Sends to one connection in one turn: many small frames of several classes are many segments,
+/// and who takes them all must not fall behind because one send gathers [`PARTS_MAX`].
+const SENDS_PER_FLUSH: usize = 16;
 
 impl<R: Reactor> Shard<R> {
     /// Queues finished wire bytes for one connection.
@@ -40,8 +43,12 @@ impl<R: Reactor> Shard<R> {
     /// Queues a segment that several connections may share.
     pub(super) fn push_segment(&mut self, slot: u32, segment: Segment) {
         let connection = &mut self.connections[slot as usize];
+        if connection.phase == Phase::Free {
+            // Its own publication was one too many for it, and the RECEIPT comes too late.
+            return;
+        }
         if connection.outbound == NONE {
-            let backlog = Backlog { progress_tick: self.tick, ..Backlog::default() };
+            let backlog = Backlog { outbound: Outbound::default(), progress_tick: self.tick };
             connection.outbound = self.backlogs.insert(backlog) as u32;
         }
         let backlog = &mut self.backlogs[connection.outbound as usize];
@@ -50,82 +57,129 @@ impl<R: Reactor> Shard<R> {
         self.mark_dirty(slot);
     }
 
-    /// Sends what waits, at most once per connection, for a bounded number of connections.
+    /// Sends what waits, for a bounded number of connections.
     pub(super) fn flush_dirty(&mut self) {
         let count = self.dirty.len().min(FLUSHES_PER_TURN);
-        let batch: Vec<u32> = self.dirty.drain(..count).collect();
+        if count == 0 {
+            return;
+        }
+        let mut batch = std::mem::take(&mut self.scratch.batch);
+        batch.extend(self.dirty.drain(..count));
+        for _ in 0..SENDS_PER_FLUSH {
+            let others_count = self.dirty.len();
+            self.send_once(&batch);
+            batch.clear();
+            // Those that took all they were offered and have more are behind the others now.
+            batch.extend(self.dirty.drain(others_count..));
+            if batch.is_empty() {
+                break;
+            }
+        }
+        self.dirty.append(&mut batch);
+        self.scratch.batch = batch;
+    }
+
+    /// Sends once to each connection of `batch`; those with more to send are marked dirty again.
+    fn send_once(&mut self, batch: &[u32]) {
         let mut shortfalls = std::mem::take(&mut self.scratch.shortfalls);
         let (connections, backlogs, arena) = (&self.connections, &self.backlogs, &self.arena);
-        let mut requests = batch.iter().filter_map(|&slot| {
+        let requests = batch.iter().filter_map(|&slot| {
             let connection = &connections[slot as usize];
-            let backlog = backlogs.get(connection.outbound as usize)?;
-            let mut request = SendRequest { slot, parts_count: 0, parts: [&[]; PARTS_MAX] };
-            for segment in backlog.outbound.segments().take(PARTS_MAX) {
-                request.parts[request.parts_count] = arena.bytes(segment);
-                request.parts_count += 1;
-            }
-            (request.parts_count > 0).then_some(request)
+            let outbound = &backlogs.get(connection.outbound as usize)?.outbound;
+            let parts = match outbound.single() {
+                Some(segment) => Parts::One(arena.bytes(segment)),
+                None => Parts::Many(outbound, arena),
+            };
+            Some(SendRequest { slot, parts })
         });
-        self.reactor.send_batch(&mut requests, &mut shortfalls);
-        for &slot in &batch {
-            self.connections[slot as usize].is_dirty = false;
-        }
+        self.reactor.send_batch(requests, &mut shortfalls);
         // Shortfalls come in no order; few connections have one.
         shortfalls.sort_unstable_by_key(|shortfall| shortfall.slot);
-        for &slot in &batch {
+        let mut bytes_sent = 0;
+        for &slot in batch {
+            self.connections[slot as usize].is_dirty = false;
+            if shortfalls.is_empty() {
+                bytes_sent += self.on_sent(slot, None);
+                continue;
+            }
             let found = shortfalls.binary_search_by_key(&slot, |shortfall| shortfall.slot);
-            self.on_sent(slot, found.ok().map(|index| shortfalls[index]));
+            bytes_sent += self.on_sent(slot, found.ok().map(|index| shortfalls[index]));
         }
+        self.metrics.bytes_sent.add(bytes_sent as u64);
+        self.metrics.outbound_bytes.sub(bytes_sent as u64);
         shortfalls.clear();
         self.scratch.shortfalls = shortfalls;
     }
 
     /// Accounts for one send: all of the first segments were taken, unless there was a shortfall.
-    fn on_sent(&mut self, slot: u32, shortfall: Option<Shortfall>) {
-        let index = self.connections[slot as usize].outbound;
-        if index == NONE {
-            self.finish_closing(slot);
-            return;
+    /// Gives the bytes that were taken.
+    #[inline]
+    fn on_sent(&mut self, slot: u32, shortfall: Option<Shortfall>) -> usize {
+        let connection = &mut self.connections[slot as usize];
+        let Some(backlog) = self.backlogs.get_mut(connection.outbound as usize) else {
+            self.on_emptied(slot);
+            return 0;
+        };
+        if let (None, Some(segment)) = (shortfall, backlog.outbound.single()) {
+            // Nearly all of a fan-out: all of one segment was taken.
+            self.arena.release(segment);
+            self.backlogs.remove(connection.outbound as usize);
+            connection.outbound = NONE;
+            if connection.phase != Phase::Opening {
+                self.last_write[slot as usize] = self.tick;
+            }
+            self.on_emptied(slot);
+            return segment.len as usize;
         }
-        let backlog = &mut self.backlogs[index as usize];
-        let offered: usize =
-            backlog.outbound.segments().take(PARTS_MAX).map(|segment| segment.len as usize).sum();
+        let offered = || backlog.outbound.segments().take(PARTS_MAX).map(|s| s.len as usize).sum();
         let taken = match shortfall.map(|shortfall| shortfall.taken) {
-            None => offered,
+            None => offered(),
             Some(Ok(taken)) => taken,
             Some(Err(libc::EAGAIN | libc::EINTR | libc::ENOBUFS)) => 0,
             Some(Err(_)) => {
                 self.abort(slot, DisconnectReason::PeerReset);
-                return;
+                return 0;
             }
         };
         if taken > 0 {
             backlog.outbound.consume(&mut self.arena, taken);
             backlog.progress_tick = self.tick;
-            if self.connections[slot as usize].phase != Phase::Opening {
+            if connection.phase != Phase::Opening {
                 self.last_write[slot as usize] = self.tick;
             }
-            self.metrics.bytes_sent.add(taken as u64);
-            self.metrics.outbound_bytes.sub(taken as u64);
+            if let Phase::Closing(_) = connection.phase {
+                // Whoever takes its last bytes, however slowly, gets them all.
+                self.last_read[slot as usize] = self.tick;
+            }
         }
-        if shortfall.is_some() {
-            self.connections[slot as usize].is_blocked = true;
-            self.reactor.arm_writable(slot);
-        } else if backlog.outbound.is_empty() {
+        if backlog.outbound.is_empty() {
             self.drop_backlog(slot);
-            self.finish_closing(slot);
+            self.on_emptied(slot);
+        } else if shortfall.is_some() {
+            connection.is_blocked = true;
+            self.reactor.arm_writable(slot);
         } else {
             self.mark_dirty(slot);
         }
+        taken
     }
 
-    /// Everything is sent: a closing connection ends its half and lingers for the peer's.
-    fn finish_closing(&mut self, slot: u32) {
-        if let Phase::Closing(reason) = self.connections[slot as usize].phase {
-            self.connections[slot as usize].phase = Phase::Lingering(reason);
-            self.reactor.shutdown_write(slot);
-            // What already came is discarded; the end of the stream closes the connection.
+    /// Everything is sent: a closing connection ends its half and lingers for the peer's, a paused
+    /// one is read from again, and one that waits may have waited for this.
+    fn on_emptied(&mut self, slot: u32) {
+        if std::mem::take(&mut self.connections[slot as usize].is_paused) {
             self.mark_ready(slot);
+        }
+        match self.connections[slot as usize].phase {
+            Phase::Closing(reason) => {
+                self.connections[slot as usize].phase = Phase::Lingering(reason);
+                self.last_read[slot as usize] = self.tick;
+                self.reactor.shutdown_write(slot);
+                // What already came is discarded; the end of the stream closes the connection.
+                self.mark_ready(slot);
+            }
+            Phase::Waiting => self.on_flushed(slot),
+            _ => {}
         }
     }
 

@@ -5,6 +5,7 @@ use super::connection::{Phase, Transport};
 use super::reason::DisconnectReason;
 use super::Shard;
 use crate::reactor::{Reactor, TICK_MS};
+use slab::Slab;
 use std::time::Duration;
 use stompede_core::stomp::error::Error;
 use stompede_core::ws::close::{self, code};
@@ -15,6 +16,9 @@ const LINGER: Duration = Duration::from_secs(2);
 /// How long an HTTP connection may stay idle between requests.
 const HTTP_IDLE: Duration = Duration::from_secs(30);
 
+/// Room that an empty table keeps.
+const KEPT_CAPACITY: usize = 1024;
+
 /// A duration in ticks, rounded up.
 pub(super) fn ticks(duration: Duration) -> u32 {
     duration.as_millis().div_ceil(u128::from(TICK_MS)).min(u128::from(u32::MAX)) as u32
@@ -22,11 +26,13 @@ pub(super) fn ticks(duration: Duration) -> u32 {
 
 impl<R: Reactor> Shard<R> {
     pub(super) fn on_tick(&mut self) {
-        // From the clock, not by counting: a late turn must not slow the deadlines down.
-        self.tick = 1 + (self.reactor.now_ms() / TICK_MS) as u32;
         if !self.is_draining && self.is_drain_requested() {
             self.begin_drain();
         }
+        if self.is_draining {
+            self.drain_some();
+        }
+        self.keep_house();
         for slot in 0..self.connections.len() as u32 {
             match self.connections[slot as usize].phase {
                 Phase::Free => {}
@@ -39,8 +45,32 @@ impl<R: Reactor> Shard<R> {
                 }
             }
         }
+        self.metrics.mesh_full.set(self.mesh.full_count());
+        self.metrics.uring_cq_overflow.set(self.reactor.overflow_count());
         self.metrics.subscriptions.set(self.subscriptions.len() as u64);
         self.metrics.arena_bytes.set(self.arena.bytes_held() as u64);
+    }
+
+    /// Sets the mark for slow consumers, and gives back what only a burst needed.
+    fn keep_house(&mut self) {
+        let config = &self.shared.config;
+        let waiting: u64 = self.shared.metrics.iter().map(|shard| shard.outbound_bytes.get()).sum();
+        // Over the global mark everyone's limit shrinks, so that the slowest go first.
+        self.outbound_bytes_max = match waiting > config.memory_bytes_max {
+            true => config.outbound_bytes_max / 8,
+            false => config.outbound_bytes_max,
+        };
+        if self.backlogs.is_empty() && self.backlogs.capacity() > KEPT_CAPACITY {
+            self.backlogs = Slab::new();
+        }
+        if self.spills.is_empty() && self.spills.capacity() > KEPT_CAPACITY {
+            self.spills = Slab::new();
+        }
+        for list in [&mut self.ready, &mut self.dirty, &mut self.scratch.batch] {
+            if list.is_empty() {
+                list.shrink_to(KEPT_CAPACITY);
+            }
+        }
     }
 
     /// Ticks since the last byte from the peer.
@@ -48,20 +78,18 @@ impl<R: Reactor> Shard<R> {
         self.tick.saturating_sub(self.last_read[slot as usize])
     }
 
-    /// `last_write` of a connection that is not open yet holds the tick of its start.
+    /// `last_write` of a connection that is not open yet holds the tick at which the present stage
+    /// started.
     fn check_opening(&mut self, slot: u32) {
         let config = &self.shared.config;
         let age = self.tick.saturating_sub(self.last_write[slot as usize]);
-        let (limit, error) = match self.connections[slot as usize].transport {
-            Transport::Http => (config.handshake_deadline.min(HTTP_IDLE), None),
-            _ => (config.connect_deadline, Some(Error::LoginTimeout)),
-        };
-        if age <= ticks(limit) {
-            return;
+        if let Transport::Http = self.connections[slot as usize].transport {
+            let deadline = ticks(config.handshake_deadline);
+            return self.check_http_deadline(slot, age, deadline, ticks(HTTP_IDLE));
         }
-        match error {
-            Some(error) => self.fail_stomp(slot, &error, None, DisconnectReason::HandshakeTimeout),
-            None => self.end(slot, DisconnectReason::Idle),
+        if age > ticks(config.connect_deadline) {
+            let reason = DisconnectReason::HandshakeTimeout;
+            self.fail_stomp(slot, &Error::LoginTimeout, None, reason);
         }
     }
 
@@ -69,7 +97,11 @@ impl<R: Reactor> Shard<R> {
         let silent = self.silent_ticks(slot);
         let connection = &self.connections[slot as usize];
         let expected = u32::from(connection.expect_ticks);
-        if expected > 0 && silent > expected * 3 {
+        // Whoever may have bytes to be read is not silent: it is paused (the stall deadline watches
+        // over it), or waits for us, or the thread was held up.
+        let is_unread =
+            connection.is_ready || connection.is_paused || connection.phase == Phase::Waiting;
+        if expected > 0 && silent > expected * 3 && !is_unread {
             let ms = u64::from(silent) * TICK_MS;
             self.metrics.heartbeats_missed.inc();
             let error = Error::HeartbeatMissed { ms: ms as u32 };
@@ -93,6 +125,9 @@ impl<R: Reactor> Shard<R> {
     fn check_stall(&mut self, slot: u32) {
         let index = self.connections[slot as usize].outbound;
         let Some(backlog) = self.backlogs.get(index as usize) else { return };
+        if !self.connections[slot as usize].is_blocked {
+            return;
+        }
         let stalled = self.tick.saturating_sub(backlog.progress_tick);
         if stalled > ticks(self.shared.config.stall_deadline) {
             self.abort(slot, DisconnectReason::Stalled);
@@ -102,10 +137,19 @@ impl<R: Reactor> Shard<R> {
     fn begin_drain(&mut self) {
         self.is_draining = true;
         self.reactor.stop_accepting();
-        for slot in 0..self.connections.len() as u32 {
+    }
+
+    /// Tells as many clients as `--drain-rate` allows in a tick, all shards together.
+    fn drain_some(&mut self) {
+        let per_tick = u64::from(self.shared.config.drain_rate) * TICK_MS / 1000;
+        let mut left = (per_tick / self.mesh.shards_count() as u64).max(1);
+        while left > 0 && (self.drain_slot as usize) < self.connections.len() {
+            let slot = self.drain_slot;
+            self.drain_slot += 1;
             if !self.connections[slot as usize].is_live() {
                 continue;
             }
+            left -= 1;
             match self.connections[slot as usize].transport {
                 Transport::Http => self.end(slot, DisconnectReason::Drain),
                 Transport::WebSocket(_) => {

@@ -4,7 +4,7 @@
 //! it; only the first failure or the end of the chain completes. The slot is ours to choose, so it
 //! is known before the kernel has answered: a reactor either accepts or connects, never both.
 
-use super::{user_data, UringReactor, KIND_ALARM, KIND_CONNECT};
+use super::{user_data, Slot, UringReactor, KIND_ALARM, KIND_CONNECT};
 use crate::reactor::listener::encode_address;
 use crate::reactor::Connector;
 use io_uring::{opcode, squeue, types};
@@ -64,7 +64,7 @@ impl Connector for UringReactor {
             chain.push(option(libc::SOL_SOCKET, libc::SO_REUSEADDR));
             chain.push(opcode::Bind::new(socket, (&raw const *address).cast(), *length).build());
         }
-        let name = user_data(KIND_CONNECT, self.slots[slot as usize].generation, slot);
+        let name = user_data(KIND_CONNECT, Slot(self.slots[slot as usize]).generation(), slot);
         let linked = squeue::Flags::IO_LINK | squeue::Flags::SKIP_SUCCESS;
         let mut chain: Vec<_> =
             chain.into_iter().map(|entry| entry.flags(linked).user_data(name)).collect();

@@ -1,0 +1,114 @@
+//! Who may come in: connections per shard and per client address.
+//!
+//! A refused client is told (503 with `Retry-After`, or an ERROR), so a shard keeps some slots
+//! above its limit for those who are on their way out. Counts per address span all shards without a
+//! table of addresses: they are cells of a fixed array, chosen by a keyed hash. Two addresses may
+//! share a cell; then both reach the limit early, never late.
+
+use super::reason::DisconnectReason;
+use super::Shard;
+use crate::reactor::Reactor;
+use std::hash::{BuildHasher, RandomState};
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicU32, Ordering};
+use stompede_core::http::response;
+use stompede_core::stomp::error::Error;
+
+/// Cells of the counts: 4 MiB, touched only as far as addresses come.
+const CELLS: usize = 1 << 20;
+/// Slots for connections that are being refused.
+pub const SLOTS_RESERVED: usize = 64;
+/// Seconds after which a refused client may come again: spread, so that not all come at once.
+const RETRY_AFTER_S: std::ops::Range<u32> = 1..16;
+
+/// Connections by client address, all shards together.
+pub struct AddressCounts {
+    cells: Box<[AtomicU32]>,
+    hasher: RandomState,
+}
+
+impl Default for AddressCounts {
+    fn default() -> AddressCounts {
+        let cells = std::iter::repeat_with(AtomicU32::default).take(CELLS).collect();
+        AddressCounts { cells, hasher: RandomState::new() }
+    }
+}
+
+impl AddressCounts {
+    fn cell(&self, ip: IpAddr) -> &AtomicU32 {
+        // Who has one IPv6 address has a whole /64 of them.
+        let name = match ip {
+            IpAddr::V4(ip) => u64::from(u32::from(ip)),
+            IpAddr::V6(ip) => (u128::from(ip) >> 64) as u64,
+        };
+        &self.cells[self.hasher.hash_one(name) as usize % CELLS]
+    }
+
+    /// Counts a connection; gives the number of them, this one included.
+    pub fn enter(&self, ip: IpAddr) -> u32 {
+        self.cell(ip).fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// A connection that was counted is gone.
+    pub fn leave(&self, ip: IpAddr) {
+        self.cell(ip).fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl<R: Reactor> Shard<R> {
+    /// Counts a new connection and refuses it if it is one too many.
+    pub(super) fn admit(&mut self, slot: u32) {
+        self.live_count += 1;
+        let mut is_admitted = self.live_count <= self.connections_max;
+        if let Some(counts) = &self.shared.address_counts {
+            let count = counts.enter(self.peers[slot as usize].ip());
+            is_admitted &= count as usize <= self.shared.config.connections_per_ip_max;
+        }
+        if is_admitted {
+            return;
+        }
+        let reason = DisconnectReason::TooManyConnections;
+        if self.may_log("refused") {
+            tracing::warn!(
+                shard = self.index,
+                peer = %self.peers[slot as usize],
+                "a connection was refused: seen more than --connections-max or \
+                 --connections-per-ip-max"
+            );
+        }
+        if !self.connections[slot as usize].is_http() {
+            return self.fail_stomp(slot, &Error::ServerBusy, None, reason);
+        }
+        let spread = RETRY_AFTER_S.end - RETRY_AFTER_S.start;
+        let seconds = (RETRY_AFTER_S.start + self.tick.wrapping_add(slot) % spread).to_string();
+        let headers = [("Content-Type", "text/plain; charset=utf-8"), ("Retry-After", &*seconds)];
+        let mut bytes = Vec::new();
+        let body = b"too many connections, come again later\n";
+        response::encode(&mut bytes, 503, &headers, body, false);
+        self.push_bytes(slot, &bytes);
+        self.end(slot, reason);
+    }
+
+    /// The slot of a connection was freed.
+    pub(super) fn discharge(&mut self, slot: u32) {
+        self.live_count -= 1;
+        if let Some(counts) = &self.shared.address_counts {
+            counts.leave(self.peers[slot as usize].ip());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_network_counts_as_one_address() {
+        let counts = AddressCounts::default();
+        assert_eq!(counts.enter("2001:db8::1".parse().unwrap()), 1);
+        assert_eq!(counts.enter("2001:db8::2".parse().unwrap()), 2);
+        assert_eq!(counts.enter("127.0.0.1".parse().unwrap()), 1);
+        counts.leave("2001:db8::1".parse().unwrap());
+        assert_eq!(counts.enter("2001:db8::3".parse().unwrap()), 2);
+    }
+}

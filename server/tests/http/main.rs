@@ -1,0 +1,10 @@
+//! HTTP over real loopback sockets, against the server in this process.
+//!
+//! Each test starts a server of its own on ports the system chooses. Names start with the row of
+//! the catalogue of hostile cases they prove, where there is one.
+
+mod admin;
+mod client;
+mod files;
+mod requests;
+mod upgrade;
