@@ -20,6 +20,19 @@ pub struct Limits {
     pub ws_message_bytes_max: u64,
     /// Fragments of one WebSocket message. Default 128: book-keeping costs, not only bytes.
     pub ws_fragments_count_max: u32,
+    /// Bytes of the server's and of the session's name in a SockJS path. Default 128: clients use
+    /// up to 36.
+    pub sockjs_id_bytes_max: usize,
+    /// Bytes of a jsonp or htmlfile callback's name. Default 32, as in the reference server.
+    pub sockjs_callback_bytes_max: usize,
+    /// Bytes of a SockJS body or WebSocket message with messages in it. Default 1 MiB.
+    pub sockjs_payload_bytes_max: usize,
+    /// Messages in one SockJS body. Default 4,096: a client sends all it has at once.
+    pub sockjs_payload_messages_max: usize,
+    /// Bytes that may wait for one SockJS session. Default 512 KiB, as for any client.
+    pub sockjs_queue_bytes_max: usize,
+    /// Bytes under way to the connection of one SockJS stream. Default 65,536.
+    pub sockjs_window_bytes_max: u32,
     /// Bytes of a STOMP command. Default 32: the longest known one has 11.
     pub stomp_command_bytes_max: usize,
     /// Number of headers of a STOMP frame, repeats not counted. Default 128.
@@ -80,6 +93,12 @@ impl Default for Limits {
             http_requests_count_max: 1_000,
             ws_message_bytes_max: 1 << 20,
             ws_fragments_count_max: 128,
+            sockjs_id_bytes_max: 128,
+            sockjs_callback_bytes_max: 32,
+            sockjs_payload_bytes_max: 1 << 20,
+            sockjs_payload_messages_max: 4_096,
+            sockjs_queue_bytes_max: 512 << 10,
+            sockjs_window_bytes_max: 65_536,
             stomp_command_bytes_max: 32,
             stomp_headers_count_max: 128,
             stomp_header_line_bytes_max: 16_384,

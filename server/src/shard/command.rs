@@ -17,7 +17,9 @@ use crate::metrics::{AuthMethod, AuthResult, FrameIn};
 use crate::reactor::Reactor;
 use std::sync::Arc;
 use std::time::Duration;
-use stompede_core::broker::destination::{classify, home_shard, is_pattern, DestinationError};
+use stompede_core::broker::destination::{
+    classify, home_shard, is_pattern, DestinationError, Prefixes,
+};
 use stompede_core::broker::ledger::{Kind, Ledger};
 use stompede_core::broker::pattern::Pattern;
 use stompede_core::broker::publication::Publication;
@@ -184,7 +186,8 @@ impl<R: Reactor> Shard<R> {
     }
 
     fn publication(&self, frame: &Frame<'_>, destination: &str) -> Result<Publication, Error> {
-        classify(destination, &self.shared.config.limits).map_err(destination_error)?;
+        classify(destination, &Prefixes::TOPICS, &self.shared.config.limits)
+            .map_err(destination_error)?;
         if is_pattern(destination) {
             return Err(Error::SendToPattern);
         }
@@ -214,7 +217,7 @@ impl<R: Reactor> Shard<R> {
 
     fn subscribe(&mut self, slot: u32, subscribe: Subscribe) -> Result<(), Error> {
         let limits = &self.shared.config.limits;
-        classify(&subscribe.destination, limits).map_err(destination_error)?;
+        classify(&subscribe.destination, &Prefixes::TOPICS, limits).map_err(destination_error)?;
         let head = self.connections[slot as usize].subscriptions;
         if self.subscriptions.count_of(head) >= limits.subscriptions_count_max {
             return Err(Error::TooManySubscriptions);
