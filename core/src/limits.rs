@@ -20,6 +20,19 @@ pub struct Limits {
     pub ws_message_bytes_max: u64,
     /// Fragments of one WebSocket message. Default 128: book-keeping costs, not only bytes.
     pub ws_fragments_count_max: u32,
+    /// Bytes of the server's and of the session's name in a SockJS path. Default 128: clients use
+    /// up to 36.
+    pub sockjs_id_bytes_max: usize,
+    /// Bytes of a jsonp or htmlfile callback's name. Default 32, as in the reference server.
+    pub sockjs_callback_bytes_max: usize,
+    /// Bytes of a SockJS body or WebSocket message with messages in it. Default 1 MiB.
+    pub sockjs_payload_bytes_max: usize,
+    /// Messages in one SockJS body. Default 4,096: a client sends all it has at once.
+    pub sockjs_payload_messages_max: usize,
+    /// Bytes that may wait for one SockJS session. Default 512 KiB, as for any client.
+    pub sockjs_queue_bytes_max: usize,
+    /// Bytes under way to the connection of one SockJS stream. Default 65,536.
+    pub sockjs_window_bytes_max: u32,
     /// Bytes of a STOMP command. Default 32: the longest known one has 11.
     pub stomp_command_bytes_max: usize,
     /// Number of headers of a STOMP frame, repeats not counted. Default 128.
@@ -48,6 +61,22 @@ pub struct Limits {
     pub transaction_bytes_max: usize,
     /// Unacknowledged deliveries of one subscription. Default 1,000.
     pub unacknowledged_count_max: usize,
+    /// Messages that one queue holds, waiting or unacknowledged. Default 100,000.
+    pub queue_messages_count_max: usize,
+    /// Bytes of the messages that one queue holds. Default 64 MiB.
+    pub queue_bytes_max: usize,
+    /// Deliveries of one message before it goes to the dead letters. Default 20: a message that
+    /// breaks its consumers must not go round for ever.
+    pub queue_deliveries_count_max: u32,
+    /// Bytes of a selector. Default 4,096.
+    pub selector_bytes_max: usize,
+    /// Operators, literals and names of a selector. Default 64: bounds the work of one evaluation.
+    pub selector_nodes_count_max: usize,
+    /// Nested parentheses and prefix operators of a selector. Default 16: the parser is recursive.
+    pub selector_depth_count_max: usize,
+    /// Steps of one evaluation, a character of a LIKE being one. Default 65,536: four times the
+    /// longest header line.
+    pub selector_steps_count_max: u32,
     /// Smallest heart-beat interval we agree to, in milliseconds. Default 1,000.
     pub heartbeat_ms_min: u32,
     /// Largest heart-beat interval we agree to, in milliseconds. Default 120,000.
@@ -66,6 +95,12 @@ impl Default for Limits {
             http_requests_count_max: 1_000,
             ws_message_bytes_max: 1 << 20,
             ws_fragments_count_max: 128,
+            sockjs_id_bytes_max: 128,
+            sockjs_callback_bytes_max: 32,
+            sockjs_payload_bytes_max: 1 << 20,
+            sockjs_payload_messages_max: 4_096,
+            sockjs_queue_bytes_max: 512 << 10,
+            sockjs_window_bytes_max: 65_536,
             stomp_command_bytes_max: 32,
             stomp_headers_count_max: 128,
             stomp_header_line_bytes_max: 16_384,
@@ -80,6 +115,13 @@ impl Default for Limits {
             transaction_actions_count_max: 1_024,
             transaction_bytes_max: 1 << 20,
             unacknowledged_count_max: 1_000,
+            queue_messages_count_max: 100_000,
+            queue_bytes_max: 64 << 20,
+            queue_deliveries_count_max: 20,
+            selector_bytes_max: 4_096,
+            selector_nodes_count_max: 64,
+            selector_depth_count_max: 16,
+            selector_steps_count_max: 65_536,
             heartbeat_ms_min: 1_000,
             heartbeat_ms_max: 120_000,
             handler_inbox_bytes_max: 16 << 20,
@@ -92,5 +134,8 @@ pub const WS_HEADER_BYTES_MAX: usize = 14;
 
 /// Payload bytes of a WebSocket control frame (RFC 6455 §5.5).
 pub const WS_CONTROL_PAYLOAD_BYTES_MAX: usize = 125;
+
+/// Values that a selector may hold at once while it is evaluated; its stack is an array.
+pub const SELECTOR_STACK_COUNT_MAX: usize = 32;
 
 const _: () = assert!(WS_CONTROL_PAYLOAD_BYTES_MAX < 126);

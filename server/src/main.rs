@@ -11,13 +11,20 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 const USAGE: u8 = 2;
 
 fn main() -> ExitCode {
-    match config::parse(std::env::args_os(), std::env::vars()) {
+    match config::parse(std::env::args_os(), environment()) {
         Ok(invocation) => run(invocation),
         Err(error) => {
             eprintln!("stompede: {error}");
             ExitCode::from(USAGE)
         }
     }
+}
+
+/// The environment as text. What is not UTF-8 gets replacement characters: a variable of ours is
+/// then refused by its parser, and others are none of our business.
+fn environment() -> impl Iterator<Item = (String, String)> {
+    let text = |text: std::ffi::OsString| text.to_string_lossy().into_owned();
+    std::env::vars_os().map(move |(name, value)| (text(name), text(value)))
 }
 
 fn run(invocation: Invocation) -> ExitCode {

@@ -12,8 +12,9 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::atomic::{fence, AtomicBool, Ordering};
 use std::sync::Arc;
 
-/// Messages that fit into one ring.
-pub const RING_CAPACITY: usize = 4096;
+/// Messages that fit into one ring. What is on its way is memory that no other mark bounds, and may
+/// all be for one client.
+pub const RING_CAPACITY: usize = 1024;
 
 /// How others wake a shard.
 #[derive(Debug)]
@@ -84,6 +85,7 @@ pub struct Mesh<T> {
     outgoing: Vec<Option<Outgoing<T>>>,
     incoming: Vec<Option<Consumer<T>>>,
     overflow_count: usize,
+    full_count: u64,
 }
 
 /// Connects `doorbells.len()` shards with each other.
@@ -95,6 +97,7 @@ pub fn connect<T>(doorbells: &[Arc<Doorbell>], capacity: usize) -> Vec<Mesh<T>> 
             outgoing: Vec::new(),
             incoming: doorbells.iter().map(|_| None).collect(),
             overflow_count: 0,
+            full_count: 0,
         })
         .collect();
     for source in 0..doorbells.len() {
@@ -127,6 +130,7 @@ impl<T> Mesh<T> {
             if let Err(rtrb::PushError::Full(message)) = outgoing.ring.push(message) {
                 outgoing.overflow.push_back(message);
                 self.overflow_count += 1;
+                self.full_count += 1;
             }
         } else {
             outgoing.overflow.push_back(message);
@@ -154,6 +158,11 @@ impl<T> Mesh<T> {
     /// Messages that wait because a ring is full. While this is not zero, publishers are not read.
     pub fn overflow_count(&self) -> usize {
         self.overflow_count
+    }
+
+    /// Times that a ring was found full.
+    pub fn full_count(&self) -> u64 {
+        self.full_count
     }
 
     /// Takes the next message from shard `source`.
@@ -190,7 +199,7 @@ mod tests {
         for number in 0..10 {
             sender.push(1, number);
         }
-        assert_eq!(sender.overflow_count(), 6);
+        assert_eq!((sender.overflow_count(), sender.full_count()), (6, 1));
         let mut taken = Vec::new();
         while taken.len() < 10 {
             while let Some(number) = receiver.pop(0) {

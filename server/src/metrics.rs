@@ -17,6 +17,9 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
+use stompede_core::stomp::error::Blame;
+use stompede_core::ws::close::code;
+use stompede_core::{stomp, ws};
 
 /// Value of `Content-Type` for the text of [`render`].
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -97,6 +100,30 @@ label!(
         Encoding = "encoding",
     }
 );
+impl ErrorKind {
+    /// The kind of a STOMP error; `None` if nobody broke the protocol.
+    pub fn of_stomp(error: &stomp::error::Error) -> Option<ErrorKind> {
+        match error.blame() {
+            Blame::Malformed => Some(ErrorKind::Malformed),
+            Blame::Encoding => Some(ErrorKind::Encoding),
+            Blame::Misplaced => Some(ErrorKind::State),
+            Blame::Unsupported => Some(ErrorKind::Unsupported),
+            Blame::Limit => Some(ErrorKind::Limit),
+            // Log-ins are counted on their own.
+            Blame::Identity | Blame::Nobody => None,
+        }
+    }
+
+    /// The kind of a WebSocket error.
+    pub fn of_ws(error: &ws::error::Error) -> ErrorKind {
+        match error.close_code() {
+            code::INVALID_PAYLOAD => ErrorKind::Encoding,
+            code::POLICY | code::TOO_BIG => ErrorKind::Limit,
+            _ => ErrorKind::Malformed,
+        }
+    }
+}
+
 label!(
     /// Where a log-in came from.
     AuthMethod { Connect = "connect", Basic = "basic" }
@@ -202,6 +229,11 @@ impl ShardMetrics {
     pub fn closed(&self, reason_index: usize) {
         self.connections.sub(1);
         self.closed[reason_index.min(REASONS_COUNT_MAX - 1)].inc();
+    }
+
+    /// Connections ended for the reason of that index.
+    pub fn closed_count(&self, reason_index: usize) -> u64 {
+        self.closed[reason_index.min(REASONS_COUNT_MAX - 1)].get()
     }
 
     /// Counts a frame from a client.

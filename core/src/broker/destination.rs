@@ -8,22 +8,247 @@
 //! Whatever spans or outlives a socket has a home shard by keyed hash of its name (design.md §4),
 //! so that there is one order per destination and no lock.
 
+use super::pattern::{Dialect, Pattern, PatternError};
 use super::Keyed;
 use crate::limits::Limits;
+use std::borrow::Cow;
 use std::fmt;
 use std::hash::{BuildHasher, Hasher};
 
 /// How a destination distributes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// `/topic/`: every matching subscription gets every message, at most once.
+    /// Broadcast: every matching subscription gets every message, at most once.
     Topic,
+    /// Competing consumers: one of them gets each message.
+    Queue,
+    /// The sessions of a user, or this one: [`super::user`].
+    User,
+    /// Only as the `reply-to` of a SEND: [`super::reply`].
+    TempQueue,
+    /// Only for SEND: what a `reply-to` was rewritten to.
+    ReplyQueue,
+    /// Served by handlers or a service connection, not brokered.
+    App,
 }
 
 /// Prefix of broadcast destinations.
 pub const TOPIC_PREFIX: &str = "/topic/";
 
-/// Why a destination is refused. Both are the client's fault; the answer is ERROR and close.
+/// Prefix of queues.
+pub const QUEUE_PREFIX: &str = "/queue/";
+
+/// What one prefix means.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Prefix {
+    /// What the destination starts with, up to the last `/`; empty claims names without a `/`.
+    pub text: Cow<'static, str>,
+    /// How it distributes.
+    pub kind: Kind,
+    /// The language of its patterns; none where a subscription is always literal.
+    pub dialect: Option<Dialect>,
+    /// The prefix that the same destination has as well; the broker knows it by that one.
+    pub alias: Option<&'static str>,
+    /// Whether `/` in the name is refused, as RabbitMQ does.
+    pub is_flat: bool,
+}
+
+impl Prefix {
+    /// A prefix with patterns in `dialect`, not flat, no alias.
+    pub const fn new(text: &'static str, kind: Kind, dialect: Option<Dialect>) -> Prefix {
+        Prefix { text: Cow::Borrowed(text), kind, dialect, alias: None, is_flat: false }
+    }
+
+    const fn flat(mut self) -> Prefix {
+        self.is_flat = true;
+        self
+    }
+
+    const fn alias(mut self, of: &'static str) -> Prefix {
+        self.alias = Some(of);
+        self
+    }
+}
+
+/// Whose habits the broker has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Profile {
+    /// Ant patterns, `/queue` of competing consumers.
+    #[default]
+    Default,
+    /// Spring's simple broker: `/queue` is broadcast too.
+    Spring,
+    /// RabbitMQ: AMQP patterns, flat names, exchanges, a bare name is a queue.
+    RabbitMq,
+    /// ActiveMQ: its wildcards, a bare name is a queue.
+    ActiveMq,
+}
+
+impl std::str::FromStr for Profile {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Profile, &'static str> {
+        match text {
+            "default" => Ok(Profile::Default),
+            "spring" => Ok(Profile::Spring),
+            "rabbitmq" => Ok(Profile::RabbitMq),
+            "activemq" => Ok(Profile::ActiveMq),
+            _ => Err("allowed is default, spring, rabbitmq or activemq"),
+        }
+    }
+}
+
+const ANT: Option<Dialect> = Some(Dialect::Ant);
+const USER: Prefix = Prefix::new("/user/", Kind::User, ANT);
+const TEMP_QUEUE: Prefix = Prefix::new("/temp-queue/", Kind::TempQueue, None);
+const REPLY_QUEUE: Prefix = Prefix::new("/reply-queue/", Kind::ReplyQueue, None);
+const APP: Prefix = Prefix::new("/app/", Kind::App, ANT);
+
+static TOPICS: [Prefix; 1] = [Prefix::new(TOPIC_PREFIX, Kind::Topic, ANT)];
+
+static DEFAULT: [Prefix; 6] = [
+    Prefix::new(TOPIC_PREFIX, Kind::Topic, ANT),
+    Prefix::new(QUEUE_PREFIX, Kind::Queue, None),
+    USER,
+    TEMP_QUEUE,
+    REPLY_QUEUE,
+    APP,
+];
+
+static SPRING: [Prefix; 6] = [
+    Prefix::new(TOPIC_PREFIX, Kind::Topic, ANT),
+    Prefix::new(QUEUE_PREFIX, Kind::Topic, ANT),
+    USER,
+    TEMP_QUEUE,
+    REPLY_QUEUE,
+    APP,
+];
+
+static RABBITMQ: [Prefix; 10] = [
+    Prefix::new(TOPIC_PREFIX, Kind::Topic, Some(Dialect::Amqp)).flat(),
+    Prefix::new(QUEUE_PREFIX, Kind::Queue, None).flat(),
+    Prefix::new("/amq/queue/", Kind::Queue, None).flat().alias(QUEUE_PREFIX),
+    Prefix::new("/exchange/amq.topic/", Kind::Topic, Some(Dialect::Amqp)).alias(TOPIC_PREFIX),
+    Prefix::new("/exchange/amq.direct/", Kind::Topic, None),
+    USER,
+    TEMP_QUEUE,
+    REPLY_QUEUE,
+    APP,
+    Prefix::new("", Kind::Queue, None).flat().alias(QUEUE_PREFIX),
+];
+
+static ACTIVEMQ: [Prefix; 7] = [
+    Prefix::new(TOPIC_PREFIX, Kind::Topic, Some(Dialect::ActiveMq)),
+    Prefix::new(QUEUE_PREFIX, Kind::Queue, None),
+    USER,
+    TEMP_QUEUE,
+    REPLY_QUEUE,
+    APP,
+    Prefix::new("", Kind::Queue, None).flat().alias(QUEUE_PREFIX),
+];
+
+/// Every prefix the broker serves. The longest that fits claims a destination.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Prefixes(Cow<'static, [Prefix]>);
+
+impl Default for Prefixes {
+    fn default() -> Prefixes {
+        Prefixes::of(Profile::Default)
+    }
+}
+
+impl Prefixes {
+    /// `/topic/` alone: a broker that serves nothing else.
+    pub const TOPICS: Prefixes = Prefixes(Cow::Borrowed(&TOPICS));
+
+    /// The table of a profile.
+    pub fn of(profile: Profile) -> Prefixes {
+        Prefixes(Cow::Borrowed(match profile {
+            Profile::Default => &DEFAULT[..],
+            Profile::Spring => &SPRING,
+            Profile::RabbitMq => &RABBITMQ,
+            Profile::ActiveMq => &ACTIVEMQ,
+        }))
+    }
+
+    /// Adds a prefix, or replaces the one of the same text.
+    pub fn set(&mut self, prefix: Prefix) {
+        let prefixes = self.0.to_mut();
+        match prefixes.iter_mut().find(|known| known.text == prefix.text) {
+            Some(known) => *known = prefix,
+            None => prefixes.push(prefix),
+        }
+    }
+
+    /// The prefix that claims a destination.
+    pub fn find(&self, destination: &str) -> Option<&Prefix> {
+        let fits = |prefix: &&Prefix| match &*prefix.text {
+            "" => !destination.starts_with('/'),
+            text => destination.starts_with(text),
+        };
+        self.0.iter().filter(fits).max_by_key(|prefix| prefix.text.len())
+    }
+
+    /// Parses a subscription's destination as a pattern of its prefix's dialect; none if it is a
+    /// literal name. A text that no prefix claims is Ant, so that a rule may say `/**`.
+    pub fn pattern(&self, text: &str, limits: &Limits) -> Result<Option<Pattern>, PatternError> {
+        let prefix = self.find(text);
+        let dialect = prefix.map_or(ANT, |prefix| prefix.dialect);
+        let head = prefix.map_or("", |prefix| &prefix.text);
+        match dialect.filter(|dialect| dialect.is_pattern(&text[head.len()..])) {
+            Some(dialect) => Pattern::parse_as(dialect, text, head, limits).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Parses the destination of an operator's rule: a literal name matches itself.
+    pub fn rule(&self, text: &str, limits: &Limits) -> Result<Pattern, PatternError> {
+        let prefix = self.find(text);
+        let dialect = prefix.and_then(|prefix| prefix.dialect).unwrap_or_default();
+        let head = prefix.map_or("", |prefix| &prefix.text);
+        Pattern::parse_as(dialect, text, head, limits)
+    }
+}
+
+/// What [`classify`] found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Claim<'a> {
+    /// How it distributes.
+    pub kind: Kind,
+    /// The language of its patterns, if it has any.
+    pub dialect: Option<Dialect>,
+    /// What follows the prefix; never empty.
+    pub name: &'a str,
+    alias: Option<&'static str>,
+}
+
+impl Claim<'_> {
+    /// The name by which the broker knows `destination` (the one that was classified).
+    pub fn canonical<'d>(&self, destination: &'d str) -> Cow<'d, str> {
+        match self.alias {
+            Some(alias) => Cow::Owned(format!("{alias}{}", self.name)),
+            None => Cow::Borrowed(destination),
+        }
+    }
+
+    /// Whether a SUBSCRIBE may name it (stomp.md §2.2 `/temp-queue/`, `/reply-queue/`).
+    pub fn for_subscribe(self) -> Result<Self, DestinationError> {
+        match self.kind {
+            Kind::TempQueue | Kind::ReplyQueue => Err(DestinationError::Misused),
+            _ => Ok(self),
+        }
+    }
+
+    /// Whether a SEND may name it.
+    pub fn for_send(self) -> Result<Self, DestinationError> {
+        match self.kind {
+            Kind::TempQueue => Err(DestinationError::Misused),
+            _ => Ok(self),
+        }
+    }
+}
+
+/// Why a destination is refused. All are the client's fault; the answer is ERROR and close.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DestinationError {
     /// Empty (also after its prefix), longer than `destination_bytes_max`, or with control
@@ -31,6 +256,8 @@ pub enum DestinationError {
     Bad,
     /// No configured prefix claims it.
     Unroutable,
+    /// A temporary or reply queue where only other destinations may be.
+    Misused,
 }
 
 impl DestinationError {
@@ -39,6 +266,7 @@ impl DestinationError {
         match self {
             DestinationError::Bad => "bad destination",
             DestinationError::Unroutable => "unroutable destination",
+            DestinationError::Misused => "misused destination",
         }
     }
 
@@ -52,9 +280,14 @@ impl DestinationError {
             DestinationError::Bad if destination.chars().any(char::is_control) => {
                 "bad destination: seen a control character".to_owned()
             }
-            DestinationError::Bad => "bad destination: seen an empty name".to_owned(),
+            DestinationError::Bad => {
+                "bad destination: seen an empty name, or a / where the profile has none".to_owned()
+            }
             DestinationError::Unroutable => {
-                format!("unroutable destination: known prefix is {TOPIC_PREFIX}")
+                format!("unroutable destination: a known prefix is {TOPIC_PREFIX}")
+            }
+            DestinationError::Misused => {
+                "misused destination: temporary queues are for reply-to alone".to_owned()
             }
         }
     }
@@ -68,22 +301,29 @@ impl fmt::Display for DestinationError {
 
 impl std::error::Error for DestinationError {}
 
-/// Says what kind a destination of a SEND or SUBSCRIBE is. Limit: `destination_bytes_max`.
-pub fn classify(destination: &str, limits: &Limits) -> Result<Kind, DestinationError> {
+/// Says what a destination of a SEND or SUBSCRIBE is. Limit: `destination_bytes_max`.
+///
+/// Control characters are refused, so internal names that start with one cannot come from a client.
+pub fn classify<'a>(
+    destination: &'a str,
+    prefixes: &Prefixes,
+    limits: &Limits,
+) -> Result<Claim<'a>, DestinationError> {
     if destination.is_empty()
         || destination.len() > limits.destination_bytes_max
         || destination.chars().any(char::is_control)
     {
         return Err(DestinationError::Bad);
     }
-    match destination.strip_prefix(TOPIC_PREFIX) {
-        Some("") => Err(DestinationError::Bad),
-        Some(_) => Ok(Kind::Topic),
-        None => Err(DestinationError::Unroutable),
+    let prefix = prefixes.find(destination).ok_or(DestinationError::Unroutable)?;
+    let name = &destination[prefix.text.len()..];
+    if name.is_empty() || (prefix.is_flat && name.contains('/')) {
+        return Err(DestinationError::Bad);
     }
+    Ok(Claim { kind: prefix.kind, dialect: prefix.dialect, name, alias: prefix.alias })
 }
 
-/// Whether a SUBSCRIBE's destination is a pattern: it contains `*` or `?` (stomp.md §2.1).
+/// Whether a destination is an Ant pattern by `*` or `?` (stomp.md §2.1).
 pub fn is_pattern(destination: &str) -> bool {
     destination.bytes().any(|byte| matches!(byte, b'*' | b'?'))
 }
@@ -101,12 +341,86 @@ pub fn home_shard(key: u64, destination: &str, shards: usize) -> usize {
 mod tests {
     use super::*;
 
+    fn kind(destination: &str, profile: Profile) -> Result<Kind, DestinationError> {
+        let claim = classify(destination, &Prefixes::of(profile), &Limits::default());
+        claim.map(|claim| claim.kind)
+    }
+
     #[test]
-    fn topics_are_routable() {
-        let limits = Limits::default();
-        for good in ["/topic/a", "/topic/a/b", "/topic/ä ", "/topic/**", "/topic//"] {
-            assert_eq!(classify(good, &limits), Ok(Kind::Topic), "{good}");
+    fn each_profile_has_its_prefixes() {
+        use Profile::{ActiveMq, Default, RabbitMq, Spring};
+        for (destination, profile, wanted) in [
+            ("/topic/a/b", Default, Ok(Kind::Topic)),
+            ("/topic/ä ", Default, Ok(Kind::Topic)),
+            ("/topic//", Default, Ok(Kind::Topic)),
+            ("/queue/a", Default, Ok(Kind::Queue)),
+            ("/queue/a", Spring, Ok(Kind::Topic)),
+            ("/user/queue/a", Default, Ok(Kind::User)),
+            ("/temp-queue/a", Default, Ok(Kind::TempQueue)),
+            ("/reply-queue/a/b", RabbitMq, Ok(Kind::ReplyQueue)),
+            ("/app/a", Spring, Ok(Kind::App)),
+            ("/topic/a/b", RabbitMq, Err(DestinationError::Bad)),
+            ("/amq/queue/a", RabbitMq, Ok(Kind::Queue)),
+            ("/exchange/amq.direct/a", RabbitMq, Ok(Kind::Topic)),
+            ("/exchange/other/a", RabbitMq, Err(DestinationError::Unroutable)),
+            ("/exchange/amq.topic/a", Default, Err(DestinationError::Unroutable)),
+            ("bare", RabbitMq, Ok(Kind::Queue)),
+            ("bare", ActiveMq, Ok(Kind::Queue)),
+            ("bare", Default, Err(DestinationError::Unroutable)),
+        ] {
+            assert_eq!(kind(destination, profile), wanted, "{destination} {profile:?}");
         }
+    }
+
+    #[test]
+    fn aliases_are_one_destination() {
+        let rabbit = Prefixes::of(Profile::RabbitMq);
+        for (alias, canonical) in [
+            ("/amq/queue/a", "/queue/a"),
+            ("a", "/queue/a"),
+            ("/exchange/amq.topic/a.b", "/topic/a.b"),
+            ("/queue/a", "/queue/a"),
+        ] {
+            let claim = classify(alias, &rabbit, &Limits::default()).unwrap();
+            assert_eq!(claim.canonical(alias), canonical);
+        }
+    }
+
+    #[test]
+    fn temporary_queues_are_for_reply_to_alone() {
+        let claim = |name| classify(name, &Prefixes::default(), &Limits::default()).unwrap();
+        assert_eq!(claim("/temp-queue/a").for_send(), Err(DestinationError::Misused));
+        assert_eq!(claim("/temp-queue/a").for_subscribe(), Err(DestinationError::Misused));
+        assert_eq!(claim("/reply-queue/a").for_subscribe(), Err(DestinationError::Misused));
+        assert!(claim("/reply-queue/a").for_send().is_ok());
+        assert!(claim("/queue/a").for_send().and_then(Claim::for_subscribe).is_ok());
+    }
+
+    #[test]
+    fn the_prefix_decides_the_dialect() {
+        let limits = Limits::default();
+        let (ant, amqp) = (Prefixes::default(), Prefixes::of(Profile::RabbitMq));
+        let is_pattern =
+            |prefixes: &Prefixes, text| prefixes.pattern(text, &limits).map(|p| p.is_some());
+        assert_eq!(is_pattern(&ant, "/topic/a*"), Ok(true));
+        assert_eq!(is_pattern(&ant, "/queue/a*"), Ok(false));
+        assert_eq!(is_pattern(&amqp, "/topic/a*"), Ok(false));
+        assert_eq!(is_pattern(&amqp, "/topic/#"), Ok(true));
+        let pattern = amqp.pattern("/topic/a.#", &limits).unwrap().unwrap();
+        assert!(pattern.matches("/topic/a.b.c"));
+        assert!(ant.rule("/**", &limits).unwrap().matches("/queue/a"));
+    }
+
+    #[test]
+    fn a_prefix_can_be_set() {
+        let mut prefixes = Prefixes::default();
+        prefixes.set(Prefix::new("/queue/", Kind::Topic, ANT));
+        prefixes.set(Prefix::new("/feed/", Kind::Topic, None));
+        for name in ["/queue/a", "/feed/a"] {
+            assert_eq!(classify(name, &prefixes, &Limits::default()).unwrap().kind, Kind::Topic);
+        }
+        assert_eq!("rabbitmq".parse(), Ok(Profile::RabbitMq));
+        assert!("rabbit".parse::<Profile>().is_err());
     }
 
     #[test]
@@ -114,9 +428,9 @@ mod tests {
         let limits = Limits::default();
         let long = format!("/topic/{}", "x".repeat(1_018));
         for bad in ["", "/topic/", "/topic/a\0", "/topic/a\nb", "x\r", "/topic/\u{85}", &long] {
-            assert_eq!(classify(bad, &limits), Err(DestinationError::Bad), "{bad:?}");
+            assert_eq!(kind(bad, Profile::Default), Err(DestinationError::Bad), "{bad:?}");
         }
-        assert_eq!(classify(&long[..1_024], &limits), Ok(Kind::Topic));
+        assert_eq!(kind(&long[..1_024], Profile::Default), Ok(Kind::Topic));
         let text = DestinationError::Bad.describe(&long, &limits);
         assert_eq!(text, "bad destination: seen 1025 bytes, limit is 1024");
     }
@@ -125,7 +439,7 @@ mod tests {
     fn unknown_prefixes_are_unroutable() {
         let limits = Limits::default();
         for unknown in ["/topic", "topic/a", "/Topic/a", "/queue/a", " /topic/a", "a"] {
-            let seen = classify(unknown, &limits);
+            let seen = classify(unknown, &Prefixes::TOPICS, &limits);
             assert_eq!(seen, Err(DestinationError::Unroutable), "{unknown}");
         }
     }

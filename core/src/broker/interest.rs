@@ -7,6 +7,7 @@
 //! A shard announces its first local subscriber of a name and takes it back with the last, so
 //! adding and removing are idempotent here: a bit, not a count. Empty entries are freed.
 
+use super::pattern::index::{PatternIndex, PatternKey};
 use super::pattern::Pattern;
 use super::Keyed;
 use std::collections::HashMap;
@@ -112,7 +113,8 @@ impl ShardSet {
 #[derive(Debug)]
 pub struct Interest {
     literals: HashMap<Box<str>, ShardSet, Keyed>,
-    patterns: HashMap<Box<str>, (Pattern, ShardSet), Keyed>,
+    patterns: HashMap<Box<str>, PatternKey, Keyed>,
+    matching: PatternIndex<ShardSet>,
 }
 
 /// With hash key 0: for tests. A server gives its own key with [`Interest::new`].
@@ -126,7 +128,11 @@ impl Interest {
     /// An empty table. `hash_key` is random per start: peers choose the names.
     pub fn new(hash_key: u64) -> Interest {
         let keyed = Keyed(hash_key);
-        Interest { literals: HashMap::with_hasher(keyed), patterns: HashMap::with_hasher(keyed) }
+        Interest {
+            literals: HashMap::with_hasher(keyed),
+            patterns: HashMap::with_hasher(keyed),
+            matching: PatternIndex::new(hash_key),
+        }
     }
 
     /// `shard` has a subscriber of `destination`.
@@ -149,15 +155,20 @@ impl Interest {
 
     /// `shard` has a subscriber of the pattern `text`.
     pub fn add_pattern(&mut self, text: &str, pattern: Pattern, shard: usize) {
-        let new = || (pattern, ShardSet::default());
-        self.patterns.entry(text.into()).or_insert_with(new).1.insert(shard);
+        let new = || self.matching.insert(pattern, ShardSet::default());
+        let key = *self.patterns.entry(text.into()).or_insert_with(new);
+        if let Some(shards) = self.matching.get_mut(key) {
+            shards.insert(shard);
+        }
     }
 
     /// `shard` has no subscriber of the pattern `text` any more.
     pub fn remove_pattern(&mut self, text: &str, shard: usize) {
-        let Some((_, shards)) = self.patterns.get_mut(text) else { return };
+        let Some(&key) = self.patterns.get(text) else { return };
+        let Some(shards) = self.matching.get_mut(key) else { return };
         shards.remove(shard);
         if shards.is_empty() {
+            self.matching.remove(key);
             self.patterns.remove(text);
             give_back(&mut self.patterns);
         }
@@ -177,11 +188,7 @@ impl Interest {
         if let Some(literal) = self.literals.get(destination) {
             shards.union(literal);
         }
-        for (pattern, wanted) in self.patterns.values() {
-            if pattern.matches(destination) {
-                shards.union(wanted);
-            }
-        }
+        self.matching.for_each_match(destination, |wanted| shards.union(wanted));
     }
 
     /// Number of destinations and patterns somebody wants.

@@ -31,17 +31,19 @@ pub enum LedgerError {
     Unknown,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Delivery {
     subscription: Box<str>,
     mode: Mode,
 }
 
 /// The unacknowledged deliveries of one connection, in order of delivery.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Ledger {
     last_number: u64,
     pending: BTreeMap<u64, Delivery>,
+    /// Pending deliveries by subscription: asked for with every delivery.
+    counts: BTreeMap<Box<str>, usize>,
 }
 
 impl Ledger {
@@ -55,6 +57,10 @@ impl Ledger {
         self.last_number += 1;
         let delivery = Delivery { subscription: subscription.into(), mode };
         self.pending.insert(self.last_number, delivery);
+        match self.counts.get_mut(subscription) {
+            Some(count) => *count += 1,
+            None => drop(self.counts.insert(subscription.into(), 1)),
+        }
         self.last_number
     }
 
@@ -69,12 +75,9 @@ impl Ledger {
         subscription: Option<&str>,
         _kind: Kind,
     ) -> Result<usize, LedgerError> {
-        let delivery = self.pending.get(&number).ok_or(LedgerError::Unknown)?;
-        if subscription.is_some_and(|named| named != &*delivery.subscription) {
-            return Err(LedgerError::Unknown);
-        }
+        let delivery = self.find(number, subscription)?;
         if delivery.mode == Mode::Individual {
-            self.pending.remove(&number);
+            self.remove(number);
             return Ok(1);
         }
         let covered: Vec<u64> = self
@@ -83,20 +86,40 @@ impl Ledger {
             .filter(|(_, other)| other.subscription == delivery.subscription)
             .map(|(&number, _)| number)
             .collect();
-        for number in &covered {
-            self.pending.remove(number);
+        for &number in &covered {
+            self.remove(number);
         }
         Ok(covered.len())
     }
 
-    /// Deliveries of `subscription` that wait.
-    pub fn unacknowledged_of(&self, subscription: &str) -> usize {
-        self.pending.values().filter(|delivery| &*delivery.subscription == subscription).count()
+    fn remove(&mut self, number: u64) {
+        let Some(delivery) = self.pending.remove(&number) else { return };
+        let Some(count) = self.counts.get_mut(&delivery.subscription) else { return };
+        *count -= 1;
+        if *count == 0 {
+            self.counts.remove(&delivery.subscription);
+        }
     }
 
-    /// Does delivery `number` wait?
-    pub fn is_pending(&self, number: u64) -> bool {
-        self.pending.contains_key(&number)
+    /// Could `settle` succeed now?
+    ///
+    /// # Errors
+    /// Those of [`Ledger::settle`].
+    pub fn check(&self, number: u64, subscription: Option<&str>) -> Result<(), LedgerError> {
+        self.find(number, subscription).map(|_| ())
+    }
+
+    fn find(&self, number: u64, subscription: Option<&str>) -> Result<&Delivery, LedgerError> {
+        let delivery = self.pending.get(&number).ok_or(LedgerError::Unknown)?;
+        match subscription {
+            Some(named) if named != &*delivery.subscription => Err(LedgerError::Unknown),
+            _ => Ok(delivery),
+        }
+    }
+
+    /// Deliveries of `subscription` that wait.
+    pub fn unacknowledged_of(&self, subscription: &str) -> usize {
+        self.counts.get(subscription).copied().unwrap_or(0)
     }
 
     /// Does nothing wait?
@@ -117,8 +140,9 @@ mod tests {
         let second = ledger.deliver("a", Mode::Cumulative);
         let third = ledger.deliver("a", Mode::Cumulative);
         assert_eq!(ledger.settle(second, None, Kind::Ack), Ok(2));
-        assert!(!ledger.is_pending(first));
-        assert!(ledger.is_pending(other) && ledger.is_pending(third));
+        assert_eq!(ledger.check(first, None), Err(LedgerError::Unknown));
+        assert_eq!(ledger.check(other, Some("b")), Ok(()));
+        assert_eq!(ledger.check(third, Some("b")), Err(LedgerError::Unknown));
         assert_eq!(ledger.settle(first, None, Kind::Ack), Err(LedgerError::Unknown));
     }
 

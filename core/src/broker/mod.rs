@@ -3,17 +3,29 @@
 //! Sans-I/O and generic: it knows no HTTP, WebSocket or STOMP byte. A message's way through it:
 //! [`destination`] says what kind of name it is and which shard is its home; [`publication`] is the
 //! one shared copy of a SEND; [`interest`] names the shards that want it; [`subscriptions`] walks
-//! the subscribers of one shard, class by class; [`pattern`] is the Ant dialect of both; [`ledger`]
-//! and [`transaction`] hold what one connection has open, allocated only while needed.
+//! the subscribers of one shard, class by class; [`pattern`] is the language of both; [`ledger`]
+//! and [`transaction`] hold what one connection has open, allocated only while needed. [`queue`] is
+//! the other kind of destination, one message to one consumer; [`selector`] filters by headers.
+//! [`history`] keeps what a topic said last; [`user`] and [`reply`] name sessions in a way that
+//! nobody can forge; [`authorization`] says who may do what; [`conflate`] is for slow consumers.
 //! The contract is reference/stomp.md §1.8 to §1.10 and §2.4.
 
+pub mod amount;
+pub mod authorization;
+pub mod conflate;
 pub mod destination;
+pub mod history;
 pub mod interest;
 pub mod ledger;
 pub mod pattern;
 pub mod publication;
+pub mod queue;
+pub mod reply;
+pub mod selector;
+mod slab;
 pub mod subscriptions;
 pub mod transaction;
+pub mod user;
 
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{BuildHasher, Hasher};

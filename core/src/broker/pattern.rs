@@ -1,16 +1,72 @@
-//! Subscription patterns in the Ant dialect on `/` (stomp.md §2.1 "Pattern subscription").
+//! Subscription patterns in three dialects (stomp.md §2.1, §2.2, §2.3 "Pattern", "Wildcards").
 //!
-//! `?` is one character (Unicode scalar value), `*` any number of characters within one segment,
-//! `**` as a whole segment zero or more segments. Empty segments collapse, as in Spring's matcher.
-//! Leading separators must agree; trailing ones too, unless the pattern ends in `**`, which
-//! swallows them. So `/topic/**` matches `/topic`, `/topic/a` and `/topic/a/`. `{...}` is refused.
+//! * Ant, on `/`: `?` is one character, `*` any number within one segment, `**` as a segment zero
+//!   or more segments, `{name}` the same as `*`. Empty segments collapse, as in Spring. Leading
+//!   separators must agree; trailing ones too, unless the pattern ends in `**`, which swallows
+//!   them: `/topic/**` matches `/topic`, `/topic/a` and `/topic/a/`. `{name:regex}` is refused.
+//! * AMQP, on `.` after the prefix: the word `*` is one word, `#` zero or more.
+//! * ActiveMQ, on `.` after the prefix: `*` is one word, a last `>` is all below and the parent.
 //!
 //! The work of a match is at most pattern length times destination length, twice over: one star is
 //! retried at a time, on segments and on characters, because an earlier star can never do better by
-//! taking more (stomp.md §5 row 59: "pattern too complex").
+//! taking more (stomp.md §5 row 59: "pattern too complex"). [`index`] finds the patterns that match
+//! a destination without trying each; [`relation`] compares two patterns.
 
 use crate::limits::Limits;
 use std::fmt;
+
+pub mod index;
+pub mod relation;
+
+/// The language of a pattern. One per destination prefix.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Dialect {
+    /// Spring's path patterns, on `/`.
+    #[default]
+    Ant,
+    /// RabbitMQ's topic keys, on `.`.
+    Amqp,
+    /// ActiveMQ's wildcards, on `.`.
+    ActiveMq,
+}
+
+impl Dialect {
+    /// What separates the segments of a name.
+    pub fn separator(self) -> char {
+        match self {
+            Dialect::Ant => '/',
+            Dialect::Amqp | Dialect::ActiveMq => '.',
+        }
+    }
+
+    /// Whether a name (without its prefix, or with it) is a pattern rather than a literal name.
+    pub fn is_pattern(self, name: &str) -> bool {
+        match self {
+            Dialect::Ant => {
+                let brace = name.find('{');
+                name.contains(['*', '?']) || brace.is_some_and(|at| name[at..].contains('}'))
+            }
+            Dialect::Amqp => self.segments(name).any(|word| matches!(word, "*" | "#")),
+            Dialect::ActiveMq => self.segments(name).any(|word| matches!(word, "*" | ">")),
+        }
+    }
+
+    /// The segments of a name; in Ant without the empty ones.
+    fn segments(self, name: &str) -> Segments<'_> {
+        Segments { rest: Some(name), dialect: self }
+    }
+
+    fn segment(self, text: &str) -> Result<Segment, PatternError> {
+        Ok(match (self, text) {
+            (Dialect::Ant, "**") | (Dialect::Amqp, "#") | (Dialect::ActiveMq, ">") => {
+                Segment::AnyDepth
+            }
+            (_, "*") => Segment::One,
+            (Dialect::Ant, _) if text.contains(['*', '?', '{', '}']) => Segment::glob(text)?,
+            _ => Segment::Literal(text.into()),
+        })
+    }
+}
 
 /// Why a pattern is refused. All are the client's fault; the answer is ERROR and close.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,17 +75,19 @@ pub enum PatternError {
     Empty,
     /// More bytes than `destination_bytes_max`.
     TooLong { seen: usize, limit: usize },
-    /// More wildcards (`*`, `**`) than `pattern_wildcards_count_max`.
+    /// More wildcards than `pattern_wildcards_count_max`.
     TooComplex { seen: usize, limit: usize },
-    /// `{` or `}`: variables are not supported.
+    /// A regular expression `{name:regex}` or a brace without its partner (Ant).
     Unsupported,
+    /// `>` before the last word (ActiveMQ).
+    Misplaced,
 }
 
 impl PatternError {
     /// The short text for the ERROR frame's `message` header.
     pub fn message(self) -> &'static str {
         match self {
-            PatternError::Empty => "bad pattern",
+            PatternError::Empty | PatternError::Misplaced => "bad pattern",
             PatternError::TooLong { .. } => "pattern too long",
             PatternError::TooComplex { .. } => "pattern too complex",
             PatternError::Unsupported => "unsupported pattern",
@@ -48,7 +106,12 @@ impl fmt::Display for PatternError {
             PatternError::TooComplex { seen, limit } => {
                 write!(out, "{message}: seen {seen} wildcards, limit is {limit}")
             }
-            PatternError::Unsupported => write!(out, "{message}: seen a brace"),
+            PatternError::Unsupported => {
+                write!(out, "{message}: seen a brace that is not part of {{name}}")
+            }
+            PatternError::Misplaced => {
+                write!(out, "{message}: seen > before the last word: use * for one word")
+            }
         }
     }
 }
@@ -58,18 +121,40 @@ impl std::error::Error for PatternError {}
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Segment {
     Literal(Box<str>),
-    /// Contains `*` or `?`.
+    /// Contains `*` or `?` beside other characters; `{name}` became `*`.
     Glob(Box<str>),
-    /// `**`
+    /// `*`
+    One,
+    /// `**`, `#`, `>`
     AnyDepth,
 }
 
 impl Segment {
+    /// Reads an Ant segment with wildcards or braces.
+    fn glob(text: &str) -> Result<Segment, PatternError> {
+        let mut glob = String::with_capacity(text.len());
+        let mut rest = text;
+        while let Some(open) = rest.find(['{', '}']) {
+            let (before, after) = rest.split_at(open);
+            let close = after.find('}').filter(|&close| close > 0);
+            let name = close.map(|close| &after[1..close]).ok_or(PatternError::Unsupported)?;
+            if name.is_empty() || name.contains(['{', ':', '*', '?']) {
+                return Err(PatternError::Unsupported);
+            }
+            glob.push_str(before);
+            glob.push('*');
+            rest = &after[name.len() + 2..];
+        }
+        glob.push_str(rest);
+        let is_any = glob.bytes().all(|byte| byte == b'*');
+        Ok(if is_any { Segment::One } else { Segment::Glob(glob.into()) })
+    }
+
     fn matches(&self, segment: &str) -> bool {
         match self {
             Segment::Literal(text) => **text == *segment,
             Segment::Glob(glob) => glob_matches(glob, segment),
-            Segment::AnyDepth => true,
+            Segment::One | Segment::AnyDepth => true,
         }
     }
 }
@@ -78,15 +163,30 @@ impl Segment {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pattern {
     text: Box<str>,
+    dialect: Dialect,
+    /// Bytes of the literal prefix before the segments; 0 in Ant.
+    prefix_len: u32,
     segments: Box<[Segment]>,
+    /// Whether it starts with a separator (Ant).
     leading: bool,
-    /// What the destination's trailing separator must be; `None` after `**`.
+    /// What the destination's trailing separator must be; `None` after `**` and outside of Ant.
     trailing: Option<bool>,
 }
 
 impl Pattern {
-    /// Parses a pattern. Limits: `destination_bytes_max`, `pattern_wildcards_count_max`.
+    /// Parses an Ant pattern. Limits: `destination_bytes_max`, `pattern_wildcards_count_max`.
     pub fn parse(text: &str, limits: &Limits) -> Result<Pattern, PatternError> {
+        Pattern::parse_as(Dialect::Ant, text, "", limits)
+    }
+
+    /// Parses a pattern of any dialect. `prefix` is the destination prefix (`/topic/`) that `text`
+    /// starts with: outside of Ant the words begin after it. Limits as [`Pattern::parse`].
+    pub fn parse_as(
+        dialect: Dialect,
+        text: &str,
+        prefix: &str,
+        limits: &Limits,
+    ) -> Result<Pattern, PatternError> {
         if text.is_empty() {
             return Err(PatternError::Empty);
         }
@@ -94,38 +194,40 @@ impl Pattern {
             let limit = limits.destination_bytes_max;
             return Err(PatternError::TooLong { seen: text.len(), limit });
         }
-        if text.contains(['{', '}']) {
-            return Err(PatternError::Unsupported);
-        }
-        let wildcards = count_wildcards(text);
+        let is_ant = dialect == Dialect::Ant;
+        let name = if is_ant { None } else { text.strip_prefix(prefix) }.unwrap_or(text);
+        let wildcards = count_wildcards(dialect, name);
         if wildcards > limits.pattern_wildcards_count_max {
             let limit = limits.pattern_wildcards_count_max;
             return Err(PatternError::TooComplex { seen: wildcards, limit });
         }
-        let segments: Box<[Segment]> = segments_of(text)
-            .map(|segment| match segment {
-                "**" => Segment::AnyDepth,
-                _ if segment.contains(['*', '?']) => Segment::Glob(segment.into()),
-                _ => Segment::Literal(segment.into()),
-            })
-            .collect();
+        let parsed = dialect.segments(name).map(|segment| dialect.segment(segment));
+        let segments = parsed.collect::<Result<Box<[Segment]>, PatternError>>()?;
+        let any_depth = segments.iter().position(|segment| *segment == Segment::AnyDepth);
         let any_tail = segments.last() == Some(&Segment::AnyDepth);
+        if dialect == Dialect::ActiveMq && any_depth.is_some_and(|at| at + 1 < segments.len()) {
+            return Err(PatternError::Misplaced);
+        }
         Ok(Pattern {
             text: text.into(),
-            leading: text.starts_with('/'),
-            trailing: (!any_tail).then_some(text.ends_with('/')),
+            dialect,
+            prefix_len: (text.len() - name.len()) as u32,
+            leading: is_ant && text.starts_with('/'),
+            trailing: (is_ant && !any_tail).then_some(text.ends_with('/')),
             segments,
         })
     }
 
     /// Whether the pattern covers a (literal) destination.
     pub fn matches(&self, destination: &str) -> bool {
-        if destination.starts_with('/') != self.leading
-            || self.trailing.is_some_and(|trailing| trailing != destination.ends_with('/'))
+        let Some(name) = destination.strip_prefix(self.prefix()) else { return false };
+        if self.dialect == Dialect::Ant
+            && (name.starts_with('/') != self.leading
+                || self.trailing.is_some_and(|trailing| trailing != name.ends_with('/')))
         {
             return false;
         }
-        let mut path = segments_of(destination);
+        let mut path = self.dialect.segments(name);
         let mut at = 0;
         // Where to go on when the newest `**` has to take one segment more.
         let mut retry = None;
@@ -159,16 +261,55 @@ impl Pattern {
     pub fn as_str(&self) -> &str {
         &self.text
     }
+
+    /// Its language.
+    pub fn dialect(&self) -> Dialect {
+        self.dialect
+    }
+
+    /// What every destination it matches starts with, before the words; empty in Ant.
+    fn prefix(&self) -> &str {
+        &self.text[..self.prefix_len as usize]
+    }
 }
 
-fn segments_of(text: &str) -> impl Iterator<Item = &str> + Clone {
-    text.split('/').filter(|segment| !segment.is_empty())
+/// Iterator over the segments of a name.
+#[derive(Clone)]
+struct Segments<'a> {
+    rest: Option<&'a str>,
+    dialect: Dialect,
 }
 
-/// Runs of `*` count once: they are one wildcard to the matcher.
-fn count_wildcards(text: &str) -> usize {
-    let bytes = text.as_bytes();
-    (0..bytes.len()).filter(|&at| bytes[at] == b'*' && (at == 0 || bytes[at - 1] != b'*')).count()
+impl<'a> Iterator for Segments<'a> {
+    type Item = &'a str;
+
+    fn next(&mut self) -> Option<&'a str> {
+        let separator = self.dialect.separator();
+        loop {
+            let rest = self.rest?;
+            let (segment, after) = match rest.split_once(separator) {
+                Some((segment, after)) => (segment, Some(after)),
+                None => (rest, None),
+            };
+            self.rest = after;
+            if !segment.is_empty() || self.dialect != Dialect::Ant {
+                return Some(segment);
+            }
+        }
+    }
+}
+
+/// In Ant, runs of `*` count once: they are one wildcard to the matcher.
+fn count_wildcards(dialect: Dialect, name: &str) -> usize {
+    if dialect != Dialect::Ant {
+        return dialect.segments(name).filter(|word| matches!(*word, "*" | "#" | ">")).count();
+    }
+    let bytes = name.as_bytes();
+    let starts = |at: usize| match bytes[at] {
+        b'*' => at == 0 || bytes[at - 1] != b'*',
+        byte => byte == b'{',
+    };
+    (0..bytes.len()).filter(|&at| starts(at)).count()
 }
 
 /// `*` and `?` within one segment.
@@ -201,138 +342,33 @@ fn glob_matches(glob: &str, text: &str) -> bool {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
+/// Values by pattern, in the operator's order: the first match wins.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ByPattern<T>(Vec<(Pattern, T)>);
 
-    fn matches(pattern: &str, destination: &str) -> bool {
-        let limits = Limits { pattern_wildcards_count_max: 100, ..Limits::default() };
-        Pattern::parse(pattern, &limits).unwrap().matches(destination)
-    }
-
-    #[test]
-    fn any_depth_takes_zero_or_more_segments() {
-        for yes in ["/topic", "/topic/", "/topic/a", "/topic/a/b", "/topic/a/b/"] {
-            assert!(matches("/topic/**", yes), "{yes}");
-        }
-        assert!(!matches("/topic/**", "/topics") && !matches("/topic/**", "topic/a"));
-        assert!(matches("/topic/**/z", "/topic/z") && matches("/topic/**/z", "/topic/a/z/z"));
-        assert!(!matches("/topic/**/z", "/topic/a/z/y"));
-        assert!(matches("/**/a/**/b", "/x/a/b/a/c/b") && !matches("/**/a/**/b", "/b/a"));
-    }
-
-    #[test]
-    fn one_star_stays_within_a_segment() {
-        assert!(matches("/topic/*", "/topic/a") && !matches("/topic/*", "/topic/a/b"));
-        assert!(matches("/topic/a*c", "/topic/abbc") && matches("/topic/a*c", "/topic/ac"));
-        assert!(!matches("/topic/*", "/topic"));
-        assert!(matches("/topic/a**c", "/topic/axc") && !matches("/topic/a**c", "/topic/a/c"));
-    }
-
-    #[test]
-    fn a_question_mark_is_one_character() {
-        assert!(matches("/topic/a?c", "/topic/abc") && matches("/topic/a?c", "/topic/aäc"));
-        assert!(!matches("/topic/a?c", "/topic/ac") && !matches("/topic/a?c", "/topic/a/c"));
-    }
-
-    #[test]
-    fn separators_must_agree() {
-        assert!(!matches("/topic/*", "/topic/a/") && matches("/topic/*/", "/topic/a/"));
-        assert!(!matches("topic/*", "/topic/a") && matches("topic/*", "topic/a"));
-        assert!(matches("/topic//*", "/topic/a") && matches("/topic/*", "/topic//a"));
-        assert!(!matches("/topic/**/b", "/topic/b/"));
-    }
-
-    #[test]
-    fn case_matters() {
-        assert!(!matches("/topic/A*", "/topic/ab"));
-    }
-
-    #[test]
-    fn limits_and_braces_are_refused() {
-        let limits = Limits::default();
-        let parse = |text: &str| Pattern::parse(text, &limits).map(|_| ()).unwrap_err();
-        assert_eq!(parse(""), PatternError::Empty);
-        assert_eq!(parse("/topic/{id}/*"), PatternError::Unsupported);
-        let deep = format!("/topic{}", "/**".repeat(300));
-        assert_eq!(parse(&deep), PatternError::TooComplex { seen: 300, limit: 8 });
-        assert_eq!(parse(&deep).to_string(), "pattern too complex: seen 300 wildcards, limit is 8");
-        let long = "*".repeat(1_025);
-        assert_eq!(parse(&long), PatternError::TooLong { seen: 1_025, limit: 1_024 });
-        assert!(Pattern::parse("/topic/*/*/*/*/*/*/*/*", &limits).is_ok());
-        assert_eq!(Pattern::parse("/topic/?", &limits).unwrap().as_str(), "/topic/?");
-    }
-
-    #[test]
-    fn hostile_patterns_cost_little() {
-        let text = format!("/topic/{}", "a".repeat(1_000));
-        // Backtracking over every star would take longer than the universe.
-        assert!(!matches("/topic/*a*a*a*a*a*a*a*b", &text));
-        let path = format!("/topic{}", "/a".repeat(500));
-        assert!(!matches("/topic/**/a/**/a/**/a/**/a/**/a/**/a/**/b", &path));
-    }
-
-    /// The twin: plain recursion over the definition.
-    fn naive(pattern: &str, destination: &str) -> bool {
-        fn characters(glob: &[char], text: &[char]) -> bool {
-            match (glob.split_first(), text.split_first()) {
-                (None, None) => true,
-                (Some(('*', rest)), None) => characters(rest, text),
-                (Some(('*', rest)), Some((_, tail))) => {
-                    characters(rest, text) || characters(glob, tail)
-                }
-                (Some(('?', rest)), Some((_, tail))) => characters(rest, tail),
-                (Some((a, rest)), Some((b, tail))) => a == b && characters(rest, tail),
-                _ => false,
-            }
-        }
-        fn segments(pattern: &[&str], path: &[&str]) -> bool {
-            match (pattern.split_first(), path.split_first()) {
-                (None, None) => true,
-                (Some((&"**", rest)), None) => segments(rest, path),
-                (Some((&"**", rest)), Some((_, tail))) => {
-                    segments(rest, path) || segments(pattern, tail)
-                }
-                (Some((glob, rest)), Some((segment, tail))) => {
-                    let (glob, segment): (Vec<_>, Vec<_>) =
-                        (glob.chars().collect(), segment.chars().collect());
-                    characters(&glob, &segment) && segments(rest, tail)
-                }
-                _ => false,
-            }
-        }
-        let split = |text: &'_ str| -> Vec<String> {
-            text.split('/').filter(|part| !part.is_empty()).map(str::to_owned).collect()
-        };
-        let (globs, path) = (split(pattern), split(destination));
-        let globs: Vec<&str> = globs.iter().map(String::as_str).collect();
-        let path: Vec<&str> = path.iter().map(String::as_str).collect();
-        pattern.starts_with('/') == destination.starts_with('/')
-            && (globs.last() == Some(&"**") || pattern.ends_with('/') == destination.ends_with('/'))
-            && segments(&globs, &path)
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig::with_cases(4_000))]
-        #[test]
-        fn agrees_with_the_naive_twin(pattern in "[ab/*?]{1,12}", destination in "[ab/]{0,12}") {
-            prop_assert_eq!(matches(&pattern, &destination), naive(&pattern, &destination));
-        }
-
-        #[test]
-        fn agrees_on_segments(
-            pattern in "/(a|b|\\*|\\*\\*|a\\*|\\?)(/(a|b|\\*|\\*\\*|\\*b)){0,5}/?",
-            destination in "/(a|b|ab)(/(a|b|ab)){0,6}/?",
-        ) {
-            prop_assert_eq!(matches(&pattern, &destination), naive(&pattern, &destination));
-        }
-
-        #[test]
-        fn never_panics(pattern in "\\PC{0,40}", destination in "\\PC{0,40}") {
-            if let Ok(pattern) = Pattern::parse(&pattern, &Limits::default()) {
-                pattern.matches(&destination);
-            }
-        }
+impl<T> Default for ByPattern<T> {
+    fn default() -> ByPattern<T> {
+        ByPattern(Vec::new())
     }
 }
+
+impl<T> ByPattern<T> {
+    /// Adds a value after the others. A literal name is a pattern that matches itself.
+    pub fn push(&mut self, pattern: Pattern, value: T) {
+        self.0.push((pattern, value));
+    }
+
+    /// The value of the first pattern that matches. Work: each pattern at most once, so it is for
+    /// tables of the operator's rules, looked up once per new destination.
+    pub fn find(&self, destination: &str) -> Option<&T> {
+        self.0.iter().find(|(pattern, _)| pattern.matches(destination)).map(|(_, value)| value)
+    }
+
+    /// Whether there is no value.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -11,7 +11,9 @@
 //! STOMP semantics: stomp.md §1.8. A connection with several matching subscriptions is reached once
 //! for each. Duplicate ids are the caller's to refuse, with [`Subscriptions::find`].
 
+use super::pattern::index::{PatternIndex, PatternKey};
 use super::pattern::Pattern;
+use super::slab::Slab;
 use super::Keyed;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -94,9 +96,8 @@ struct Group {
 #[derive(Debug)]
 struct Entry {
     text: Arc<str>,
-    pattern: Option<Pattern>,
-    /// Index in `pattern_entries`; unused for literals.
-    position: u32,
+    /// Its place in `matching`; none for literals.
+    pattern: Option<PatternKey>,
     groups: Vec<u32>,
 }
 
@@ -105,54 +106,6 @@ struct Interned {
     class: Arc<Class>,
     /// Number of groups of the class.
     groups: u32,
-}
-
-/// A vector with holes: indices stay, holes are filled first, an empty one gives its memory back.
-#[derive(Debug)]
-struct Slab<T> {
-    slots: Vec<Option<T>>,
-    holes: Vec<u32>,
-}
-
-impl<T> Slab<T> {
-    const fn new() -> Slab<T> {
-        Slab { slots: Vec::new(), holes: Vec::new() }
-    }
-
-    fn len(&self) -> usize {
-        self.slots.len() - self.holes.len()
-    }
-
-    fn insert(&mut self, value: T) -> u32 {
-        if let Some(index) = self.holes.pop() {
-            self.slots[index as usize] = Some(value);
-            return index;
-        }
-        self.slots.push(Some(value));
-        (self.slots.len() - 1) as u32
-    }
-
-    fn remove(&mut self, index: u32) -> Option<T> {
-        let value = self.slots[index as usize].take()?;
-        self.holes.push(index);
-        if self.len() == 0 {
-            *self = Slab::new();
-        }
-        Some(value)
-    }
-
-    fn get(&self, index: u32) -> Option<&T> {
-        self.slots.get(index as usize)?.as_ref()
-    }
-
-    fn get_mut(&mut self, index: u32) -> Option<&mut T> {
-        self.slots.get_mut(index as usize)?.as_mut()
-    }
-
-    fn iter(&self) -> impl Iterator<Item = (u32, &T)> {
-        let slots = self.slots.iter().enumerate();
-        slots.filter_map(|(index, slot)| Some((index as u32, slot.as_ref()?)))
-    }
 }
 
 /// The subscriptions of one shard.
@@ -169,8 +122,8 @@ pub struct Subscriptions {
     classes: Slab<Interned>,
     literals: HashMap<Arc<str>, u32, Keyed>,
     patterns: HashMap<Arc<str>, u32, Keyed>,
-    /// Entries of patterns, dense: each is tried for each publication.
-    pattern_entries: Vec<u32>,
+    /// Entries of patterns, found by the destination they match.
+    matching: PatternIndex<u32>,
     class_index: HashMap<Arc<Class>, u32, Keyed>,
     /// (entry, class) to group.
     group_index: HashMap<(u32, u32), u32, Keyed>,
@@ -189,7 +142,7 @@ impl Subscriptions {
             classes: Slab::new(),
             literals: HashMap::with_hasher(keyed),
             patterns: HashMap::with_hasher(keyed),
-            pattern_entries: Vec::new(),
+            matching: PatternIndex::new(hash_key),
             class_index: HashMap::with_hasher(keyed),
             group_index: HashMap::with_hasher(keyed),
         }
@@ -304,17 +257,17 @@ impl Subscriptions {
         mut f: impl FnMut(ClassIndex, &Class, &[Subscriber]),
     ) {
         let literal = self.literals.get(destination).and_then(|&entry| self.entries.get(entry));
-        let matching = self.pattern_entries.iter().filter_map(|&entry| {
-            let entry = self.entries.get(entry)?;
-            entry.pattern.as_ref()?.matches(destination).then_some(entry)
-        });
-        for entry in literal.into_iter().chain(matching) {
+        let mut visit = |entry: &Entry| {
             for group in entry.groups.iter().filter_map(|&group| self.groups.get(group)) {
                 if let Some(interned) = self.classes.get(group.class) {
                     f(ClassIndex(group.class), &interned.class, &group.subscribers);
                 }
             }
-        }
+        };
+        literal.into_iter().for_each(&mut visit);
+        self.matching.for_each_match(destination, |&entry| {
+            self.entries.get(entry).into_iter().for_each(&mut visit);
+        });
     }
 
     /// Has this very destination or pattern a subscriber?
@@ -345,7 +298,7 @@ impl Subscriptions {
             && self.classes.len() == 0
             && self.literals.is_empty()
             && self.patterns.is_empty()
-            && self.pattern_entries.is_empty()
+            && self.matching.is_empty()
             && self.class_index.is_empty()
             && self.group_index.is_empty()
     }
@@ -377,12 +330,11 @@ impl Subscriptions {
             return (entry, false);
         }
         let text: Arc<str> = destination.into();
-        let position = self.pattern_entries.len() as u32;
-        let new = Entry { text: Arc::clone(&text), pattern, position, groups: Vec::new() };
+        let new = Entry { text: Arc::clone(&text), pattern: None, groups: Vec::new() };
         let entry = self.entries.insert(new);
         index.insert(text, entry);
-        if is_pattern {
-            self.pattern_entries.push(entry);
+        if let (Some(pattern), Some(new)) = (pattern, self.entries.get_mut(entry)) {
+            new.pattern = Some(self.matching.insert(pattern, entry));
         }
         (entry, true)
     }
@@ -473,15 +425,10 @@ impl Subscriptions {
     fn remove_entry(&mut self, index: u32) -> Option<Removed> {
         let entry = self.entries.remove(index)?;
         let is_pattern = entry.pattern.is_some();
-        if is_pattern {
+        if let Some(pattern) = entry.pattern {
             self.patterns.remove(&entry.text);
             give_back_map(&mut self.patterns);
-            self.pattern_entries.swap_remove(entry.position as usize);
-            let moved = self.pattern_entries.get(entry.position as usize).copied();
-            if let Some(moved) = moved.and_then(|moved| self.entries.get_mut(moved)) {
-                moved.position = entry.position;
-            }
-            give_back_vec(&mut self.pattern_entries);
+            self.matching.remove(pattern);
         } else {
             self.literals.remove(&entry.text);
             give_back_map(&mut self.literals);
@@ -511,15 +458,15 @@ impl Subscriptions {
         assert_eq!(self.group_index.len(), self.groups.len(), "groups");
         for (index, entry) in self.entries.iter() {
             assert!(!entry.groups.is_empty(), "entry {index} is empty");
-            if entry.pattern.is_some() {
+            if let Some(pattern) = entry.pattern {
                 assert_eq!(self.patterns.get(&entry.text), Some(&index));
-                assert_eq!(self.pattern_entries[entry.position as usize], index);
+                assert_eq!(self.matching.get(pattern), Some(&index));
             } else {
                 assert_eq!(self.literals.get(&entry.text), Some(&index));
             }
         }
         assert_eq!(self.literals.len() + self.patterns.len(), self.entries.len(), "entries");
-        assert_eq!(self.pattern_entries.len(), self.patterns.len(), "patterns");
+        assert_eq!(self.matching.len(), self.patterns.len(), "patterns");
         for (index, interned) in self.classes.iter() {
             let groups = self.groups.iter().filter(|(_, group)| group.class == index).count();
             assert_eq!(groups, interned.groups as usize, "references of class {index}");

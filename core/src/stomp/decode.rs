@@ -11,6 +11,7 @@ use super::command::Command;
 use super::error::Error;
 use super::escape;
 use super::frame::{Frame, HeaderTable};
+use super::lines::{Line, Lines};
 use super::negotiation::{choose, Version};
 use crate::limits::Limits;
 
@@ -40,6 +41,9 @@ pub struct DecodeFailure {
     pub error: Error,
     /// The `receipt` header of the culprit, if it could be read.
     pub receipt: Option<String>,
+    /// The command line of an unknown command, for the ERROR's body; at most 32 bytes. It is
+    /// the peer's text: whoever sends it on escapes control characters.
+    pub command: Option<String>,
 }
 
 /// The head of a frame, complete and checked.
@@ -68,11 +72,15 @@ pub fn decode<'a>(
     limits: &Limits,
     table: &'a mut HeaderTable,
 ) -> Result<Option<(Item<'a>, usize)>, DecodeFailure> {
-    let fail = |error| DecodeFailure { error, receipt: find_receipt(input, rules, limits) };
+    let fail = |error| DecodeFailure {
+        error,
+        receipt: find_receipt(input, rules, limits),
+        command: if error == Error::UnknownCommand { command_line(input) } else { None },
+    };
     match skip_between_frames(input) {
         Ok(0) => {}
         Ok(skipped) => return Ok(Some((Item::Eol, skipped))),
-        Err(error) => return Err(DecodeFailure { error, receipt: None }),
+        Err(error) => return Err(DecodeFailure { error, receipt: None, command: None }),
     }
     let bounds = bounds(rules, limits);
     let Some(head) = scan_head(input, rules, limits, &bounds, table).map_err(fail)? else {
@@ -115,10 +123,8 @@ pub fn bytes_needed_hint(
     needed.unwrap_or(0).max(input.len() + 1)
 }
 
-/// The command line at the start of a refused input, for the ERROR's body; at most 32 bytes.
-///
-/// It is the peer's text: whoever sends it on escapes control characters.
-pub fn command_line(input: &[u8]) -> Option<String> {
+/// The command line at the start of a refused input; at most 32 bytes.
+fn command_line(input: &[u8]) -> Option<String> {
     let window = &input[..input.len().min(32)];
     let end = memchr::memchr3(b'\n', b'\r', 0, window).unwrap_or(window.len());
     (end > 0).then(|| String::from_utf8_lossy(&window[..end]).into_owned())
@@ -161,31 +167,6 @@ fn skip_between_frames(input: &[u8]) -> Result<usize, Error> {
     }
 }
 
-/// The line that starts at `start`, without its end, and where the next one starts.
-///
-/// `line_max` counts the bytes before the LF. `Ok(None)`: the line is not complete.
-fn line<'a>(
-    input: &'a [u8],
-    start: usize,
-    line_max: usize,
-    too_long: Error,
-    bounds: &Bounds,
-) -> Result<Option<(&'a [u8], usize)>, Error> {
-    let line_end_max = start.saturating_add(line_max).saturating_add(1);
-    let end_max = line_end_max.min(bounds.head_max);
-    let window = input.get(start..input.len().min(end_max)).unwrap_or_default();
-    match memchr::memchr2(b'\n', 0, window) {
-        Some(at) if window[at] == 0 => Err(Error::NulInHead),
-        Some(at) => {
-            let text = &window[..at];
-            Ok(Some((text.strip_suffix(b"\r").unwrap_or(text), start + at + 1)))
-        }
-        None if input.len() < end_max => Ok(None),
-        None if line_end_max <= bounds.head_max => Err(too_long),
-        None => Err(bounds.head_error()),
-    }
-}
-
 /// Friendlier words for two common mistakes, before anything is parsed.
 fn check_greeting(input: &[u8]) -> Result<(), Error> {
     if input.first() == Some(&0x16) {
@@ -200,21 +181,21 @@ fn check_greeting(input: &[u8]) -> Result<(), Error> {
 
 fn scan_command(
     input: &[u8],
+    lines: &mut Lines<'_>,
     rules: Rules,
     limits: &Limits,
     bounds: &Bounds,
-) -> Result<Option<(Command, usize)>, Error> {
-    if rules == Rules::BeforeConnect {
-        check_greeting(input)?;
-    }
+) -> Result<Option<Command>, Error> {
     let limit = limits.stomp_command_bytes_max;
-    let too_long = Error::CommandTooLong { limit };
-    let Some((text, next)) = line(input, 0, limit, too_long, bounds)? else { return Ok(None) };
-    let command = Command::from_bytes(text).ok_or(Error::UnknownCommand)?;
+    let Some(line) = lines.next(limit) else {
+        let too_long = Error::CommandTooLong { limit };
+        return lines.fault(limit, too_long, bounds.head_error()).map(|()| None);
+    };
+    let command = Command::from_bytes(&input[line.start..line.end]).ok_or(Error::UnknownCommand)?;
     if rules == Rules::BeforeConnect && !command.opens_session() {
         return Err(Error::NotConnected);
     }
-    Ok(Some((command, next)))
+    Ok(Some(command))
 }
 
 fn scan_head<'a>(
@@ -225,37 +206,41 @@ fn scan_head<'a>(
     table: &mut HeaderTable,
 ) -> Result<Option<Head<'a>>, Error> {
     table.clear();
-    let Some((command, mut at)) = scan_command(input, rules, limits, bounds)? else {
+    if rules == Rules::BeforeConnect {
+        check_greeting(input)?;
+    }
+    let mut lines = Lines::new(input, bounds.head_max);
+    let Some(command) = scan_command(input, &mut lines, rules, limits, bounds)? else {
         return Ok(None);
     };
     let mut is_literal = command.has_literal_headers() || rules == Rules::Version(Version::V1_0);
     let limit = limits.stomp_header_line_bytes_max;
-    let (mut content_length, mut accept_version, mut has_cr) = (None, None, false);
-    loop {
-        let too_long = Error::HeaderTooLong { limit };
-        let Some((text, next)) = line(input, at, limit, too_long, bounds)? else {
-            return Ok(None);
+    let (mut content_length, mut accept_version) = (None, None);
+    let (mut has_cr, mut has_escape) = (false, false);
+    let head_bytes = loop {
+        let Some(line) = lines.next(limit) else {
+            let too_long = Error::HeaderTooLong { limit };
+            return lines.fault(limit, too_long, bounds.head_error()).map(|()| None);
         };
-        if text.is_empty() {
-            at = next;
-            break;
+        if line.start == line.end {
+            break line.next;
         }
-        let colon = check_header(text, is_literal, rules, &mut has_cr)?;
-        let (start, name_end, end) = (at, at + colon, at + text.len());
+        let (name, value) = check_header(input, &line, is_literal, rules)?;
+        has_cr |= line.has_cr;
+        has_escape |= line.has_escape;
         // Below `head_max`, which fits u32.
-        if table.insert(input, start as u32, name_end as u32, end as u32) {
+        if table.insert(input, line.start as u32, name, line.end as u32) {
             if table.len() > limits.stomp_headers_count_max {
                 return Err(Error::TooManyHeaders { limit: limits.stomp_headers_count_max });
             }
-            match &text[..colon] {
-                b"content-length" => content_length = Some(&text[colon + 1..]),
-                b"accept-version" => accept_version = Some(&text[colon + 1..]),
+            match name {
+                b"content-length" => content_length = Some(value),
+                b"accept-version" => accept_version = Some(value),
                 _ => {}
             }
         }
-        at = next;
-    }
-    let text = simdutf8::basic::from_utf8(&input[..at]).map_err(|_| Error::BadUtf8)?;
+    };
+    let text = simdutf8::basic::from_utf8(&input[..head_bytes]).map_err(|_| Error::BadUtf8)?;
     let content_length = content_length.map(parse_content_length).transpose()?;
     let version = match rules {
         Rules::Version(version) => Some(version),
@@ -267,44 +252,46 @@ fn scan_head<'a>(
     if has_cr && version == Some(Version::V1_2) {
         return Err(Error::LoneCarriageReturn);
     }
-    is_literal |= version == Some(Version::V1_0);
+    // Without a single `\` there is nothing to resolve, and nothing to look for later.
+    is_literal |= version == Some(Version::V1_0) || !has_escape;
     let is_trimmed = version == Some(Version::V1_0);
     Ok(Some(Head { command, text, content_length, is_literal, is_trimmed }))
 }
 
-/// Checks one header line, and gives the place of its colon.
-fn check_header(
-    text: &[u8],
+/// Checks one header line, and gives its name and value, escapes and all.
+#[inline(always)]
+fn check_header<'a>(
+    input: &'a [u8],
+    line: &Line,
     is_literal: bool,
     rules: Rules,
-    has_cr: &mut bool,
-) -> Result<usize, Error> {
-    let colon = match memchr::memchr(b':', text) {
-        None => return Err(Error::MissingColon),
-        Some(0) => return Err(Error::EmptyHeaderName),
-        Some(colon) => colon,
-    };
-    if memchr::memchr(b'\r', text).is_some() {
-        *has_cr = true;
-        if rules == Rules::Version(Version::V1_2) {
-            return Err(Error::LoneCarriageReturn);
-        }
+) -> Result<(&'a [u8], &'a [u8]), Error> {
+    let colon = line.colon.ok_or(Error::MissingColon)?;
+    let (name, value) = (&input[line.start..colon], &input[colon + 1..line.end]);
+    if name.is_empty() {
+        return Err(Error::EmptyHeaderName);
     }
-    if !is_literal {
-        escape::check(&text[..colon])?;
-        escape::check(&text[colon + 1..])?;
+    if line.has_cr && rules == Rules::Version(Version::V1_2) {
+        return Err(Error::LoneCarriageReturn);
     }
-    Ok(colon)
+    if line.has_escape && !is_literal {
+        escape::check(name)?;
+        escape::check(value)?;
+    }
+    Ok((name, value))
 }
 
 /// Optional spaces and digits. No sign, and what does not fit 64 bits is not a length.
 fn parse_content_length(value: &[u8]) -> Result<u64, Error> {
-    let text = std::str::from_utf8(value).map_err(|_| Error::BadContentLength)?;
-    let digits = text.trim_matches(' ');
-    if !digits.bytes().all(|b| b.is_ascii_digit()) {
-        return Err(Error::BadContentLength);
-    }
-    digits.parse().map_err(|_| Error::BadContentLength)
+    let blank = |byte: &u8| *byte == b' ';
+    let start = value.iter().position(|byte| !blank(byte)).unwrap_or(value.len());
+    let end = value.iter().rposition(|byte| !blank(byte)).map_or(start, |last| last + 1);
+    let add = |length: u64, digit: &u8| match digit {
+        b'0'..=b'9' => length.checked_mul(10)?.checked_add(u64::from(digit - b'0')),
+        _ => None,
+    };
+    let digits = value.get(start..end).filter(|digits| !digits.is_empty());
+    digits.and_then(|digits| digits.iter().try_fold(0, add)).ok_or(Error::BadContentLength)
 }
 
 /// The body: `content-length` bytes and a NUL, or everything up to the first NUL.
@@ -337,12 +324,10 @@ fn scan_body<'a>(
 
 /// The `receipt` header of a refused frame, as far as its lines are there and within limits.
 fn find_receipt(input: &[u8], rules: Rules, limits: &Limits) -> Option<String> {
-    let bounds = bounds(rules, limits);
-    let ignored = Error::UnknownCommand;
-    let (command, mut at) =
-        line(input, 0, limits.stomp_command_bytes_max, ignored, &bounds).ok()??;
+    let mut lines = Lines::new(input, bounds(rules, limits).head_max);
+    let command = lines.next(limits.stomp_command_bytes_max)?;
     // "receipt" is allowed on "any client frame other than CONNECT" (1.2, receipt).
-    if Command::from_bytes(command).is_some_and(Command::opens_session) {
+    if Command::from_bytes(&input[command.start..command.end]).is_some_and(Command::opens_session) {
         return None;
     }
     let version = match rules {
@@ -351,7 +336,8 @@ fn find_receipt(input: &[u8], rules: Rules, limits: &Limits) -> Option<String> {
     };
     loop {
         let limit = limits.stomp_header_line_bytes_max;
-        let (text, next) = line(input, at, limit, ignored, &bounds).ok()??;
+        let line = lines.next(limit)?;
+        let text = &input[line.start..line.end];
         if text.is_empty() {
             return None;
         }
@@ -361,7 +347,6 @@ fn find_receipt(input: &[u8], rules: Rules, limits: &Limits) -> Option<String> {
             let value = escape::unescape(value, version).ok()?;
             return (value.len() <= limits.id_bytes_max).then(|| value.into_owned());
         }
-        at = next;
     }
 }
 

@@ -5,8 +5,6 @@
 //! private head (subscription, message id, ack) and a tail that all subscribers of one version
 //! share; the head comes first, because of repeated headers the first wins.
 
-use std::io::Write;
-
 use super::error::Error;
 use super::escape::{escape_into, is_name_writable, literal_into};
 use super::negotiation::{Version, SUPPORTED};
@@ -14,23 +12,36 @@ use super::negotiation::{Version, SUPPORTED};
 /// Bytes of the extra line in an ERROR's body.
 const DETAIL_BYTES_MAX: usize = 256;
 
-fn header(out: &mut Vec<u8>, name: &str, value: &str, version: Version) {
+/// `name` with its colon. Inlined, so that copying a name of known length is a move or two.
+#[inline]
+fn header(out: &mut Vec<u8>, name: &'static str, value: &str, version: Version) {
     out.extend_from_slice(name.as_bytes());
-    out.push(b':');
     escape_into(out, value, version);
     out.push(b'\n');
 }
 
-fn literal_header(out: &mut Vec<u8>, name: &str, value: &str) {
+/// `name` with its colon.
+fn literal_header(out: &mut Vec<u8>, name: &'static str, value: &str) {
     out.extend_from_slice(name.as_bytes());
-    out.push(b':');
     literal_into(out, value);
     out.push(b'\n');
 }
 
 fn content_length(out: &mut Vec<u8>, bytes: usize) {
-    // Writing to a Vec cannot fail.
-    let _ = writeln!(out, "content-length:{bytes}");
+    out.extend_from_slice(b"content-length:");
+    let mut digits = [0; 20];
+    let mut start = digits.len();
+    let mut left = bytes;
+    loop {
+        start -= 1;
+        digits[start] = b'0' + (left % 10) as u8;
+        left /= 10;
+        if left == 0 {
+            break;
+        }
+    }
+    out.extend_from_slice(&digits[start..]);
+    out.push(b'\n');
 }
 
 /// CONNECTED. An empty `server` is not sent.
@@ -46,14 +57,14 @@ pub fn connected(
     user_name: Option<&str>,
 ) {
     out.extend_from_slice(b"CONNECTED\n");
-    literal_header(out, "version", version.as_str());
-    literal_header(out, "session", session);
+    literal_header(out, "version:", version.as_str());
+    literal_header(out, "session:", session);
     if !server.is_empty() {
-        literal_header(out, "server", server);
+        literal_header(out, "server:", server);
     }
-    literal_header(out, "heart-beat", heartbeat);
+    literal_header(out, "heart-beat:", heartbeat);
     if let Some(user_name) = user_name {
-        literal_header(out, "user-name", user_name);
+        literal_header(out, "user-name:", user_name);
     }
     out.extend_from_slice(b"\n\0");
 }
@@ -61,7 +72,7 @@ pub fn connected(
 /// RECEIPT.
 pub fn receipt(out: &mut Vec<u8>, version: Version, receipt_id: &str) {
     out.extend_from_slice(b"RECEIPT\n");
-    header(out, "receipt-id", receipt_id, version);
+    header(out, "receipt-id:", receipt_id, version);
     out.extend_from_slice(b"\n\0");
 }
 
@@ -79,12 +90,12 @@ pub fn error(
         push_detail(&mut body, detail);
     }
     out.extend_from_slice(b"ERROR\n");
-    header(out, "message", error.message(), version);
+    header(out, "message:", error.message(), version);
     if let Some(receipt_id) = receipt_id {
-        header(out, "receipt-id", receipt_id, version);
+        header(out, "receipt-id:", receipt_id, version);
     }
     if *error == Error::NoCommonVersion {
-        header(out, "version", SUPPORTED, version);
+        header(out, "version:", SUPPORTED, version);
     }
     out.extend_from_slice(b"content-type:text/plain\n");
     content_length(out, body.len());
@@ -121,11 +132,11 @@ pub fn message_head(
 ) {
     out.extend_from_slice(b"MESSAGE\n");
     if let Some(subscription) = subscription {
-        header(out, "subscription", subscription, version);
+        header(out, "subscription:", subscription, version);
     }
-    header(out, "message-id", message_id, version);
+    header(out, "message-id:", message_id, version);
     if let Some(ack) = ack {
-        header(out, "ack", ack, version);
+        header(out, "ack:", ack, version);
     }
 }
 
@@ -140,7 +151,7 @@ pub fn message_tail<'n, 'v>(
     headers: impl Iterator<Item = (&'n str, &'v str)>,
     body: &[u8],
 ) {
-    header(out, "destination", destination, version);
+    header(out, "destination:", destination, version);
     for (name, value) in headers {
         // A `content-length` that is not ours would change where the frame ends.
         if is_name_writable(name, version) && name != "content-length" {
@@ -311,6 +322,15 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn a_length_is_written_as_the_standard_library_writes_it(bytes in any::<usize>()) {
+            for bytes in [bytes, bytes >> 40, bytes % 1_000, bytes % 10, usize::MAX] {
+                let mut out = Vec::new();
+                content_length(&mut out, bytes);
+                prop_assert_eq!(out, format!("content-length:{bytes}\n").into_bytes());
+            }
+        }
+
         #[test]
         fn reads_back(
             headers in prop::collection::btree_map("h[^\0]{0,8}", "[^\0]{0,12}", 0..6),

@@ -151,7 +151,78 @@ pub enum Error {
     ServerBusy,
 }
 
+/// Whose fault an [`Error`] is, and in which way: what metrics tell apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Blame {
+    /// The bytes are not STOMP.
+    Malformed,
+    /// Text that is not UTF-8 or not escaped as its version says.
+    Encoding,
+    /// The right frame at the wrong moment.
+    Misplaced,
+    /// Something we do not do.
+    Unsupported,
+    /// Over a limit.
+    Limit,
+    /// Who they are: wrong credentials, or not allowed to do this.
+    Identity,
+    /// Not a breach of the protocol: we go, or the client was silent or slow.
+    Nobody,
+}
+
 impl Error {
+    /// Whose fault it is.
+    pub fn blame(&self) -> Blame {
+        match self {
+            Error::BadEscape | Error::BadUtf8 => Blame::Encoding,
+            Error::HttpOnStompPort
+            | Error::TlsOnPlainPort
+            | Error::UnknownCommand
+            | Error::NulInHead
+            | Error::LoneCarriageReturn
+            | Error::MissingColon
+            | Error::EmptyHeaderName
+            | Error::BadContentLength
+            | Error::MissingNul { .. }
+            | Error::MissingHeader(_)
+            | Error::BodyNotAllowed
+            | Error::BadHeartbeat
+            | Error::BadAckMode
+            | Error::BadDestination => Blame::Malformed,
+            Error::NotConnected
+            | Error::AlreadyConnected
+            | Error::ServerCommand
+            | Error::DuplicateSubscription
+            | Error::UnknownSubscription
+            | Error::UnknownAck
+            | Error::AckOnAuto
+            | Error::UnknownTransaction
+            | Error::DuplicateTransaction => Blame::Misplaced,
+            Error::NoCommonVersion
+            | Error::UnroutableDestination
+            | Error::SendToPattern
+            | Error::SelectorUnsupported => Blame::Unsupported,
+            Error::LoginFailed | Error::NotAllowed => Blame::Identity,
+            Error::CommandTooLong { .. }
+            | Error::HeaderTooLong { .. }
+            | Error::HeadTooLarge { .. }
+            | Error::TooManyHeaders { .. }
+            | Error::FrameTooLarge { .. }
+            | Error::DestinationTooLong { .. }
+            | Error::IdTooLong
+            | Error::PatternTooComplex
+            | Error::TooManySubscriptions
+            | Error::TooManyTransactions
+            | Error::TransactionTooLarge
+            | Error::TooManyUnacknowledged => Blame::Limit,
+            Error::LoginTimeout
+            | Error::SlowConsumer
+            | Error::HeartbeatMissed { .. }
+            | Error::ServerShutdown
+            | Error::ServerBusy => Blame::Nobody,
+        }
+    }
+
     /// The `message` header: one short line, without anything the peer sent.
     pub fn message(&self) -> &'static str {
         match self {

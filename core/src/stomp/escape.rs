@@ -9,6 +9,7 @@
 use std::borrow::Cow;
 
 use super::error::Error;
+use super::marks::has_mark;
 use super::negotiation::Version;
 
 /// `text` with its escapes resolved; borrowed when there are none, and always in 1.0.
@@ -55,12 +56,15 @@ pub fn check(raw: &[u8]) -> Result<(), Error> {
 ///
 /// In 1.0 a name with `:` must not come here: see [`is_name_writable`].
 pub fn escape_into(out: &mut Vec<u8>, text: &str, version: Version) {
-    let bytes = text.as_bytes();
-    let is_special = |b: &u8| matches!(b, b'\n' | b'\r' | b':' | b'\\' | 0);
-    if !bytes.iter().any(is_special) {
-        out.extend_from_slice(bytes);
-        return;
+    match has_mark(text.as_bytes()) {
+        false => out.extend_from_slice(text.as_bytes()),
+        true => escape_bytes_into(out, text.as_bytes(), version),
     }
+}
+
+/// Byte by byte: rare, and kept out of the way of the common case.
+#[inline(never)]
+fn escape_bytes_into(out: &mut Vec<u8>, bytes: &[u8], version: Version) {
     for &byte in bytes {
         match (byte, version) {
             (0, _) | (b'\n' | b'\r', Version::V1_0) | (b'\r', Version::V1_1) => out.push(b' '),
@@ -128,6 +132,15 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn fast_is_the_same_as_byte_by_byte(text in "[a-z]{0,40}|[a-z\t:\\\\\r\n\x00é]{0,40}") {
+            for version in [Version::V1_0, Version::V1_1, Version::V1_2] {
+                let mut naive = Vec::new();
+                escape_bytes_into(&mut naive, text.as_bytes(), version);
+                prop_assert_eq!(escaped(&text, version).into_bytes(), naive);
+            }
+        }
+
         #[test]
         fn reads_back(text in "[^\0]*") {
             let wire = escaped(&text, Version::V1_2);

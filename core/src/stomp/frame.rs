@@ -16,6 +16,8 @@ use super::negotiation::Version;
 #[derive(Default)]
 pub struct HeaderTable {
     entries: Vec<Entry>,
+    /// A bit for each hash in the table: most names are new, and this says so without a search.
+    seen: u64,
 }
 
 /// One header: `name:value`, as offsets into the head. The value starts behind the colon.
@@ -31,6 +33,7 @@ struct Entry {
 impl HeaderTable {
     pub(super) fn clear(&mut self) {
         self.entries.clear();
+        self.seen = 0;
     }
 
     /// Number of headers, repeats not counted.
@@ -38,23 +41,49 @@ impl HeaderTable {
         self.entries.len()
     }
 
-    /// Adds `head[name_start..name_end]`; false, and nothing added, if the name is there already.
-    pub(super) fn insert(&mut self, head: &[u8], start: u32, name_end: u32, end: u32) -> bool {
-        let name = head.get(start as usize..name_end as usize).unwrap_or_default();
-        let hash = hash(name);
-        let is_repeat = self.entries.iter().any(|e| {
-            e.hash == hash && head.get(e.name_start as usize..e.name_end as usize) == Some(name)
-        });
-        if !is_repeat {
-            self.entries.push(Entry { name_start: start, name_end, value_end: end, hash });
+    /// Adds the header whose `name` starts at `start` and whose value ends at `end` of `head`;
+    /// false, and nothing added, if the name is there already.
+    #[inline]
+    pub(super) fn insert(&mut self, head: &[u8], start: u32, name: &[u8], end: u32) -> bool {
+        let hash = hash(name, word_at(head, start as usize));
+        let bit = 1 << (hash >> 26);
+        if self.seen & bit != 0 && self.contains(head, name, hash) {
+            return false;
         }
-        !is_repeat
+        self.seen |= bit;
+        let name_end = start + name.len() as u32;
+        self.entries.push(Entry { name_start: start, name_end, value_end: end, hash });
+        true
+    }
+
+    fn contains(&self, head: &[u8], name: &[u8], hash: u32) -> bool {
+        self.entries.iter().any(|e| {
+            e.hash == hash && head.get(e.name_start as usize..e.name_end as usize) == Some(name)
+        })
     }
 }
 
-/// FNV-1a. Not keyed: a collision costs one comparison, and the table is bounded.
-fn hash(name: &[u8]) -> u32 {
-    name.iter().fold(0x811c_9dc5, |hash, &b| (hash ^ u32::from(b)).wrapping_mul(0x0100_0193))
+/// Eight bytes of `input` from `start` on; zeros behind its end.
+#[inline]
+fn word_at(input: &[u8], start: usize) -> u64 {
+    let rest = input.get(start..).unwrap_or_default();
+    match rest.first_chunk() {
+        Some(&word) => u64::from_le_bytes(word),
+        None => rest.iter().rev().fold(0, |word, &byte| word << 8 | u64::from(byte)),
+    }
+}
+
+/// Of the length and both ends, which tell the names of real clients apart. Not keyed: a collision
+/// costs one comparison, and the table is bounded. `first_word` are the eight bytes from the name's
+/// start on, whatever is behind the name; names are not empty.
+#[inline]
+fn hash(name: &[u8], first_word: u64) -> u32 {
+    let last = name.last_chunk().map_or(0, |&last| u64::from_le_bytes(last));
+    // Of a short name what follows it is shifted out.
+    let first = first_word << (8 * 8usize.saturating_sub(name.len()).min(7));
+    let mixed = (first ^ name.len() as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+        ^ last.wrapping_mul(0xd6e8_feb8_6659_fd93);
+    (mixed >> 32) as u32
 }
 
 /// A complete frame, borrowed from the input it was decoded from.
@@ -120,5 +149,29 @@ impl std::fmt::Debug for Frame<'_> {
             .field("headers", &names)
             .field("body_bytes", &self.body.len())
             .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::HashSet;
+
+    proptest! {
+        #[test]
+        fn repeats_are_found_as_a_set_finds_them(
+            names in prop::collection::vec("[ab]{1,3}|[a-c]{1,20}|a{8}[ab]{1,3}c{8}", 0..150),
+        ) {
+            let (mut table, mut set) = (HeaderTable::default(), HashSet::new());
+            let (head, mut start) = (names.concat(), 0);
+            for name in &names {
+                let end = (start + name.len()) as u32;
+                let is_new = table.insert(head.as_bytes(), start as u32, name.as_bytes(), end);
+                prop_assert_eq!(is_new, set.insert(name));
+                start += name.len();
+            }
+            prop_assert_eq!(table.len(), set.len());
+        }
     }
 }

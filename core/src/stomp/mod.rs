@@ -15,5 +15,7 @@ pub mod error;
 pub mod escape;
 pub mod frame;
 pub mod heartbeat;
+mod lines;
+mod marks;
 pub mod negotiation;
 pub mod request;

@@ -6,19 +6,30 @@
 
 /// XORs `payload` in place. `offset` is the index of `payload`'s first byte in its frame.
 pub fn unmask(payload: &mut [u8], key: [u8; 4], offset: usize) {
-    let mut key = key;
-    key.rotate_left(offset % 4);
+    let key = rotate(key, offset);
     let [a, b, c, d] = key;
-    let word = u64::from_ne_bytes([a, b, c, d, a, b, c, d]);
-    let mut chunks = payload.chunks_exact_mut(8);
-    for chunk in &mut chunks {
+    let wide = u64::from_ne_bytes([a, b, c, d, a, b, c, d]);
+    let mut words = payload.chunks_exact_mut(8);
+    for word in &mut words {
         let mut bytes = [0; 8];
-        bytes.copy_from_slice(chunk);
-        chunk.copy_from_slice(&(u64::from_ne_bytes(bytes) ^ word).to_ne_bytes());
+        bytes.copy_from_slice(word);
+        word.copy_from_slice(&(u64::from_ne_bytes(bytes) ^ wide).to_ne_bytes());
     }
-    for (byte, key_byte) in chunks.into_remainder().iter_mut().zip([a, b, c, d, a, b, c]) {
+    // Up to seven bytes: perhaps half a word, and up to three single ones.
+    let rest = words.into_remainder();
+    let (half, single) = rest.split_at_mut(rest.len() & 4);
+    if let Some(half) = half.first_chunk_mut() {
+        *half = (u32::from_ne_bytes(*half) ^ u32::from_ne_bytes(key)).to_ne_bytes();
+    }
+    for (byte, key_byte) in single.iter_mut().zip(key) {
         *byte ^= key_byte;
     }
+}
+
+/// The key as it applies from byte `offset` of a frame on.
+#[inline]
+pub fn rotate(key: [u8; 4], offset: usize) -> [u8; 4] {
+    u32::from_le_bytes(key).rotate_right(8 * (offset % 4) as u32).to_le_bytes()
 }
 
 #[cfg(test)]

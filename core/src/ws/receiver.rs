@@ -11,7 +11,7 @@
 use super::close;
 use super::error::Error;
 use super::frame::{decode_header, Header, Opcode};
-use super::mask::unmask;
+use super::mask::{rotate, unmask};
 use super::utf8::Utf8;
 use crate::limits::Limits;
 
@@ -99,6 +99,12 @@ impl Receiver {
             control(&header, rest)?
         } else {
             let (kind, message_bytes, fragments_count) = self.check_data(&header, limits)?;
+            // Below the limit, which fits a usize.
+            let payload_bytes = header.payload_bytes as usize;
+            if self.kind.is_none() && header.is_final && rest.len() >= payload_bytes {
+                let event = whole_message(kind, header.key, &mut rest[..payload_bytes])?;
+                return Ok(Some((event, header_bytes + payload_bytes)));
+            }
             if rest.is_empty() && header.payload_bytes > 0 {
                 return Ok(None);
             }
@@ -153,7 +159,7 @@ impl Receiver {
         let piece_bytes = input.len().min(self.remaining_bytes as usize);
         let payload = &mut input[..piece_bytes];
         unmask(payload, self.key, 0);
-        self.key.rotate_left(piece_bytes % 4);
+        self.key = rotate(self.key, piece_bytes);
         self.remaining_bytes -= piece_bytes as u32;
         self.is_in_frame = self.remaining_bytes > 0;
         let starts = !self.is_started;
@@ -170,6 +176,15 @@ impl Receiver {
         }
         Ok((Event::Data { kind, payload, starts, ends }, piece_bytes))
     }
+}
+
+/// A message that is one frame and all there, as nearly all are: it leaves no state behind.
+fn whole_message(kind: MessageKind, key: [u8; 4], payload: &mut [u8]) -> Result<Event<'_>, Error> {
+    unmask(payload, key, 0);
+    if kind == MessageKind::Text && simdutf8::basic::from_utf8(payload).is_err() {
+        return Err(Error::TextNotUtf8);
+    }
+    Ok(Event::Data { kind, payload, starts: true, ends: true })
 }
 
 /// A control frame, if all of it is there. It may come between the fragments of a message (§5.4).

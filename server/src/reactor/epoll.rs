@@ -6,6 +6,8 @@
 //! descriptor that was closed in the same turn are dropped by the shard, which knows what it
 //! closed.
 
+mod connect;
+
 use super::listener::decode_address;
 use super::uring::{drain_eventfd, signalled_eventfd, watch};
 use super::{errno, Event, Reactor, SendRequest, Shortfall, PARTS_MAX, TICK_MS};
@@ -21,6 +23,18 @@ const EVENTS_PER_WAIT: usize = 1024;
 const TOKEN_WAKE: u64 = 1 << 32;
 const TOKEN_TICK: u64 = 2 << 32;
 const TOKEN_LISTENER: u64 = 3 << 32;
+const TOKEN_ALARM: u64 = 4 << 32;
+
+/// What a descriptor's writability means.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// Nothing: nobody asked.
+    Open,
+    /// What [`Reactor::arm_writable`] asked for.
+    WantsWritable,
+    /// The answer to a connect.
+    Connecting,
+}
 
 /// The epoll implementation of [`Reactor`].
 pub struct EpollReactor {
@@ -28,9 +42,11 @@ pub struct EpollReactor {
     readable: monoio::net::UnixStream,
     always_readable: monoio::net::UnixStream,
     tick: OwnedFd,
+    alarm: OwnedFd,
     wake: RawFd,
     listeners: Vec<OwnedFd>,
-    wants_writable: Vec<bool>,
+    /// By descriptor.
+    stages: Vec<Stage>,
     ready: Vec<libc::epoll_event>,
     started: Instant,
 }
@@ -43,14 +59,10 @@ impl EpollReactor {
     /// # Errors
     /// What the kernel says.
     pub fn new(listeners: Vec<OwnedFd>, wake: RawFd, slots_count: u32) -> io::Result<Self> {
-        // SAFETY: both calls make new descriptors that are owned at once.
-        let (epoll, tick) = unsafe {
-            let epoll = check(libc::epoll_create1(libc::EPOLL_CLOEXEC))?;
-            let epoll = OwnedFd::from_raw_fd(epoll);
-            let flags = libc::TFD_CLOEXEC | libc::TFD_NONBLOCK;
-            let tick = check(libc::timerfd_create(libc::CLOCK_MONOTONIC, flags))?;
-            (epoll, OwnedFd::from_raw_fd(tick))
-        };
+        // SAFETY: makes a new descriptor that is owned at once.
+        let epoll =
+            unsafe { OwnedFd::from_raw_fd(check(libc::epoll_create1(libc::EPOLL_CLOEXEC))?) };
+        let (tick, alarm) = (timer()?, timer()?);
         let every = libc::timespec { tv_sec: 0, tv_nsec: TICK_MS as i64 * 1_000_000 };
         let timer = libc::itimerspec { it_interval: every, it_value: every };
         // SAFETY: `timer` is live, the old value is not asked for.
@@ -60,15 +72,17 @@ impl EpollReactor {
             always_readable: watch(signalled_eventfd()?)?,
             epoll,
             tick,
+            alarm,
             wake,
             listeners,
-            wants_writable: vec![false; slots_count as usize],
+            stages: vec![Stage::Open; slots_count as usize],
             ready: Vec::with_capacity(EVENTS_PER_WAIT),
             started: Instant::now(),
         };
         let input = libc::EPOLLIN as u32;
         reactor.register(wake, input, TOKEN_WAKE)?;
         reactor.register(reactor.tick.as_raw_fd(), input, TOKEN_TICK)?;
+        reactor.register(reactor.alarm.as_raw_fd(), input, TOKEN_ALARM)?;
         for (index, listener) in reactor.listeners.iter().enumerate() {
             let fd = listener.as_raw_fd();
             // SAFETY: plain fcntl on a descriptor we own.
@@ -90,6 +104,11 @@ impl EpollReactor {
         let (epoll, fd) = (self.epoll.as_raw_fd(), self.listeners[index].as_raw_fd());
         // SAFETY: `event` is live during the call.
         unsafe { libc::epoll_ctl(epoll, libc::EPOLL_CTL_MOD, fd, &mut event) };
+    }
+
+    fn register_socket(&self, fd: RawFd) -> io::Result<()> {
+        let bits = libc::EPOLLIN | libc::EPOLLOUT | libc::EPOLLRDHUP | libc::EPOLLET;
+        self.register(fd, bits as u32, fd as u64)
     }
 
     fn take_events(&mut self, events: &mut Vec<Event>) {
@@ -115,6 +134,10 @@ impl EpollReactor {
                     }
                     events.push(Event::Tick);
                 }
+                TOKEN_ALARM => {
+                    drain_eventfd(self.alarm.as_raw_fd());
+                    events.push(Event::Woken);
+                }
                 TOKEN_LISTENER => self.accept(token as u32 as usize, events),
                 _ => self.on_socket(token as u32, bits, events),
             }
@@ -122,13 +145,26 @@ impl EpollReactor {
     }
 
     fn on_socket(&mut self, slot: u32, bits: u32, events: &mut Vec<Event>) {
-        let input = libc::EPOLLIN | libc::EPOLLRDHUP | libc::EPOLLHUP | libc::EPOLLERR;
+        let failure = libc::EPOLLHUP | libc::EPOLLERR;
+        let input = libc::EPOLLIN | libc::EPOLLRDHUP | failure;
+        let is_writable = bits & libc::EPOLLOUT as u32 != 0;
+        match self.stages[slot as usize] {
+            Stage::Connecting if is_writable || bits & failure as u32 != 0 => {
+                self.stages[slot as usize] = Stage::Open;
+                let outcome = connect::outcome(slot);
+                events.push(outcome);
+                if let Event::ConnectFailed { .. } = outcome {
+                    return self.close(slot);
+                }
+            }
+            Stage::WantsWritable if is_writable => {
+                self.stages[slot as usize] = Stage::Open;
+                events.push(Event::Writable { slot });
+            }
+            _ => {}
+        }
         if bits & input as u32 != 0 {
             events.push(Event::Readable { slot });
-        }
-        let wants = &mut self.wants_writable[slot as usize];
-        if bits & libc::EPOLLOUT as u32 != 0 && std::mem::take(wants) {
-            events.push(Event::Writable { slot });
         }
     }
 
@@ -152,9 +188,8 @@ impl EpollReactor {
                 }
                 return;
             }
-            let bits = libc::EPOLLIN | libc::EPOLLOUT | libc::EPOLLRDHUP | libc::EPOLLET;
-            let is_in_table = (fd as usize) < self.wants_writable.len();
-            if !is_in_table || self.register(fd, bits as u32, fd as u64).is_err() {
+            let is_in_table = (fd as usize) < self.stages.len();
+            if !is_in_table || self.register_socket(fd).is_err() {
                 // SAFETY: the descriptor came from accept4 above and is used nowhere else.
                 unsafe { libc::close(fd) };
                 events.push(Event::AcceptFailed { errno: libc::ENFILE });
@@ -229,7 +264,7 @@ impl Reactor for EpollReactor {
     }
 
     fn arm_writable(&mut self, slot: u32) {
-        self.wants_writable[slot as usize] = true;
+        self.stages[slot as usize] = Stage::WantsWritable;
     }
 
     fn shutdown_write(&mut self, slot: u32) {
@@ -238,7 +273,7 @@ impl Reactor for EpollReactor {
     }
 
     fn close(&mut self, slot: u32) {
-        self.wants_writable[slot as usize] = false;
+        self.stages[slot as usize] = Stage::Open;
         // SAFETY: the shard closes each slot once; nobody else knows the descriptor.
         unsafe { libc::close(slot as i32) };
     }
@@ -255,11 +290,21 @@ impl Reactor for EpollReactor {
     }
 
     fn slots_count(&self) -> usize {
-        self.wants_writable.len()
+        self.stages.len()
     }
 
     fn now_ms(&self) -> u64 {
         self.started.elapsed().as_millis() as u64
+    }
+}
+
+/// A timer that is not armed.
+fn timer() -> io::Result<OwnedFd> {
+    let flags = libc::TFD_CLOEXEC | libc::TFD_NONBLOCK;
+    // SAFETY: makes a new descriptor that is owned at once.
+    unsafe {
+        let fd = check(libc::timerfd_create(libc::CLOCK_MONOTONIC, flags))?;
+        Ok(OwnedFd::from_raw_fd(fd))
     }
 }
 

@@ -67,7 +67,7 @@ pub fn local_address(fd: &OwnedFd) -> io::Result<SocketAddr> {
     }
 }
 
-fn set_option(fd: i32, level: i32, name: i32, value: i32) -> io::Result<()> {
+pub(super) fn set_option(fd: i32, level: i32, name: i32, value: i32) -> io::Result<()> {
     // SAFETY: `value` is a live i32 and its size is passed.
     let result = unsafe { libc::setsockopt(fd, level, name, (&raw const value).cast(), 4) };
     if result < 0 {
@@ -77,7 +77,7 @@ fn set_option(fd: i32, level: i32, name: i32, value: i32) -> io::Result<()> {
 }
 
 /// An address in the kernel's form, and its length.
-fn encode_address(address: SocketAddr) -> (libc::sockaddr_storage, u32) {
+pub(super) fn encode_address(address: SocketAddr) -> (libc::sockaddr_storage, u32) {
     // SAFETY: all-zero is valid for these plain structs; the casts stay inside the storage.
     unsafe {
         let mut storage: libc::sockaddr_storage = std::mem::zeroed();

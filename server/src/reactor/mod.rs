@@ -1,7 +1,8 @@
 //! The sockets of one shard: the first and the last stop of every byte.
 //!
-//! One trait, two implementations here: [`uring`] (default) and [`epoll`] (where io_uring is
-//! refused). Its shape is readiness plus batched non-blocking transfer, so that both mean the same.
+//! One trait, three implementations: [`uring`] (default), [`epoll`] (where io_uring is
+//! refused) and [`sim`] (tests). Its shape is readiness plus batched non-blocking transfer, so that
+//! all mean the same.
 //! The reactor moves bytes and knows no protocol. A connection is named by its slot: a direct
 //! descriptor in uring, the file descriptor in epoll. A slot is free again once [`Reactor::close`]
 //! returned; late kernel events for the old socket carry an older generation and are dropped inside
@@ -10,10 +11,14 @@
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
+use std::time::Duration;
 use stompede_core::outbound::{Outbound, SendArena};
 
+#[cfg(test)]
+mod connect_tests;
 pub mod epoll;
 pub mod listener;
+pub mod sim;
 pub mod uring;
 
 /// What the kernel told since the last wait.
@@ -23,11 +28,15 @@ pub enum Event {
     Accepted { slot: u32, listener: u8, peer: SocketAddr },
     /// A connection was refused because the table is full or the system has no more descriptors.
     AcceptFailed { errno: i32 },
+    /// A connection begun by [`Connector::connect`] is open.
+    Connected { slot: u32 },
+    /// It is not, and never will be; the slot is free again.
+    ConnectFailed { slot: u32, errno: i32 },
     /// Bytes, an end of stream or an error wait to be received.
     Readable { slot: u32 },
     /// A socket for which [`Reactor::arm_writable`] was called takes bytes again.
     Writable { slot: u32 },
-    /// Another thread wrote to the shard's eventfd.
+    /// Another thread wrote to the shard's eventfd, or the alarm of [`Connector::wake_in`] rang.
     Woken,
     /// The tick of [`TICK_MS`] is due.
     Tick,
@@ -129,8 +138,27 @@ pub trait Reactor {
     /// Number of slots: every slot in events is below this.
     fn slots_count(&self) -> usize;
 
+    /// Completions that the kernel could not queue in time; none are lost, but work is late.
+    fn overflow_count(&self) -> u64 {
+        0
+    }
+
     /// Milliseconds since the reactor was made: the shard's only clock.
     fn now_ms(&self) -> u64;
+}
+
+/// A reactor whose connections are its own doing: the client's side, for the load generator. Such a
+/// reactor has no listeners.
+pub trait Connector: Reactor {
+    /// Begins a connection, from `source` if given, and returns its slot. The answer is
+    /// [`Event::Connected`] or [`Event::ConnectFailed`]; until then the slot is not to be used.
+    ///
+    /// # Errors
+    /// ENFILE when all slots are taken; else what the kernel says.
+    fn connect(&mut self, target: SocketAddr, source: Option<SocketAddr>) -> io::Result<u32>;
+
+    /// Asks for one [`Event::Woken`] after `delay`; a further call does not cancel the first.
+    fn wake_in(&mut self, delay: Duration);
 }
 
 /// The error of the last system call, as a number.

@@ -8,6 +8,8 @@
 //! worker thread, cancel by fd walks every request). user_data is kind, generation and slot, so
 //! that completions of a socket that is gone fall out by one comparison.
 
+mod connect;
+
 use super::listener::decode_address;
 use super::{errno, Event, Parts, Reactor, SendRequest, Shortfall, PARTS_MAX, TICK_MS};
 use io_uring::{cqueue, opcode, squeue, types, IoUring};
@@ -31,6 +33,8 @@ const KIND_TICK: u64 = 7;
 const KIND_PEER: u64 = 8;
 const KIND_IGNORED: u64 = 9;
 const KIND_INSTALL: u64 = 10;
+const KIND_CONNECT: u64 = 11;
+const KIND_ALARM: u64 = 12;
 
 const GENERATION_BITS: u32 = 24;
 
@@ -61,11 +65,24 @@ impl Completion {
     }
 }
 
-/// What the reactor remembers of a slot: the generation and whether a POLLOUT is armed.
-#[derive(Clone, Copy, Default)]
-struct Slot {
-    generation: u32,
-    writable_armed: bool,
+/// What the reactor remembers of a slot: its generation, and whether a POLLOUT is armed. One
+/// number, so that a fresh table is zeroed memory that nobody has touched.
+#[derive(Clone, Copy)]
+struct Slot(u32);
+
+impl Slot {
+    const ARMED: u32 = 1 << 31;
+
+    fn generation(self) -> u32 {
+        self.0 & ((1 << GENERATION_BITS) - 1)
+    }
+    fn is_writable_armed(self) -> bool {
+        self.0 & Slot::ARMED != 0
+    }
+    /// The slot for its next connection.
+    fn next(self) -> Slot {
+        Slot(Slot(self.0 + 1).generation())
+    }
 }
 
 /// The io_uring implementation of [`Reactor`].
@@ -77,7 +94,7 @@ pub struct UringReactor {
     always_readable: monoio::net::UnixStream,
     wake: RawFd,
     listeners: Vec<(OwnedFd, bool)>,
-    slots: Vec<Slot>,
+    slots: Vec<u32>,
     /// Completions met inside a batch, kept for the next wait.
     deferred: Vec<Completion>,
     accepted: Vec<(u32, u8)>,
@@ -87,6 +104,10 @@ pub struct UringReactor {
     tick_interval: Box<types::Timespec>,
     /// Listeners whose multishot accept ended.
     unarmed: Vec<usize>,
+    /// Times that the completion queue had no room.
+    overflow_count: u64,
+    alarm: Box<types::Timespec>,
+    connecting: connect::Slots,
     is_accepting: bool,
     started: Instant,
 }
@@ -117,7 +138,7 @@ impl UringReactor {
             always_readable,
             wake,
             listeners,
-            slots: vec![Slot::default(); slots_count as usize],
+            slots: vec![0; slots_count as usize],
             deferred: Vec::new(),
             accepted: Vec::new(),
             peers: Vec::new(),
@@ -125,6 +146,9 @@ impl UringReactor {
             messages: Vec::new(),
             tick_interval: Box::new(interval),
             unarmed: Vec::new(),
+            overflow_count: 0,
+            alarm: Box::default(),
+            connecting: connect::Slots::default(),
             is_accepting: true,
             started: Instant::now(),
         };
@@ -155,7 +179,10 @@ impl UringReactor {
                 Ok(_) => return Ok(()),
                 Err(error) if error.raw_os_error() == Some(libc::EINTR) => {}
                 // The completion queue overflowed: take what is there, then go on.
-                Err(error) if error.raw_os_error() == Some(libc::EBUSY) => self.defer_completions(),
+                Err(error) if error.raw_os_error() == Some(libc::EBUSY) => {
+                    self.overflow_count += 1;
+                    self.defer_completions();
+                }
                 Err(error) => return Err(error),
             }
         }
@@ -198,7 +225,7 @@ impl UringReactor {
     }
 
     fn arm_readable(&mut self, slot: u32) {
-        let generation = self.slots[slot as usize].generation;
+        let generation = Slot(self.slots[slot as usize]).generation();
         let events = (libc::POLLIN | libc::POLLRDHUP) as u32;
         let poll = opcode::PollAdd::new(types::Fixed(slot), events).multi(true);
         self.push(&poll.build().user_data(user_data(KIND_POLL_IN, generation, slot)));
@@ -206,8 +233,7 @@ impl UringReactor {
 
     /// Is `completion` about the socket that the slot holds now?
     fn is_current(&self, completion: Completion) -> bool {
-        self.slots[completion.slot() as usize].generation & ((1 << GENERATION_BITS) - 1)
-            == completion.generation()
+        Slot(self.slots[completion.slot() as usize]).generation() == completion.generation()
     }
 
     fn on_completion(&mut self, completion: Completion, events: &mut Vec<Event>) {
@@ -237,9 +263,19 @@ impl UringReactor {
                 }
             }
             KIND_POLL_OUT if self.is_current(completion) => {
-                self.slots[slot as usize].writable_armed = false;
+                self.slots[slot as usize] &= !Slot::ARMED;
                 events.push(Event::Writable { slot });
             }
+            KIND_CONNECT if self.is_current(completion) => {
+                if completion.result >= 0 {
+                    self.arm_readable(slot);
+                    events.push(Event::Connected { slot });
+                } else {
+                    self.close(slot);
+                    events.push(Event::ConnectFailed { slot, errno: -completion.result });
+                }
+            }
+            KIND_ALARM => events.push(Event::Woken),
             KIND_WAKE => {
                 drain_eventfd(self.wake);
                 events.push(Event::Woken);
@@ -400,7 +436,7 @@ impl Reactor for UringReactor {
                         opcode::SendMsg::new(fd, message).flags(flags as u32).build()
                     }
                 };
-                let user_data = user_data(KIND_SEND, slots[slot as usize].generation, slot);
+                let user_data = user_data(KIND_SEND, Slot(slots[slot as usize]).generation(), slot);
                 let entry = entry.flags(squeue::Flags::SKIP_SUCCESS).user_data(user_data);
                 // SAFETY: the requests' bytes live until this function returns, the messages until
                 // the next batch; the kernel has copied both when submit returned. There is room.
@@ -416,12 +452,12 @@ impl Reactor for UringReactor {
     }
 
     fn arm_writable(&mut self, slot: u32) {
-        let state = &mut self.slots[slot as usize];
-        if state.writable_armed {
+        let state = Slot(self.slots[slot as usize]);
+        if state.is_writable_armed() {
             return;
         }
-        state.writable_armed = true;
-        let generation = state.generation;
+        self.slots[slot as usize] |= Slot::ARMED;
+        let generation = state.generation();
         let poll = opcode::PollAdd::new(types::Fixed(slot), libc::POLLOUT as u32);
         self.push(&poll.build().user_data(user_data(KIND_POLL_OUT, generation, slot)));
     }
@@ -443,19 +479,20 @@ impl Reactor for UringReactor {
     }
 
     fn close(&mut self, slot: u32) {
-        let Slot { generation, writable_armed } = self.slots[slot as usize];
+        let state = Slot(self.slots[slot as usize]);
+        let generation = state.generation();
         let ignored = user_data(KIND_IGNORED, 0, slot);
         let skip = squeue::Flags::SKIP_SUCCESS;
         let remove = opcode::PollRemove::new(user_data(KIND_POLL_IN, generation, slot)).build();
         self.push(&remove.flags(skip).user_data(ignored));
-        if writable_armed {
+        if state.is_writable_armed() {
             let remove = opcode::PollRemove::new(user_data(KIND_POLL_OUT, generation, slot));
             self.push(&remove.build().flags(skip).user_data(ignored));
         }
         let close = opcode::Close::new(types::Fixed(slot)).build();
         self.push(&close.flags(skip).user_data(ignored));
-        self.slots[slot as usize] =
-            Slot { generation: generation.wrapping_add(1), writable_armed: false };
+        self.slots[slot as usize] = state.next().0;
+        self.connecting.give_back(slot);
     }
 
     fn stop_accepting(&mut self) {
@@ -468,6 +505,10 @@ impl Reactor for UringReactor {
 
     fn slots_count(&self) -> usize {
         self.slots.len()
+    }
+
+    fn overflow_count(&self) -> u64 {
+        self.overflow_count
     }
 
     fn now_ms(&self) -> u64 {
@@ -486,8 +527,7 @@ impl UringReactor {
                 return;
             }
             let slot = completion.slot();
-            let generation = slots[slot as usize].generation & ((1 << GENERATION_BITS) - 1);
-            if generation == completion.generation() {
+            if Slot(slots[slot as usize]).generation() == completion.generation() {
                 let taken = if result >= 0 { Ok(result as usize) } else { Err(-result) };
                 shortfalls.push(Shortfall { slot, taken });
             }

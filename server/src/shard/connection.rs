@@ -208,8 +208,8 @@ pub struct Waiting {
 /// What happens when a wait is over.
 #[derive(Debug)]
 pub enum Then {
-    /// Send this RECEIPT.
-    Receipt(Box<str>),
+    /// Send these RECEIPTs.
+    Receipts(Vec<Box<str>>),
     /// Make the subscription live, then send the RECEIPT if there is one.
     Subscribe(Box<super::action::Subscribe>),
     /// The login was checked.
@@ -242,6 +242,6 @@ pub struct Spill {
 pub struct Backlog {
     /// The segments.
     pub outbound: Outbound,
-    /// Tick at which the socket last took bytes.
+    /// Tick at which the socket last took bytes or became writable.
     pub progress_tick: u32,
 }

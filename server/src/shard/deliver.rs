@@ -74,8 +74,11 @@ impl<R: Reactor> Shard<R> {
         });
         // Ended after the walk: the table must not change under it.
         while let Some(slot) = self.overflowed.pop() {
-            self.metrics.slow_consumers.inc();
-            self.abort(slot, DisconnectReason::SlowConsumer);
+            // One that overflowed by several of its subscriptions is listed for each.
+            if self.connections[slot as usize].is_live() {
+                self.metrics.slow_consumers.inc();
+                self.abort(slot, DisconnectReason::SlowConsumer);
+            }
         }
     }
 }
@@ -218,4 +221,9 @@ impl MessageId {
     fn as_str(&self) -> &str {
         std::str::from_utf8(&self.bytes[..self.length]).unwrap_or_default()
     }
+}
+
+/// Is this the `message-id` of a delivery that waits for no ACK? The others are plain numbers.
+pub(super) fn is_auto_message_id(message_id: &str) -> bool {
+    message_id.contains('-')
 }

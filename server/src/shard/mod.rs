@@ -8,18 +8,23 @@
 pub mod action;
 pub mod admission;
 pub mod affinity;
+pub mod census;
 pub mod command;
 pub mod connection;
 pub mod deliver;
 pub mod files;
 pub mod handlers;
 pub mod http;
+pub mod login;
 pub mod password;
 pub mod peer;
+pub mod publish;
 pub mod reason;
 pub mod recv;
 pub mod remote;
 pub mod send;
+pub mod settle;
+pub mod subscribe;
 pub mod tick;
 
 use crate::auth::Authenticator;
@@ -27,8 +32,8 @@ use crate::config::Config;
 use crate::handler::endpoint::Endpoints;
 use crate::log::Suppressor;
 use crate::mesh::Mesh;
-use crate::metrics::{ErrorKind, Protocol, ShardMetrics};
-use crate::reactor::{Event, Reactor, Shortfall};
+use crate::metrics::ShardMetrics;
+use crate::reactor::{Event, Reactor, Shortfall, TICK_MS};
 use action::{Asker, Message};
 use admission::{AddressCounts, SLOTS_RESERVED};
 use connection::{Backlog, Connection, Phase, Spill, Transport, NONE};
@@ -42,6 +47,7 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
 use std::time::Instant;
+use stompede_core::broker::destination::{Prefixes, Profile};
 use stompede_core::broker::interest::Interest;
 use stompede_core::broker::subscriptions::Subscriptions;
 use stompede_core::http::origin::OriginPolicy;
@@ -77,6 +83,8 @@ pub struct Shared {
     pub is_draining: AtomicBool,
     /// Counters by shard.
     pub metrics: Vec<Arc<ShardMetrics>>,
+    /// Which destinations there are, and what they mean.
+    pub prefixes: Prefixes,
     /// Connections by client address, if they are limited.
     pub address_counts: Option<AddressCounts>,
     /// What handlers serve.
@@ -92,6 +100,7 @@ impl Shared {
         Ok(Shared {
             authenticator: Authenticator::from_config(&config)?,
             origins: OriginPolicy::parse(&config.allowed_origins)?,
+            prefixes: Prefixes::of(Profile::Default),
             key,
             driver,
             is_draining: AtomicBool::new(false),
@@ -223,8 +232,15 @@ impl<R: Reactor> Shard<R> {
         self.reactor.wait(&mut events, may_sleep).await?;
         self.mesh.doorbell().wake_up();
         self.metrics.loop_turns.inc();
+        // From the clock, not by counting: a late turn must not slow the deadlines down.
+        self.tick = 1 + (self.reactor.now_ms() / TICK_MS) as u32;
+        let is_tick_due = events.contains(&Event::Tick);
         for event in events.drain(..) {
             self.on_event(event);
+        }
+        if is_tick_due {
+            // Last: after a pause, what came during it counts before the deadlines do.
+            self.on_tick();
         }
         self.scratch.events = events;
         self.receive_ready();
@@ -272,11 +288,15 @@ impl<R: Reactor> Shard<R> {
             Event::Writable { slot } => {
                 if let Some(connection) = self.connections.get_mut(slot as usize) {
                     connection.is_blocked = false;
+                    // The peer took something, whatever becomes of the next send.
+                    if let Some(backlog) = self.backlogs.get_mut(connection.outbound as usize) {
+                        backlog.progress_tick = self.tick;
+                    }
                     self.mark_dirty(slot);
                 }
             }
-            Event::Woken => {}
-            Event::Tick => self.on_tick(),
+            // The tick is done behind the other events; a shard connects to nobody.
+            Event::Woken | Event::Tick | Event::Connected { .. } | Event::ConnectFailed { .. } => {}
         }
     }
 
@@ -382,10 +402,6 @@ impl<R: Reactor> Shard<R> {
             self.metrics.outbound_bytes.sub(backlog.outbound.bytes() as u64);
             backlog.outbound.clear(&mut self.arena);
         }
-    }
-
-    fn count_protocol_error(&self, protocol: Protocol) {
-        self.metrics.protocol_error(protocol, ErrorKind::Malformed);
     }
 
     /// Turns the transport into WebSocket after the 101 was queued.

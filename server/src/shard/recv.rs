@@ -7,12 +7,13 @@
 use super::connection::{Phase, Spill, Transport, NONE};
 use super::handlers::CODE_MISSING;
 use super::reason::DisconnectReason;
-use super::{Shard, MESH_MESSAGES_PER_TURN, RECVS_PER_TURN, RECV_BATCH, RECV_STRIDE_BYTES};
-use crate::metrics::Protocol;
+use super::{Shard, RECVS_PER_TURN, RECV_BATCH, RECV_STRIDE_BYTES};
+use crate::metrics::{ErrorKind, Protocol};
 use crate::reactor::Reactor;
-use stompede_core::stomp::decode::{bytes_needed_hint, decode, Item};
+use stompede_core::stomp::decode::{bytes_needed_hint, decode, DecodeFailure, Item};
 use stompede_core::stomp::error::Error;
 use stompede_core::ws::close::{self, code};
+use stompede_core::ws::error::Error as WsError;
 use stompede_core::ws::frame::Opcode;
 use stompede_core::ws::receiver::{Event, Receiver};
 
@@ -56,12 +57,12 @@ impl<R: Reactor> Shard<R> {
     fn may_receive(&mut self, slot: u32) -> bool {
         match self.connections[slot as usize].phase {
             Phase::Free | Phase::Waiting => false,
-            _ if self.mesh.overflow_count() > MESH_MESSAGES_PER_TURN => {
+            _ if self.mesh.overflow_count() > 0 => {
                 self.mark_ready(slot);
                 false
             }
             Phase::Opening | Phase::Open
-                if self.backlog_bytes(slot) > self.outbound_bytes_max / 2 =>
+                if self.backlog_bytes(slot) > self.outbound_bytes_max / 4 =>
             {
                 self.connections[slot as usize].is_paused = true;
                 false
@@ -74,7 +75,9 @@ impl<R: Reactor> Shard<R> {
         let count = match result {
             Ok(0) => return self.on_end_of_stream(slot),
             Ok(count) => count,
-            Err(libc::EAGAIN | libc::EINTR | libc::ENOBUFS) => return,
+            Err(libc::EAGAIN) => return,
+            // Readiness is told once: what was not received now is asked for again.
+            Err(libc::EINTR | libc::ENOBUFS) => return self.mark_ready(slot),
             Err(_) => {
                 let reason = self.closing_reason(slot).unwrap_or(DisconnectReason::PeerReset);
                 return self.abort(slot, reason);
@@ -185,9 +188,7 @@ impl<R: Reactor> Shard<R> {
                     }
                 }
                 Err(failure) => {
-                    let receipt = failure.receipt.as_deref();
-                    let reason = DisconnectReason::StompError;
-                    self.fail_stomp(slot, &failure.error, receipt, reason);
+                    self.fail(slot, &failure, DisconnectReason::StompError);
                     break;
                 }
             }
@@ -270,9 +271,18 @@ impl<R: Reactor> Shard<R> {
         }
     }
 
-    pub(super) fn fail_ws(&mut self, slot: u32, error: stompede_core::ws::error::Error) {
-        self.count_protocol_error(Protocol::Ws);
+    pub(super) fn fail_ws(&mut self, slot: u32, error: WsError) {
+        self.metrics.protocol_error(Protocol::Ws, ErrorKind::of_ws(&error));
         self.note_close(slot, error.close_code(), &error.to_string());
+        let is_session = self.connections[slot as usize].is_session;
+        if let (WsError::MessageTooBig { seen, limit }, false) = (error, is_session) {
+            // To the client it is a frame over the limit, and STOMP has an ERROR for that.
+            let mut frame = Vec::new();
+            let (version, error) =
+                (self.connections[slot as usize].version, Error::FrameTooLarge { seen, limit });
+            stompede_core::stomp::encode::error(&mut frame, version, &error, None, None);
+            self.push_stomp(slot, &frame);
+        }
         let mut bytes = Vec::new();
         close::encode(&mut bytes, error.close_code(), &error.to_string());
         self.push_bytes(slot, &bytes);
@@ -287,10 +297,18 @@ impl<R: Reactor> Shard<R> {
         receipt: Option<&str>,
         reason: DisconnectReason,
     ) {
+        let receipt = receipt.map(str::to_owned);
+        self.fail(slot, &DecodeFailure { error: *error, receipt, command: None }, reason);
+    }
+
+    fn fail(&mut self, slot: u32, failure: &DecodeFailure, reason: DisconnectReason) {
+        let DecodeFailure { error, receipt, command } = failure;
         if !self.connections[slot as usize].is_live() {
             return;
         }
-        self.count_protocol_error(Protocol::Stomp);
+        if let Some(kind) = ErrorKind::of_stomp(error) {
+            self.metrics.protocol_error(Protocol::Stomp, kind);
+        }
         if *error == Error::TlsOnPlainPort {
             // A TLS client cannot read an ERROR.
             tracing::info!(peer = %self.peers[slot as usize], "TLS on a plain port");
@@ -298,7 +316,13 @@ impl<R: Reactor> Shard<R> {
         }
         let version = self.connections[slot as usize].version;
         let mut frame = Vec::new();
-        stompede_core::stomp::encode::error(&mut frame, version, error, receipt, None);
+        stompede_core::stomp::encode::error(
+            &mut frame,
+            version,
+            error,
+            receipt.as_deref(),
+            command.as_deref(),
+        );
         self.push_stomp(slot, &frame);
         self.push_close(slot, error.close_code(), error.message());
         self.end(slot, reason);

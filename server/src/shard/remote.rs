@@ -94,7 +94,7 @@ impl<R: Reactor> Shard<R> {
         }
         let Some(then) = self.stop_waiting(slot) else { return };
         match then {
-            Then::Receipt(receipt) => self.push_receipt(slot, Some(&receipt)),
+            Then::Receipts(receipts) => self.push_receipts(slot, &receipts),
             Then::Subscribe(subscribe) => {
                 self.remove_pending(&subscribe.destination);
                 self.subscribed(slot, *subscribe);

@@ -10,6 +10,9 @@ use stompede_core::ws::frame::{encode_header, Opcode};
 
 /// Connections flushed in one turn; the rest follows in the next, so that nobody starves.
 const FLUSHES_PER_TURN: usize = 2048;
+/// Sends to one connection in one turn: many small frames of several classes are many segments,
+/// and who takes them all must not fall behind because one send gathers [`PARTS_MAX`].
+const SENDS_PER_FLUSH: usize = 16;
 
 impl<R: Reactor> Shard<R> {
     /// Queues finished wire bytes for one connection.
@@ -40,6 +43,10 @@ impl<R: Reactor> Shard<R> {
     /// Queues a segment that several connections may share.
     pub(super) fn push_segment(&mut self, slot: u32, segment: Segment) {
         let connection = &mut self.connections[slot as usize];
+        if connection.phase == Phase::Free {
+            // Its own publication was one too many for it, and the RECEIPT comes too late.
+            return;
+        }
         if connection.outbound == NONE {
             let backlog = Backlog { outbound: Outbound::default(), progress_tick: self.tick };
             connection.outbound = self.backlogs.insert(backlog) as u32;
@@ -50,7 +57,7 @@ impl<R: Reactor> Shard<R> {
         self.mark_dirty(slot);
     }
 
-    /// Sends what waits, at most once per connection, for a bounded number of connections.
+    /// Sends what waits, for a bounded number of connections.
     pub(super) fn flush_dirty(&mut self) {
         let count = self.dirty.len().min(FLUSHES_PER_TURN);
         if count == 0 {
@@ -58,6 +65,22 @@ impl<R: Reactor> Shard<R> {
         }
         let mut batch = std::mem::take(&mut self.scratch.batch);
         batch.extend(self.dirty.drain(..count));
+        for _ in 0..SENDS_PER_FLUSH {
+            let others_count = self.dirty.len();
+            self.send_once(&batch);
+            batch.clear();
+            // Those that took all they were offered and have more are behind the others now.
+            batch.extend(self.dirty.drain(others_count..));
+            if batch.is_empty() {
+                break;
+            }
+        }
+        self.dirty.append(&mut batch);
+        self.scratch.batch = batch;
+    }
+
+    /// Sends once to each connection of `batch`; those with more to send are marked dirty again.
+    fn send_once(&mut self, batch: &[u32]) {
         let mut shortfalls = std::mem::take(&mut self.scratch.shortfalls);
         let (connections, backlogs, arena) = (&self.connections, &self.backlogs, &self.arena);
         let requests = batch.iter().filter_map(|&slot| {
@@ -73,7 +96,7 @@ impl<R: Reactor> Shard<R> {
         // Shortfalls come in no order; few connections have one.
         shortfalls.sort_unstable_by_key(|shortfall| shortfall.slot);
         let mut bytes_sent = 0;
-        for slot in batch.drain(..) {
+        for &slot in batch {
             self.connections[slot as usize].is_dirty = false;
             if shortfalls.is_empty() {
                 bytes_sent += self.on_sent(slot, None);
@@ -86,7 +109,6 @@ impl<R: Reactor> Shard<R> {
         self.metrics.outbound_bytes.sub(bytes_sent as u64);
         shortfalls.clear();
         self.scratch.shortfalls = shortfalls;
-        self.scratch.batch = batch;
     }
 
     /// Accounts for one send: all of the first segments were taken, unless there was a shortfall.
@@ -125,6 +147,10 @@ impl<R: Reactor> Shard<R> {
             if connection.phase != Phase::Opening {
                 self.last_write[slot as usize] = self.tick;
             }
+            if let Phase::Closing(_) = connection.phase {
+                // Whoever takes its last bytes, however slowly, gets them all.
+                self.last_read[slot as usize] = self.tick;
+            }
         }
         if backlog.outbound.is_empty() {
             self.drop_backlog(slot);
@@ -147,6 +173,7 @@ impl<R: Reactor> Shard<R> {
         match self.connections[slot as usize].phase {
             Phase::Closing(reason) => {
                 self.connections[slot as usize].phase = Phase::Lingering(reason);
+                self.last_read[slot as usize] = self.tick;
                 self.reactor.shutdown_write(slot);
                 // What already came is discarded; the end of the stream closes the connection.
                 self.mark_ready(slot);

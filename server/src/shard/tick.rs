@@ -26,8 +26,6 @@ pub(super) fn ticks(duration: Duration) -> u32 {
 
 impl<R: Reactor> Shard<R> {
     pub(super) fn on_tick(&mut self) {
-        // From the clock, not by counting: a late turn must not slow the deadlines down.
-        self.tick = 1 + (self.reactor.now_ms() / TICK_MS) as u32;
         if !self.is_draining && self.is_drain_requested() {
             self.begin_drain();
         }
@@ -47,6 +45,8 @@ impl<R: Reactor> Shard<R> {
                 }
             }
         }
+        self.metrics.mesh_full.set(self.mesh.full_count());
+        self.metrics.uring_cq_overflow.set(self.reactor.overflow_count());
         self.metrics.subscriptions.set(self.subscriptions.len() as u64);
         self.metrics.arena_bytes.set(self.arena.bytes_held() as u64);
     }
@@ -81,6 +81,10 @@ impl<R: Reactor> Shard<R> {
     /// `last_write` of a connection that is not open yet holds the tick at which the present stage
     /// started.
     fn check_opening(&mut self, slot: u32) {
+        if self.mesh.overflow_count() > 0 {
+            // Nobody is read from: the time is ours, not theirs.
+            return;
+        }
         let config = &self.shared.config;
         let age = self.tick.saturating_sub(self.last_write[slot as usize]);
         if let Transport::Http = self.connections[slot as usize].transport {
@@ -101,8 +105,11 @@ impl<R: Reactor> Shard<R> {
         let silent = self.silent_ticks(slot);
         let connection = &self.connections[slot as usize];
         let expected = u32::from(connection.expect_ticks);
-        // Who is paused may well have sent: the stall deadline watches over it.
-        if expected > 0 && silent > expected * 3 && !connection.is_paused {
+        // Whoever may have bytes to be read is not silent: it is paused (the stall deadline watches
+        // over it), or waits for us, or the thread was held up.
+        let is_unread =
+            connection.is_ready || connection.is_paused || connection.phase == Phase::Waiting;
+        if expected > 0 && silent > expected * 3 && !is_unread {
             let ms = u64::from(silent) * TICK_MS;
             self.metrics.heartbeats_missed.inc();
             let error = Error::HeartbeatMissed { ms: ms as u32 };
@@ -126,6 +133,9 @@ impl<R: Reactor> Shard<R> {
     fn check_stall(&mut self, slot: u32) {
         let index = self.connections[slot as usize].outbound;
         let Some(backlog) = self.backlogs.get(index as usize) else { return };
+        if !self.connections[slot as usize].is_blocked {
+            return;
+        }
         let stalled = self.tick.saturating_sub(backlog.progress_tick);
         if stalled > ticks(self.shared.config.stall_deadline) {
             self.abort(slot, DisconnectReason::Stalled);

@@ -1,0 +1,435 @@
+//! A thread of the generator: it owns a reactor, its share of the clients, and their checks.
+//!
+//! The turn: wait, connect what the ramp allows, publish what is due, receive and check, send. A
+//! client is a record of 28 bytes and a stream per publisher it listens to; it has a buffer only
+//! while a frame is partly received. Publishing is looked at again between two batches of receives,
+//! so that a flood of deliveries delays it by one batch at most.
+
+mod connect;
+mod receive;
+
+use crate::clock::{nanos, Nanos};
+use crate::control::{Control, Stage};
+use crate::order::Stream;
+use crate::plan::{Plan, Rate};
+use crate::publisher::Publishers;
+use crate::stamp::blank_body;
+use crate::wire::{self, Reader, Writer};
+use receive::RECV_BATCH;
+use slab::Slab;
+use std::collections::VecDeque;
+use std::io;
+use std::sync::Arc;
+use stompede::reactor::{Connector, Event, Parts, SendRequest, Shortfall, TICK_MS};
+
+/// Bytes received from one connection at a time.
+const RECV_STRIDE_BYTES: usize = 32_768;
+/// How often the ramp looks at the clock.
+const RAMP_STEP_NS: Nanos = 1_000_000;
+
+const NONE: u32 = u32::MAX;
+
+/// Where a client is on its way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Free,
+    Connecting,
+    Upgrading,
+    LoggingIn,
+    Subscribing,
+    Live,
+}
+
+/// One connection, by slot.
+#[derive(Clone, Copy)]
+struct Client {
+    /// Which of the worker's subscribers it is, or, behind those, publishers.
+    seat: u32,
+    /// Index of the bytes of an incomplete frame.
+    partial: u32,
+    /// Subscriptions made.
+    subscribed: u32,
+    /// When it was begun, in microseconds of the run.
+    started_us: u32,
+    /// Ticks at which bytes last came and went.
+    last_read: u32,
+    last_write: u32,
+    phase: Phase,
+    is_ready: bool,
+    is_stalled: bool,
+}
+
+impl Client {
+    const FREE: Client = Client {
+        seat: 0,
+        partial: NONE,
+        subscribed: 0,
+        started_us: 0,
+        last_read: 0,
+        last_write: 0,
+        phase: Phase::Free,
+        is_ready: false,
+        is_stalled: false,
+    };
+}
+
+/// An idle client: its record, its stream, and 12 bytes of the reactor.
+const _: () = assert!(size_of::<Client>() + size_of::<Stream>() + 12 <= 64);
+
+/// A thread of the generator.
+pub struct Worker<R> {
+    index: usize,
+    plan: Arc<Plan>,
+    control: Arc<Control>,
+    reactor: R,
+    reader: Reader,
+    writer: Writer,
+    upgrade: Vec<u8>,
+    login: Vec<u8>,
+    blank: Vec<u8>,
+    clients: Vec<Client>,
+    partials: Slab<Vec<u8>>,
+    /// By subscriber, then by stream.
+    streams: Vec<Stream>,
+    /// Slots of the subscribers, by seat.
+    subscribers: Vec<u32>,
+    publishers: Publishers,
+    /// Seats that wait for a connection.
+    waiting: VecDeque<u32>,
+    started_count: u64,
+    in_the_making: u32,
+    ready: Vec<u32>,
+    outbox: Outbox,
+    began: Nanos,
+    alarm_at: Option<Nanos>,
+    tick: u32,
+    storms_seen: u32,
+    shortfalls: Vec<Shortfall>,
+    results: Vec<Result<usize, i32>>,
+    receive: Vec<u8>,
+}
+
+/// What clients say while they log in and keep alive: one piece of bytes per connection and flush.
+#[derive(Default)]
+struct Outbox {
+    bytes: Vec<u8>,
+    /// Slot, and where its bytes end.
+    pieces: Vec<(u32, usize)>,
+}
+
+impl Outbox {
+    fn push(&mut self, slot: u32, write: impl FnOnce(&mut Vec<u8>)) {
+        write(&mut self.bytes);
+        match self.pieces.last_mut() {
+            Some((last, end)) if *last == slot => *end = self.bytes.len(),
+            _ => self.pieces.push((slot, self.bytes.len())),
+        }
+    }
+}
+
+impl<R: Connector> Worker<R> {
+    /// Makes worker `index` of the plan's threads.
+    pub fn new(index: usize, plan: Arc<Plan>, control: Arc<Control>, reactor: R) -> Worker<R> {
+        let share = |total: u32| (index as u32..total).step_by(plan.threads).len() as u32;
+        let (subscribers, others) = (share(plan.subscribers), share(plan.publisher_connections()));
+        let random = (plan.seed ^ control.clock.now()).to_le_bytes();
+        let (key, accept) =
+            wire::websocket_key([random, random].concat().try_into().unwrap_or([7; 16]));
+        let writer =
+            Writer { transport: plan.target.transport, mask: [random[0] | 1, 35, 71, 142] };
+        let reader = Reader {
+            transport: plan.target.transport,
+            is_stomp: plan.version.is_some(),
+            body_bytes: plan.body_bytes,
+            accept,
+        };
+        let protocols = plan.version.as_ref().map(|_| "v12.stomp, v11.stomp, v10.stomp");
+        let mut login = Vec::new();
+        if let Some(version) = &plan.version {
+            let beat = format!("{0},{0}", plan.heart_beat_ms);
+            let host = plan.target.host.split(':').next().unwrap_or_default();
+            writer
+                .frame(&mut login, &wire::connect_frame(version, host, plan.login.as_ref(), &beat));
+        }
+        Worker {
+            index,
+            upgrade: wire::upgrade_request(&plan.target.host, &plan.target.path, &key, protocols),
+            login,
+            reader,
+            blank: blank_body(plan.body_bytes),
+            clients: Vec::new(),
+            partials: Slab::new(),
+            streams: vec![Stream::default(); subscribers as usize * plan.streams_per_subscriber()],
+            subscribers: vec![NONE; subscribers as usize],
+            publishers: Publishers::new(&plan, writer.clone(), index),
+            writer,
+            waiting: (0..subscribers + others).collect(),
+            started_count: 0,
+            in_the_making: 0,
+            ready: Vec::new(),
+            outbox: Outbox::default(),
+            began: control.clock.now(),
+            alarm_at: None,
+            tick: 1,
+            storms_seen: 0,
+            shortfalls: Vec::new(),
+            results: Vec::new(),
+            receive: vec![0; RECV_STRIDE_BYTES * RECV_BATCH],
+            reactor,
+            plan,
+            control,
+        }
+    }
+
+    /// Works until the run is over, then closes every connection.
+    ///
+    /// # Errors
+    /// What the kernel says when the ring or the epoll set itself breaks.
+    pub async fn run(&mut self) -> io::Result<()> {
+        let mut events = Vec::new();
+        while self.control.stage() != Stage::Stop {
+            let may_sleep = self.prepare_sleep();
+            self.reactor.wait(&mut events, may_sleep).await?;
+            self.control.doorbell(self.index).wake_up();
+            for event in events.drain(..) {
+                self.on_event(event);
+            }
+            self.join_storms();
+            self.start_connections();
+            self.publish();
+            self.receive_ready();
+            self.flush_outbox();
+        }
+        for slot in 0..self.clients.len() as u32 {
+            if !matches!(self.clients[slot as usize].phase, Phase::Free | Phase::Connecting) {
+                self.reactor.close(slot);
+            }
+        }
+        self.reactor.wait(&mut events, false).await
+    }
+
+    /// Says whether there is nothing to do until an event, and sets the alarm.
+    fn prepare_sleep(&mut self) -> bool {
+        let doorbell = self.control.doorbell(self.index);
+        doorbell.prepare_sleep();
+        if !self.ready.is_empty() || self.control.storms() != self.storms_seen {
+            return false;
+        }
+        let now = self.control.clock.now();
+        let mut due = None;
+        if self.control.stage() == Stage::Publish {
+            due = self.publishers.next_due(self.control.start());
+            if self.credit() > 0 && now >= self.control.start() && !self.is_over(now) {
+                return false;
+            }
+        }
+        if !self.waiting.is_empty() && self.in_the_making < self.in_flight_max() {
+            due = Some(due.unwrap_or(u64::MAX).min(now + RAMP_STEP_NS));
+        }
+        match due {
+            Some(due) if due <= now => false,
+            Some(due) => {
+                if self.alarm_at.is_none_or(|at| due < at || at <= now) {
+                    self.reactor.wake_in(std::time::Duration::from_nanos(due - now));
+                    self.alarm_at = Some(due);
+                }
+                true
+            }
+            None => true,
+        }
+    }
+
+    fn on_event(&mut self, event: Event) {
+        match event {
+            Event::Connected { slot } => self.on_connected(slot),
+            Event::ConnectFailed { slot, errno } => {
+                let error = io::Error::from_raw_os_error(errno);
+                self.fail(slot, &format!("connect: {error}"), false);
+            }
+            Event::Readable { slot } => self.mark_ready(slot),
+            Event::Writable { slot } => {
+                if let Some(index) = self.publisher_of(slot) {
+                    self.publishers.all[index].is_blocked = false;
+                    self.flush_publishers();
+                }
+            }
+            Event::Tick => self.on_tick(),
+            Event::Woken | Event::Accepted { .. } | Event::AcceptFailed { .. } => {}
+        }
+    }
+
+    fn mark_ready(&mut self, slot: u32) {
+        let client = &mut self.clients[slot as usize];
+        if client.phase != Phase::Free && !client.is_ready && !client.is_stalled {
+            client.is_ready = true;
+            self.ready.push(slot);
+        }
+    }
+
+    // Churn, storms, heart-beats.
+
+    /// Drops and requeues a share of the live subscribers, evenly spread.
+    fn replace_share(&mut self, share: f64) {
+        let live: Vec<u32> =
+            self.subscribers.iter().copied().filter(|&slot| slot != NONE).collect();
+        let count = (live.len() as f64 * share).round() as usize;
+        let offset = self.tick as usize;
+        for index in 0..count {
+            let slot = live[(index * live.len() / count + offset) % live.len()];
+            if self.clients[slot as usize].phase == Phase::Live {
+                let seat = self.free(slot, true);
+                self.waiting.push_back(seat);
+                self.control.desk(self.index).tally.churned += 1;
+            }
+        }
+    }
+
+    fn join_storms(&mut self) {
+        if self.control.storms() != self.storms_seen {
+            self.storms_seen = self.control.storms();
+            self.replace_share(self.plan.storm_share);
+        }
+    }
+
+    fn on_tick(&mut self) {
+        self.tick += 1;
+        self.flush_outbox();
+        if self.control.stage() == Stage::Hold && self.plan.churn_per_second > 0.0 {
+            self.replace_share(self.plan.churn_per_second * TICK_MS as f64 / 1e3);
+        }
+        let interval = self.plan.heart_beat_ms / TICK_MS as u32;
+        let mut desk = self.control.desk(self.index);
+        for slot in 0..self.clients.len() as u32 {
+            let client = &mut self.clients[slot as usize];
+            if client.phase != Phase::Live {
+                continue;
+            }
+            // A FIN that came together with data is told once only: who just fell silent is asked.
+            let fell_silent = client.last_read + 1 == self.tick;
+            if interval > 0 {
+                if self.tick - client.last_read > 2 * interval && !client.is_stalled {
+                    client.last_read = self.tick;
+                    desk.tally.beats_missed += 1;
+                }
+                if self.tick - client.last_write + 2 >= interval {
+                    client.last_write = self.tick;
+                    desk.tally.beats_sent += 1;
+                    let writer = &self.writer;
+                    self.outbox.push(slot, |out| writer.frame(out, b"\n"));
+                }
+            }
+            if fell_silent && !client.is_ready && !client.is_stalled {
+                client.is_ready = true;
+                self.ready.push(slot);
+            }
+        }
+        drop(desk);
+        self.flush_outbox();
+    }
+
+    // Publishing.
+
+    /// Messages that may be published now without having too many on the way.
+    fn credit(&self) -> u64 {
+        let Rate::Window(window) = self.plan.rate else { return 0 };
+        if self.publishers.all.is_empty() {
+            return 0;
+        }
+        let tally = self.control.tally();
+        let readers = self.publishers.fan_out();
+        let on_the_way = tally.expected.saturating_sub(tally.delivered);
+        (u64::from(window) * readers).saturating_sub(on_the_way) / readers
+    }
+
+    fn is_over(&self, now: Nanos) -> bool {
+        now >= self.control.start() + nanos(self.plan.warmup + self.plan.duration)
+    }
+
+    fn publish(&mut self) {
+        let stage = self.control.stage();
+        if stage < Stage::Publish || self.publishers.all.is_empty() {
+            return;
+        }
+        let (start, now) = (self.control.start(), self.control.clock.now());
+        let is_open_loop = matches!(self.plan.rate, Rate::PerSecond(_));
+        // By the clock, what was due is published even when its time is over.
+        let may_publish = is_open_loop || stage == Stage::Publish && !self.is_over(now);
+        if now >= start && may_publish {
+            let credit = self.credit();
+            let mut desk = self.control.desk(self.index);
+            let desk = &mut *desk;
+            let published =
+                self.publishers.publish(start, now, credit, |ns| desk.lateness.record(ns));
+            desk.tally.published += published.messages;
+            desk.tally.expected += published.deliveries;
+        }
+        self.flush_publishers();
+    }
+
+    fn flush_publishers(&mut self) {
+        let Worker { reactor, publishers, shortfalls, clients, .. } = self;
+        let requests = publishers.all.iter().filter_map(|publisher| {
+            let slot = publisher.slot?;
+            if publisher.is_blocked || publisher.out.is_empty() {
+                return None;
+            }
+            Some(request(slot, &publisher.out))
+        });
+        reactor.send_batch(requests, shortfalls);
+        let mut failed = Vec::new();
+        for publisher in &mut publishers.all {
+            let Some(slot) = publisher.slot else { continue };
+            if publisher.is_blocked || publisher.out.is_empty() {
+                continue;
+            }
+            clients[slot as usize].last_write = self.tick;
+            let shortfall = shortfalls.iter().find(|shortfall| shortfall.slot == slot);
+            let taken = match shortfall.map(|shortfall| shortfall.taken) {
+                None => publisher.out.len(),
+                Some(Ok(taken)) => taken,
+                Some(Err(libc::EAGAIN)) => 0,
+                Some(Err(errno)) => {
+                    failed.push((slot, errno));
+                    continue;
+                }
+            };
+            publisher.out.drain(..taken);
+            if !publisher.out.is_empty() {
+                publisher.is_blocked = true;
+                reactor.arm_writable(slot);
+            }
+        }
+        shortfalls.clear();
+        for (slot, errno) in failed {
+            let error = io::Error::from_raw_os_error(errno);
+            self.fail(slot, &format!("publish: {error}"), true);
+        }
+    }
+
+    fn flush_outbox(&mut self) {
+        if self.outbox.pieces.is_empty() {
+            return;
+        }
+        let outbox = std::mem::take(&mut self.outbox);
+        let mut begin = 0;
+        let requests = outbox.pieces.iter().map(|&(slot, end)| {
+            let piece = &outbox.bytes[begin..end];
+            begin = end;
+            request(slot, piece)
+        });
+        self.reactor.send_batch(requests, &mut self.shortfalls);
+        for shortfall in std::mem::take(&mut self.shortfalls) {
+            // A client says little: a socket that does not take it is not read by the server.
+            if self.clients[shortfall.slot as usize].phase != Phase::Free {
+                self.fail(shortfall.slot, "the server does not read", true);
+            }
+        }
+        self.outbox = outbox;
+        self.outbox.bytes.clear();
+        self.outbox.pieces.clear();
+    }
+}
+
+fn request(slot: u32, bytes: &[u8]) -> SendRequest<'_> {
+    SendRequest { slot, parts: Parts::One(bytes) }
+}

@@ -1,0 +1,193 @@
+//! How a client becomes live: connect, upgrade, log in, subscribe; and how it ends.
+
+use super::{Client, Phase, Worker, NONE};
+use crate::clock::Nanos;
+use crate::plan::Workload;
+use crate::wire::{self, Transport};
+use stompede::reactor::Connector;
+
+/// Connections begun in one turn.
+const STARTS_PER_TURN: u32 = 64;
+/// Subscriptions made with one receipt.
+const SUBSCRIPTIONS_PER_RECEIPT: u32 = 100;
+
+impl<R: Connector> Worker<R> {
+    pub(super) fn in_flight_max(&self) -> u32 {
+        self.plan.in_flight.div_ceil(self.plan.threads as u32).max(1)
+    }
+
+    pub(super) fn start_connections(&mut self) {
+        if self.waiting.is_empty() {
+            return;
+        }
+        let now = self.control.clock.now();
+        let mut allowed = u64::from(self.in_flight_max().saturating_sub(self.in_the_making));
+        if self.plan.ramp_per_second > 0.0 {
+            let rate = self.plan.ramp_per_second / self.plan.threads as f64;
+            let by_now = ((now - self.began) as f64 * rate / 1e9) as u64 + 1;
+            allowed = allowed.min(by_now.saturating_sub(self.started_count));
+        }
+        for _ in 0..allowed.min(u64::from(STARTS_PER_TURN)) {
+            let Some(seat) = self.waiting.pop_front() else { return };
+            let number = seat * self.plan.threads as u32 + self.index as u32;
+            match self.reactor.connect(self.plan.target.address, self.plan.source(number)) {
+                Ok(slot) => self.seat_client(slot, seat, now),
+                Err(error) => {
+                    let mut desk = self.control.desk(self.index);
+                    desk.tally.failed += 1;
+                    desk.trouble(&format!("socket: {error}"));
+                }
+            }
+        }
+    }
+
+    pub(super) fn seat_client(&mut self, slot: u32, seat: u32, now: Nanos) {
+        if self.clients.len() <= slot as usize {
+            self.clients.resize(slot as usize + 1, Client::FREE);
+        }
+        self.clients[slot as usize] = Client {
+            seat,
+            phase: Phase::Connecting,
+            started_us: ((now - self.began) / 1_000) as u32,
+            last_read: self.tick,
+            last_write: self.tick,
+            ..Client::FREE
+        };
+        self.started_count += 1;
+        self.in_the_making += 1;
+    }
+
+    pub(super) fn on_connected(&mut self, slot: u32) {
+        match self.plan.target.transport {
+            Transport::WebSocket => {
+                self.clients[slot as usize].phase = Phase::Upgrading;
+                let upgrade = &self.upgrade;
+                self.outbox.push(slot, |out| out.extend_from_slice(upgrade));
+            }
+            Transport::Tcp => self.log_in(slot),
+        }
+    }
+
+    pub(super) fn log_in(&mut self, slot: u32) {
+        if self.plan.version.is_none() {
+            return self.become_live(slot);
+        }
+        self.clients[slot as usize].phase = Phase::LoggingIn;
+        let login = &self.login;
+        self.outbox.push(slot, |out| out.extend_from_slice(login));
+    }
+
+    pub(super) fn on_logged_in(&mut self, slot: u32) {
+        let seat = self.clients[slot as usize].seat;
+        if seat as usize >= self.subscribers.len() {
+            return self.become_live(slot);
+        }
+        self.subscribe(slot);
+    }
+
+    /// Makes the next subscriptions, or becomes live when all are made.
+    pub(super) fn subscribe(&mut self, slot: u32) {
+        let client = &mut self.clients[slot as usize];
+        let (seat, first) = (client.seat, client.subscribed);
+        let end = self.plan.subscriptions.min(first + SUBSCRIPTIONS_PER_RECEIPT);
+        if first == end {
+            return self.become_live(slot);
+        }
+        client.phase = Phase::Subscribing;
+        client.subscribed = end;
+        let number = self.subscriber_number(seat);
+        let (plan, writer) = (&self.plan, &self.writer);
+        self.outbox.push(slot, |out| {
+            for subscription in first..end {
+                let name = plan.destination_name(plan.destination_of(number, subscription));
+                let is_last = subscription + 1 == end;
+                writer.frame(out, &wire::subscribe_frame(subscription, &name, is_last));
+            }
+        });
+    }
+
+    /// Number of a subscriber among all of the run.
+    pub(super) fn subscriber_number(&self, seat: u32) -> u32 {
+        seat * self.plan.threads as u32 + self.index as u32
+    }
+
+    pub(super) fn become_live(&mut self, slot: u32) {
+        let now = self.control.clock.now();
+        let client = &mut self.clients[slot as usize];
+        client.phase = Phase::Live;
+        let (seat, started_us) = (client.seat, client.started_us);
+        self.in_the_making -= 1;
+        let mut desk = self.control.desk(self.index);
+        desk.tally.connected += 1;
+        desk.connects.record((now - self.began).saturating_sub(u64::from(started_us) * 1_000));
+        if let Some(place) = self.subscribers.get_mut(seat as usize) {
+            *place = slot;
+            desk.tally.live_subscribers += 1;
+        } else {
+            desk.tally.live_publishers += 1;
+        }
+        drop(desk);
+        if let Some(index) = self.publisher_of(slot) {
+            self.publishers.all[index].slot = Some(slot);
+        }
+        let number = self.subscriber_number(seat);
+        let is_subscriber = (seat as usize) < self.subscribers.len();
+        self.clients[slot as usize].is_stalled = is_subscriber && self.plan.is_stalled(number);
+    }
+
+    /// The publisher that speaks through a connection.
+    pub(super) fn publisher_of(&self, slot: u32) -> Option<usize> {
+        let seat = self.clients[slot as usize].seat as usize;
+        let index = match self.plan.workload {
+            Workload::Echo => Some(seat),
+            _ => seat.checked_sub(self.subscribers.len()),
+        };
+        index.filter(|&index| index < self.publishers.all.len())
+    }
+
+    /// Ends a connection that failed or that the server ended.
+    pub(super) fn fail(&mut self, slot: u32, why: &str, is_open: bool) {
+        let was_live = self.clients[slot as usize].phase == Phase::Live;
+        let mut desk = self.control.desk(self.index);
+        desk.trouble(why);
+        if was_live {
+            desk.tally.dropped += 1;
+        } else {
+            desk.tally.failed += 1;
+        }
+        drop(desk);
+        self.free(slot, is_open);
+    }
+
+    /// Gives up a connection, closing it if it is open; returns its seat.
+    pub(super) fn free(&mut self, slot: u32, is_open: bool) -> u32 {
+        let client = std::mem::replace(&mut self.clients[slot as usize], Client::FREE);
+        if client.partial != NONE {
+            self.partials.remove(client.partial as usize);
+        }
+        if client.is_ready {
+            self.ready.retain(|&other| other != slot);
+        }
+        let seat = client.seat as usize;
+        if client.phase == Phase::Live {
+            let mut desk = self.control.desk(self.index);
+            if seat < self.subscribers.len() {
+                self.subscribers[seat] = NONE;
+                desk.tally.live_subscribers -= 1;
+            } else {
+                desk.tally.live_publishers -= 1;
+            }
+            for publisher in &mut self.publishers.all {
+                if publisher.slot == Some(slot) {
+                    publisher.slot = None;
+                }
+            }
+        } else {
+            self.in_the_making -= 1;
+        }
+        if is_open {
+            self.reactor.close(slot);
+        }
+        client.seat
+    }
+}

@@ -1,0 +1,277 @@
+//! What comes in: frames out of bytes, and every delivery checked.
+
+use super::{Phase, Worker, NONE, RECV_STRIDE_BYTES};
+use crate::clock::{nanos, Nanos};
+use crate::control::Desk;
+use crate::order::{Arrival, Stream};
+use crate::plan::{Plan, Workload};
+use crate::stamp::{is_filler_intact, Stamp};
+use crate::wire::Inbound;
+use std::io;
+use stompede::reactor::Connector;
+
+/// Connections received from in one batch.
+pub(super) const RECV_BATCH: usize = 32;
+/// Connections received from in one turn.
+const RECVS_PER_TURN: usize = 1_024;
+
+impl<R: Connector> Worker<R> {
+    pub(super) fn receive_ready(&mut self) {
+        let count = self.ready.len().min(RECVS_PER_TURN);
+        let batch: Vec<u32> = self.ready.drain(..count).collect();
+        let mut receive = std::mem::take(&mut self.receive);
+        let mut results = std::mem::take(&mut self.results);
+        for slots in batch.chunks(RECV_BATCH) {
+            for &slot in slots {
+                self.clients[slot as usize].is_ready = false;
+            }
+            self.reactor.recv_batch(slots, &mut receive, RECV_STRIDE_BYTES, &mut results);
+            let now = self.control.clock.now();
+            for (index, &slot) in slots.iter().enumerate() {
+                let piece = &receive[index * RECV_STRIDE_BYTES..][..RECV_STRIDE_BYTES];
+                self.on_received(slot, results[index], piece, now);
+            }
+            self.publish();
+        }
+        self.receive = receive;
+        self.results = results;
+    }
+
+    pub(super) fn on_received(
+        &mut self,
+        slot: u32,
+        result: Result<usize, i32>,
+        piece: &[u8],
+        now: Nanos,
+    ) {
+        if self.clients[slot as usize].phase == Phase::Free {
+            return;
+        }
+        let count = match result {
+            Ok(0) => return self.fail(slot, "the server ended the connection", true),
+            Ok(count) => count,
+            Err(libc::EAGAIN | libc::EINTR | libc::ENOBUFS) => return,
+            Err(errno) => {
+                let error = io::Error::from_raw_os_error(errno);
+                return self.fail(slot, &format!("receive: {error}"), true);
+            }
+        };
+        self.clients[slot as usize].last_read = self.tick;
+        let control = self.control.clone();
+        {
+            let mut desk = control.desk(self.index);
+            desk.tally.reads += 1;
+            desk.tally.bytes += count as u64;
+        }
+        if let Err(violation) = self.on_bytes(slot, &piece[..count], now) {
+            return self.fail(slot, &violation, true);
+        }
+        if count == piece.len() {
+            self.mark_ready(slot);
+        }
+    }
+
+    /// Reads all frames of new bytes, completing first what was left of earlier ones.
+    pub(super) fn on_bytes(&mut self, slot: u32, input: &[u8], now: Nanos) -> Result<(), String> {
+        let mut rest = input;
+        let partial = self.clients[slot as usize].partial;
+        if partial != NONE {
+            let mut kept = std::mem::take(&mut self.partials[partial as usize]);
+            let mut step = 512;
+            loop {
+                let taken = rest.len().min(step);
+                kept.extend_from_slice(&rest[..taken]);
+                rest = &rest[taken..];
+                let consumed = self.read_frames(slot, &kept, now)?;
+                if self.clients[slot as usize].phase == Phase::Free {
+                    return Ok(());
+                }
+                // Behind the last whole frame lie bytes of `input`, unless nothing was whole.
+                let left = kept.len() - consumed;
+                if consumed > 0 && left <= input.len() - rest.len() {
+                    rest = &input[input.len() - rest.len() - left..];
+                    self.partials.remove(partial as usize);
+                    self.clients[slot as usize].partial = NONE;
+                    break;
+                }
+                kept.drain(..consumed);
+                if rest.is_empty() {
+                    self.partials[partial as usize] = kept;
+                    return Ok(());
+                }
+                step *= 4;
+            }
+        }
+        let consumed = self.read_frames(slot, rest, now)?;
+        if consumed < rest.len() && self.clients[slot as usize].phase != Phase::Free {
+            let partial = self.partials.insert(rest[consumed..].to_vec());
+            self.clients[slot as usize].partial = partial as u32;
+        }
+        Ok(())
+    }
+
+    /// Reads whole frames from the front of `input` and returns the bytes they took.
+    pub(super) fn read_frames(
+        &mut self,
+        slot: u32,
+        input: &[u8],
+        now: Nanos,
+    ) -> Result<usize, String> {
+        let mut at = 0;
+        while at < input.len() {
+            let client = self.clients[slot as usize];
+            let is_subscriber = (client.seat as usize) < self.subscribers.len();
+            if client.phase == Phase::Live && is_subscriber {
+                let (consumed, is_message) =
+                    self.read_deliveries(client.seat, &input[at..], now)?;
+                at += consumed;
+                if !is_message {
+                    break;
+                }
+                if at == input.len() {
+                    break;
+                }
+            }
+            let step = match client.phase {
+                Phase::Upgrading => self.reader.upgrade(&input[at..])?,
+                _ => self.reader.next(&input[at..])?,
+            };
+            let Some((inbound, consumed)) = step else { break };
+            self.on_frame(slot, inbound, now)?;
+            at += consumed;
+            if self.clients[slot as usize].phase == Phase::Free {
+                break;
+            }
+        }
+        Ok(at)
+    }
+
+    /// Checks MESSAGE after MESSAGE until something else comes; false: more bytes are needed.
+    pub(super) fn read_deliveries(
+        &mut self,
+        seat: u32,
+        input: &[u8],
+        now: Nanos,
+    ) -> Result<(usize, bool), String> {
+        let mut at = 0;
+        let control = &self.control;
+        let mut desk = control.desk(self.index);
+        let check = Check {
+            plan: &self.plan,
+            blank: &self.blank,
+            number: seat * self.plan.threads as u32 + self.index as u32,
+            measured_from: control.start() + nanos(self.plan.warmup),
+            now,
+        };
+        let count = self.plan.streams_per_subscriber();
+        let streams = &mut self.streams[seat as usize * count..][..count];
+        while at < input.len() {
+            match self.reader.next(&input[at..])? {
+                None => return Ok((at, false)),
+                Some((Inbound::Message { body }, consumed)) => {
+                    check.delivery(body, streams, &mut desk);
+                    desk.frame_bytes = consumed;
+                    at += consumed;
+                }
+                Some((Inbound::HeartBeat, consumed)) => {
+                    desk.tally.beats_received += 1;
+                    at += consumed;
+                }
+                Some(_) => return Ok((at, true)),
+            }
+        }
+        Ok((at, true))
+    }
+
+    pub(super) fn on_frame(
+        &mut self,
+        slot: u32,
+        inbound: Inbound<'_>,
+        now: Nanos,
+    ) -> Result<(), String> {
+        let phase = self.clients[slot as usize].phase;
+        match (phase, inbound) {
+            (Phase::Upgrading, Inbound::Upgraded) => self.log_in(slot),
+            (Phase::LoggingIn, Inbound::Connected { .. }) => self.on_logged_in(slot),
+            (Phase::Subscribing, Inbound::Receipt) => self.subscribe(slot),
+            (Phase::Subscribing, Inbound::Message { body }) => {
+                // The subscription may be live before its receipt is here.
+                let seat = self.clients[slot as usize].seat;
+                self.check_one(seat, body, now);
+            }
+            (_, Inbound::HeartBeat) => self.control.desk(self.index).tally.beats_received += 1,
+            (_, Inbound::Ping(payload)) => {
+                let writer = &self.writer;
+                self.outbox.push(slot, |out| writer.pong(out, payload));
+            }
+            (_, Inbound::Error(frame)) => {
+                let text = String::from_utf8_lossy(frame);
+                let message = text.lines().find_map(|line| line.strip_prefix("message:"));
+                return Err(format!("ERROR from the server: {}", message.unwrap_or("?")));
+            }
+            (_, Inbound::Close(payload)) => {
+                let code =
+                    payload.first_chunk::<2>().map_or(1005, |code| u16::from_be_bytes(*code));
+                return Err(format!("close from the server: {code}"));
+            }
+            (_, Inbound::Message { .. } | Inbound::Other | Inbound::Receipt) => {}
+            (_, Inbound::Upgraded | Inbound::Connected { .. }) => {
+                return Err("an answer out of turn".into());
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn check_one(&mut self, seat: u32, body: &[u8], now: Nanos) {
+        let check = Check {
+            plan: &self.plan,
+            blank: &self.blank,
+            number: seat * self.plan.threads as u32 + self.index as u32,
+            measured_from: self.control.start() + nanos(self.plan.warmup),
+            now,
+        };
+        let count = self.plan.streams_per_subscriber();
+        let streams = &mut self.streams[seat as usize * count..][..count];
+        check.delivery(body, streams, &mut self.control.desk(self.index));
+    }
+}
+
+/// What a delivery is checked against.
+struct Check<'a> {
+    plan: &'a Plan,
+    blank: &'a [u8],
+    /// The subscriber.
+    number: u32,
+    measured_from: Nanos,
+    now: Nanos,
+}
+
+impl Check<'_> {
+    #[inline]
+    fn delivery(&self, body: &[u8], streams: &mut [Stream], desk: &mut Desk) {
+        let stamp = Stamp::read(body).filter(|_| is_filler_intact(body, self.blank));
+        let stream = stamp.and_then(|stamp| match self.plan.workload {
+            Workload::Fanout => streams.get_mut(stamp.stream as usize),
+            _ => self
+                .plan
+                .subscription_of(self.number, stamp.stream)
+                .and_then(|subscription| streams.get_mut(subscription as usize)),
+        });
+        let (Some(stamp), Some(stream)) = (stamp, stream) else {
+            desk.tally.corrupt += 1;
+            return;
+        };
+        match stream.take(stamp.sequence) {
+            Arrival::InOrder | Arrival::AfterGap => {}
+            Arrival::Late => desk.tally.reordered += 1,
+            Arrival::Duplicate => {
+                desk.tally.duplicates += 1;
+                return;
+            }
+        }
+        desk.tally.delivered += 1;
+        if stamp.planned >= self.measured_from {
+            desk.latencies.record(self.now.saturating_sub(stamp.planned));
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! A tiny STOMP server over TCP on plain threads, whose deliveries a test can spoil.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
+
+/// What becomes of message `number`: any list of frames instead of its own.
+pub type Spoil = dyn Fn(usize, Vec<u8>) -> Vec<Vec<u8>> + Send + Sync;
+
+struct Hub {
+    subscribers: Mutex<(usize, Vec<TcpStream>)>,
+    spoil: Box<Spoil>,
+}
+
+/// Starts the server; it ends with the test's process.
+pub fn start(spoil: impl Fn(usize, Vec<u8>) -> Vec<Vec<u8>> + Send + Sync + 'static) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let hub = Arc::new(Hub { subscribers: Mutex::default(), spoil: Box::new(spoil) });
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let hub = hub.clone();
+            // A client that goes away ends its thread.
+            std::thread::spawn(move || serve(stream, &hub));
+        }
+    });
+    address
+}
+
+fn serve(mut stream: TcpStream, hub: &Hub) -> Option<()> {
+    let mut buffer = Vec::new();
+    let mut piece = [0; 65_536];
+    loop {
+        let count = stream.read(&mut piece).ok().filter(|&count| count > 0)?;
+        buffer.extend_from_slice(&piece[..count]);
+        // No body of the generator holds a NUL.
+        while let Some(end) = buffer.iter().position(|&byte| byte == 0) {
+            let frame: Vec<u8> = buffer.drain(..=end).collect();
+            if frame.starts_with(b"CONNECT\n") {
+                stream.write_all(b"CONNECTED\nversion:1.2\n\n\0").ok()?;
+            } else if frame.starts_with(b"SUBSCRIBE\n") {
+                stream.write_all(b"RECEIPT\nreceipt-id:s\n\n\0").ok()?;
+                hub.subscribers.lock().unwrap().1.push(stream.try_clone().ok()?);
+            } else if frame.starts_with(b"SEND\n") {
+                let body = frame.windows(2).position(|pair| pair == b"\n\n")? + 2;
+                let body = frame[body..frame.len() - 1].to_vec();
+                let mut subscribers = hub.subscribers.lock().unwrap();
+                let number = subscribers.0;
+                subscribers.0 += 1;
+                for body in (hub.spoil)(number, body) {
+                    let head = format!("MESSAGE\nmessage-id:1\ncontent-length:{}\n\n", body.len());
+                    let frame = [head.as_bytes(), &body, b"\0"].concat();
+                    for subscriber in &mut subscribers.1 {
+                        subscriber.write_all(&frame).ok()?;
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! The real server at modest load: nothing lost, whatever the transport, version and scenario.
+
+use std::time::Duration;
+use stompede::config::{Config, IoChoice};
+use stompede::{Handle, Server};
+use stompede_bench::plan::{Plan, Rate, Target, Workload};
+use stompede_bench::report::Report;
+use stompede_bench::run::{run, Outcome, Silent};
+
+fn server(shards: usize) -> Handle {
+    let config = Config {
+        listen: "127.0.0.1:0".parse().unwrap(),
+        stomp_listen: Some("127.0.0.1:0".parse().unwrap()),
+        admin_listen: None,
+        shards,
+        io: IoChoice::Auto,
+        connections_max: 1_000,
+        ..Config::default()
+    };
+    Server::start(config).unwrap()
+}
+
+fn stop(server: Handle) {
+    server.drain();
+    assert_eq!(server.wait(), 0);
+}
+
+fn ws(server: &Handle) -> Plan {
+    Plan::new(Target::parse(&format!("ws://{}/ws", server.http_address)).unwrap())
+}
+
+fn publishing(mut plan: Plan, workload: Workload) -> Plan {
+    plan.workload = workload;
+    (plan.subscribers, plan.publishers) = (60, 3);
+    plan.rate = Rate::PerSecond(300.0);
+    plan.duration = Duration::from_millis(500);
+    plan.settle = Duration::from_secs(5);
+    plan
+}
+
+fn flawless(plan: &Plan) -> Outcome {
+    let outcome = run(plan.clone(), &mut Silent).unwrap();
+    let report = Report::new("test", plan, &outcome);
+    assert_eq!(report.faults(), Vec::<String>::new(), "{}", report.table());
+    assert_eq!(outcome.tally.connected, u64::from(plan.connections()));
+    if let Rate::PerSecond(rate) = plan.rate {
+        let messages = (rate * plan.duration.as_secs_f64()) as u64;
+        assert_eq!(outcome.tally.published, messages);
+        assert_eq!(outcome.latencies.count(), outcome.tally.expected);
+    }
+    outcome
+}
+
+#[test]
+fn fanout_over_both_transports_and_all_versions() {
+    let server = server(2);
+    let tcp = Target::parse(&format!("tcp://{}", server.stomp_address.unwrap())).unwrap();
+    for version in ["1.0", "1.1", "1.2"] {
+        for target in [ws(&server).target, tcp.clone()] {
+            let mut plan = publishing(Plan::new(target), Workload::Fanout);
+            plan.version = Some(version.into());
+            let outcome = flawless(&plan);
+            assert_eq!(outcome.tally.delivered, 60 * 150);
+            assert!(outcome.frame_bytes > plan.body_bytes);
+        }
+    }
+    stop(server);
+}
+
+#[test]
+fn epoll_loses_nothing_either() {
+    let server = server(1);
+    let mut plan = publishing(ws(&server), Workload::Fanout);
+    plan.is_epoll = true;
+    flawless(&plan);
+    stop(server);
+}
+
+#[test]
+fn two_threads_share_the_work() {
+    let server = server(1);
+    let mut plan = publishing(ws(&server), Workload::Fanout);
+    plan.threads = 2;
+    flawless(&plan);
+    stop(server);
+}
+
+#[test]
+fn many_destinations_with_several_subscriptions_each() {
+    let server = server(2);
+    let mut plan = publishing(ws(&server), Workload::Many);
+    (plan.destinations, plan.subscriptions, plan.zipf) = (300, 120, 1.1);
+    let outcome = flawless(&plan);
+    assert_eq!(outcome.tally.delivered, 150 * 60 * 120 / 300);
+    stop(server);
+}
+
+#[test]
+fn echoes_come_back() {
+    let server = server(1);
+    let mut plan = publishing(ws(&server), Workload::Echo);
+    (plan.publishers, plan.destinations) = (60, 60);
+    let outcome = flawless(&plan);
+    assert_eq!(outcome.tally.delivered, 150);
+    stop(server);
+}
+
+#[test]
+fn a_window_bounds_what_is_on_its_way() {
+    let server = server(1);
+    let mut plan = publishing(ws(&server), Workload::Fanout);
+    plan.rate = Rate::Window(64);
+    let outcome = flawless(&plan);
+    assert!(outcome.tally.published > 64, "{:?}", outcome.tally);
+    stop(server);
+}
+
+#[test]
+fn stalled_readers_are_left_out_of_what_is_expected() {
+    let server = server(1);
+    let mut plan = publishing(ws(&server), Workload::Fanout);
+    plan.stalled_share = 0.1;
+    let outcome = flawless(&plan);
+    assert_eq!(outcome.tally.delivered, 54 * 150);
+    stop(server);
+}
+
+#[test]
+fn after_a_storm_everybody_is_back() {
+    let server = server(1);
+    let mut plan = ws(&server);
+    (plan.subscribers, plan.storms, plan.storm_share) = (60, 2, 0.5);
+    let outcome = run(plan, &mut Silent).unwrap();
+    assert_eq!(outcome.aborted, None);
+    assert_eq!(outcome.storms_s.len(), 2);
+    assert_eq!((outcome.tally.churned, outcome.tally.connected), (60, 120));
+    assert_eq!((outcome.tally.failed, outcome.tally.dropped), (0, 0));
+    stop(server);
+}
+
+#[test]
+fn a_wrong_login_is_told() {
+    let server = Server::start(Config {
+        listen: "127.0.0.1:0".parse().unwrap(),
+        stomp_listen: None,
+        admin_listen: None,
+        shards: 1,
+        users: vec![("ann".into(), "secret".into())],
+        ..Config::default()
+    })
+    .unwrap();
+    let mut plan = ws(&server);
+    plan.subscribers = 2;
+    plan.login = Some(("ann".into(), "wrong".into()));
+    let outcome = run(plan.clone(), &mut Silent).unwrap();
+    assert!(outcome.aborted.is_some());
+    assert!(
+        outcome.troubles.keys().any(|what| what.starts_with("ERROR")),
+        "{:?}",
+        outcome.troubles
+    );
+    plan.login = Some(("ann".into(), "secret".into()));
+    flawless(&plan);
+    stop(server);
+}

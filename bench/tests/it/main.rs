@@ -1,0 +1,5 @@
+//! The generator against the real server, and against servers that misbehave on purpose.
+
+mod fake;
+mod honest;
+mod mischief;

@@ -1,0 +1,50 @@
+//! What a shard holds, counted: for simulations, which check that all of it comes back.
+//!
+//! Numbers of things, not of bytes; bytes are in the metrics. After the last client left all are
+//! zero, except for the arena, which keeps the chunk that it writes to and the last piece that was
+//! larger than a chunk (`core::outbound`).
+
+use super::connection::Phase;
+use super::Shard;
+use crate::reactor::Reactor;
+
+/// What one shard holds at one instant.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Census {
+    /// Slots that are not free.
+    pub connections: usize,
+    /// Live subscriptions.
+    pub subscriptions: usize,
+    /// Connections with waiting output.
+    pub backlogs: usize,
+    /// Connections with an incomplete frame.
+    pub spills: usize,
+    /// Connections to receive from or to flush in the next turn.
+    pub queued: usize,
+    /// Chunks of the send arena that somebody refers to.
+    pub arena_chunks: usize,
+    /// Destinations whose home is here, and patterns, that some shard wants.
+    pub interests: usize,
+    /// SUBSCRIBEs that wait for other shards.
+    pub interests_pending: usize,
+    /// Messages that wait because another shard's ring is full.
+    pub mesh_overflow: usize,
+}
+
+impl<R: Reactor> Shard<R> {
+    /// Counts what the shard holds now. Walks all slots: not for the hot path.
+    pub fn census(&self) -> Census {
+        let is_used = |phase: Phase| phase != Phase::Free;
+        Census {
+            connections: self.connections.iter().filter(|c| is_used(c.phase)).count(),
+            subscriptions: self.subscriptions.len(),
+            backlogs: self.backlogs.len(),
+            spills: self.spills.len(),
+            queued: self.ready.len() + self.dirty.len(),
+            arena_chunks: self.arena.chunks_in_use(),
+            interests: self.interest.len(),
+            interests_pending: self.pending_interest.len(),
+            mesh_overflow: self.mesh.overflow_count(),
+        }
+    }
+}

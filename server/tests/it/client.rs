@@ -1,0 +1,372 @@
+//! A small blocking STOMP client for tests, over TCP and over WebSocket.
+//!
+//! Written from the specifications (STOMP 1.0 to 1.2, RFC 6455) and not on the server's codecs: a
+//! mistake in those must not cancel itself out here. It checks what every answer must obey: one
+//! STOMP frame per WebSocket message, text only when it is UTF-8, no masked frame from a server.
+//! Nothing is timed; a read that brings nothing for [`PATIENCE`] fails the test.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::time::Duration;
+
+/// How long an answer may take before a test gives up: generous, for slow machines.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What carries the STOMP frames.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transport {
+    /// Raw TCP.
+    Tcp,
+    /// WebSocket.
+    Ws,
+}
+
+/// Both.
+pub const TRANSPORTS: [Transport; 2] = [Transport::Tcp, Transport::Ws];
+
+/// What came from the server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// A STOMP frame.
+    Frame(Frame),
+    /// A heart-beat: one LF.
+    Beat,
+    /// A WebSocket ping.
+    Ping,
+    /// A WebSocket pong, with its payload.
+    Pong(Vec<u8>),
+    /// A WebSocket close frame with this code, or the end of the TCP stream (no code).
+    Closed(Option<u16>),
+}
+
+/// A STOMP frame as it was on the wire: nothing is unescaped.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Frame {
+    /// The command.
+    pub command: String,
+    /// Names and values.
+    pub headers: Vec<(String, String)>,
+    /// The body.
+    pub body: Vec<u8>,
+    /// The opcode of the WebSocket message that it came in.
+    pub opcode: Option<u8>,
+    /// Command, headers and body as text, for searching.
+    pub text: String,
+}
+
+impl Frame {
+    /// The first header of this name.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(other, _)| other == name).map(|(_, value)| value.as_str())
+    }
+
+    /// A header that must be there.
+    #[track_caller]
+    pub fn get(&self, name: &str) -> &str {
+        self.header(name).unwrap_or_else(|| panic!("no {name} in {self:?}"))
+    }
+
+    /// The body as text.
+    pub fn body_text(&self) -> &str {
+        std::str::from_utf8(&self.body).expect("a body of text")
+    }
+}
+
+/// A connection to the server.
+pub struct Client {
+    /// What carries the frames.
+    pub transport: Transport,
+    stream: TcpStream,
+    received: Vec<u8>,
+    at: usize,
+}
+
+impl Client {
+    /// Connects; over WebSocket the upgrade is done.
+    pub fn open(address: SocketAddr, transport: Transport) -> Client {
+        let mut client = Client { transport, ..Client::open_http(address) };
+        if transport == Transport::Ws {
+            let head = client.upgrade("");
+            assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
+        }
+        client
+    }
+
+    /// Connects for WebSocket, before the upgrade.
+    pub fn open_http(address: SocketAddr) -> Client {
+        let stream = TcpStream::connect(address).expect("the server listens");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a read timeout");
+        stream.set_write_timeout(Some(PATIENCE)).expect("a write timeout");
+        stream.set_nodelay(true).expect("no delay");
+        Client { transport: Transport::Ws, stream, received: Vec::new(), at: 0 }
+    }
+
+    /// Asks for the upgrade with extra header lines, and gives the head of the answer.
+    pub fn upgrade(&mut self, extra: &str) -> String {
+        let request = format!(
+            "GET /ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+             Sec-WebSocket-Version: 13\r\n\
+             Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{extra}\r\n"
+        );
+        self.write(request.as_bytes());
+        loop {
+            let unread = &self.received[self.at..];
+            if let Some(end) = find(unread, b"\r\n\r\n") {
+                let head = String::from_utf8(unread[..end + 4].to_vec()).expect("an HTTP head");
+                self.at += end + 4;
+                return head;
+            }
+            assert!(self.fill(), "the server closed instead of answering");
+        }
+    }
+
+    /// Sends STOMP bytes: over WebSocket as one message, text if they are UTF-8.
+    pub fn send(&mut self, bytes: impl AsRef<[u8]>) {
+        let bytes = bytes.as_ref();
+        match self.transport {
+            Transport::Tcp => self.write(bytes),
+            Transport::Ws => {
+                let opcode = if std::str::from_utf8(bytes).is_ok() { 1 } else { 2 };
+                self.send_ws(0x80 | opcode, bytes);
+            }
+        }
+    }
+
+    /// Sends one masked WebSocket frame; `first` is its first byte.
+    pub fn send_ws(&mut self, first: u8, payload: &[u8]) {
+        self.write(&ws_frame(first, payload));
+    }
+
+    /// Sends raw bytes. A server that has closed already is no failure: its answer tells.
+    pub fn write(&mut self, bytes: &[u8]) {
+        match self.stream.write_all(bytes) {
+            Err(error) if !is_end(error.kind()) => panic!("cannot write: {error}"),
+            _ => {}
+        }
+    }
+
+    /// A second handle of the socket, to write while this one reads.
+    pub fn writer(&self) -> TcpStream {
+        self.stream.try_clone().expect("a second handle")
+    }
+
+    /// Closes with an answer unread, so that the peer sees a reset and not an end.
+    pub fn reset(mut self) {
+        self.send("SEND\ndestination:/topic/nobody-listens-here\nreceipt:unread\n\n\0");
+        self.stream.peek(&mut [0]).expect("the receipt is there");
+    }
+
+    /// Ends our half of the connection.
+    pub fn finish(&self) {
+        self.stream.shutdown(Shutdown::Write).expect("a half-close");
+    }
+
+    /// Opens a STOMP session of this version.
+    #[track_caller]
+    pub fn connect(&mut self, version: &str) -> Frame {
+        self.send(format!("CONNECT\naccept-version:{version}\nhost:/\n\n\0"));
+        self.expect("CONNECTED")
+    }
+
+    /// Subscribes, and waits until the subscription is live. `extra` are header lines.
+    #[track_caller]
+    pub fn subscribe(&mut self, id: &str, destination: &str, extra: &str) {
+        self.send(format!(
+            "SUBSCRIBE\nid:{id}\ndestination:{destination}\nreceipt:sub-{id}\n{extra}\n\0"
+        ));
+        let receipt = self.expect("RECEIPT");
+        assert_eq!(receipt.get("receipt-id"), format!("sub-{id}"));
+    }
+
+    /// Publishes without a receipt.
+    pub fn publish(&mut self, destination: &str, body: &str) {
+        self.send(format!("SEND\ndestination:{destination}\n\n{body}\0"));
+    }
+
+    /// Makes sure that everything sent so far was handled, and that nothing but heart-beats was
+    /// on its way to us.
+    #[track_caller]
+    pub fn sync(&mut self) {
+        self.send("SEND\ndestination:/topic/nobody-listens-here\nreceipt:sync\n\n\0");
+        let receipt = self.expect("RECEIPT");
+        assert_eq!(receipt.get("receipt-id"), "sync");
+    }
+
+    /// The next frame, which must have this command.
+    #[track_caller]
+    pub fn expect(&mut self, command: &str) -> Frame {
+        match self.next_but_beats() {
+            Event::Frame(frame) if frame.command == command => frame,
+            other => panic!("wanted {command}, seen {other:?}"),
+        }
+    }
+
+    /// The next must be the end: over WebSocket a close frame with this code, then the end of the
+    /// stream.
+    #[track_caller]
+    pub fn expect_closed(&mut self, code: u16) {
+        if self.transport == Transport::Ws {
+            assert_eq!(self.next_but_beats(), Event::Closed(Some(code)));
+        }
+        self.expect_end();
+    }
+
+    /// The next must be the end of the stream.
+    #[track_caller]
+    pub fn expect_end(&mut self) {
+        assert_eq!(self.next_but_beats(), Event::Closed(None));
+    }
+
+    /// An ERROR with this `message`, then the end.
+    #[track_caller]
+    pub fn expect_error(&mut self, message: &str, code: u16) -> Frame {
+        let error = self.expect("ERROR");
+        assert_eq!(error.get("message"), message, "{error:?}");
+        self.expect_closed(code);
+        error
+    }
+
+    /// The next thing that is neither a heart-beat nor a ping.
+    #[track_caller]
+    pub fn next_but_beats(&mut self) -> Event {
+        loop {
+            match self.next() {
+                Event::Beat | Event::Ping => {}
+                other => return other,
+            }
+        }
+    }
+
+    /// The next thing from the server.
+    #[track_caller]
+    pub fn next(&mut self) -> Event {
+        loop {
+            let event = match self.transport {
+                Transport::Tcp => self.take_tcp(),
+                Transport::Ws => self.take_ws(),
+            };
+            if let Some(event) = event {
+                return event;
+            }
+            if !self.fill() {
+                assert_eq!(self.at, self.received.len(), "the end came in the middle of a frame");
+                return Event::Closed(None);
+            }
+        }
+    }
+
+    /// Reads more; false at the end of the stream.
+    #[track_caller]
+    fn fill(&mut self) -> bool {
+        self.received.drain(..self.at);
+        self.at = 0;
+        let mut buffer = [0; 65_536];
+        loop {
+            match self.stream.read(&mut buffer) {
+                Ok(0) => return false,
+                Ok(count) => {
+                    self.received.extend_from_slice(&buffer[..count]);
+                    return true;
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if is_end(error.kind()) => return false,
+                Err(error) => panic!("nothing came: {error}; unread: {:?}", self.received),
+            }
+        }
+    }
+
+    fn take_tcp(&mut self) -> Option<Event> {
+        let unread = &self.received[self.at..];
+        if unread.first() == Some(&b'\n') {
+            self.at += 1;
+            return Some(Event::Beat);
+        }
+        let (frame, length) = parse(unread)?;
+        self.at += length;
+        Some(Event::Frame(frame))
+    }
+
+    fn take_ws(&mut self) -> Option<Event> {
+        let unread = &self.received[self.at..];
+        let (&first, &second) = (unread.first()?, unread.get(1)?);
+        assert_eq!(first & 0xf0, 0x80, "the server neither fragments nor uses reserved bits");
+        assert!(second < 0x80, "a server never masks");
+        let (head, length) = match second {
+            126 => (4, u16::from_be_bytes(unread.get(2..4)?.try_into().ok()?) as usize),
+            127 => (10, u64::from_be_bytes(unread.get(2..10)?.try_into().ok()?) as usize),
+            short => (2, short as usize),
+        };
+        let payload = unread.get(head..head + length)?.to_vec();
+        self.at += head + length;
+        Some(match first & 0x0f {
+            opcode @ (1 | 2) => {
+                let is_utf8 = std::str::from_utf8(&payload).is_ok();
+                assert!(opcode == 2 || is_utf8, "a text message is UTF-8 (RFC 6455 §8.1)");
+                if payload == b"\n" {
+                    return Some(Event::Beat);
+                }
+                let (mut frame, taken) = parse(&payload).expect("a message is a whole frame");
+                assert_eq!(taken, payload.len(), "one frame per message");
+                frame.opcode = Some(opcode);
+                Event::Frame(frame)
+            }
+            8 if payload.is_empty() => Event::Closed(Some(1005)),
+            8 => Event::Closed(Some(u16::from_be_bytes([payload[0], payload[1]]))),
+            9 => Event::Ping,
+            10 => Event::Pong(payload),
+            other => panic!("opcode {other}"),
+        })
+    }
+}
+
+/// A masked WebSocket frame; `first` is its first byte.
+pub fn ws_frame(first: u8, payload: &[u8]) -> Vec<u8> {
+    let mut bytes = vec![first];
+    match payload.len() {
+        short @ ..126 => bytes.push(0x80 | short as u8),
+        medium @ 126..65_536 => {
+            bytes.push(0x80 | 126);
+            bytes.extend_from_slice(&(medium as u16).to_be_bytes());
+        }
+        long => {
+            bytes.push(0x80 | 127);
+            bytes.extend_from_slice(&(long as u64).to_be_bytes());
+        }
+    }
+    let mask = [0x12, 0xa5, 0x0f, 0x77];
+    bytes.extend_from_slice(&mask);
+    bytes.extend(payload.iter().zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask));
+    bytes
+}
+
+/// The peer is gone: after an ERROR of the server, what we still write may meet a reset.
+fn is_end(kind: ErrorKind) -> bool {
+    matches!(kind, ErrorKind::ConnectionReset | ErrorKind::BrokenPipe | ErrorKind::NotConnected)
+}
+
+fn find(bytes: &[u8], wanted: &[u8]) -> Option<usize> {
+    bytes.windows(wanted.len()).position(|window| window == wanted)
+}
+
+/// The frame at the start of `bytes` and its length; `None` if it is not whole.
+fn parse(bytes: &[u8]) -> Option<(Frame, usize)> {
+    let head_end = find(bytes, b"\n\n")?;
+    let head = std::str::from_utf8(&bytes[..head_end]).expect("a head is UTF-8");
+    let mut lines = head.split('\n');
+    let command = lines.next().expect("a command").to_owned();
+    let header = |line: &str| {
+        let (name, value) = line.split_once(':').expect("a header has a colon");
+        (name.to_owned(), value.to_owned())
+    };
+    let headers: Vec<_> = lines.map(header).collect();
+    let rest = &bytes[head_end + 2..];
+    let length = headers.iter().find(|(name, _)| name == "content-length");
+    let length = match length {
+        Some((_, length)) => length.parse().expect("a length"),
+        None => find(rest, &[0])?,
+    };
+    let body = rest.get(..length)?.to_vec();
+    assert_eq!(*rest.get(length)?, 0, "a frame ends in NUL");
+    let text = format!("{head}\n\n{}", String::from_utf8_lossy(&body));
+    Some((Frame { command, headers, body, opcode: None, text }, head_end + 2 + length + 1))
+}

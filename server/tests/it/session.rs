@@ -1,0 +1,310 @@
+//! How a session begins, stays alive and ends: login, heart-beats, deadlines, drain, HTTP upgrade.
+//!
+//! STOMP 1.1 and 1.2 (Connecting, Heart-beating), RFC 6455 §4.2 (opening handshake), §5.5 (control
+//! frames) and §7.4 (close codes). Heart-beat intervals are lowered by the configuration; the tests
+//! wait for what must come and never measure how long it took.
+
+use super::client::{ws_frame, Client, Event, Transport, TRANSPORTS};
+use super::{config, everywhere, on_every_server, start, TestServer};
+use std::time::Duration;
+use stompede::config::Config;
+
+fn login(client: &mut Client, headers: &str) {
+    client.send(format!("CONNECT\naccept-version:1.2\nhost:/\n{headers}\n\0"));
+}
+
+/// Rows 14, 15 and 86: who is refused, always with the same words.
+fn check_logins(server: &TestServer, transport: Transport) {
+    let mut client = server.open(transport);
+    login(&mut client, "login:ann\npasscode:right\n");
+    assert_eq!(client.expect("CONNECTED").get("user-name"), "ann");
+    client.sync();
+    let mut bodies = Vec::new();
+    for headers in [
+        "login:ann\npasscode:wrong\n",
+        "login:nobody\npasscode:right\n",
+        "login:ann\n",
+        "passcode:right\n",
+        "",
+    ] {
+        let mut client = server.open(transport);
+        login(&mut client, headers);
+        let error = client.expect_error("Bad CONNECT", 1008);
+        assert!(!error.text.contains("right") && !error.text.contains("ann"), "{error:?}");
+        bodies.push(error.body);
+    }
+    assert!(bodies.iter().all(|body| *body == bodies[0]), "no answer tells which names exist");
+}
+
+#[test]
+fn plain_logins() {
+    let users = |config: &mut Config| config.users = vec![("ann".into(), "right".into())];
+    on_every_server(users, |server| {
+        for transport in TRANSPORTS {
+            check_logins(server, transport);
+        }
+        server.wait_for_closed("login_failed", 10);
+        let refused = "stompede_auth_total{method=\"connect\",result=\"refused\"}";
+        server.wait_for_metric(refused, 10);
+    });
+}
+
+#[test]
+fn logins_by_the_users_file() {
+    let path = std::env::temp_dir().join(format!("stompede-users-{}", std::process::id()));
+    let line = stompede::auth::hash_line("ann", "right").expect("a hash");
+    std::fs::write(&path, format!("{line}\n")).expect("a users file");
+    let server = start(Config { users_file: Some(path.clone()), ..config() }).expect("epoll");
+    check_logins(&server, Transport::Tcp);
+    // Frames behind a CONNECT that is being checked wait for it.
+    let mut client = server.open(Transport::Ws);
+    client.send(
+        "CONNECT\naccept-version:1.2\nlogin:ann\npasscode:right\n\n\0\
+         SEND\ndestination:/topic/a\nreceipt:r\n\n\0CONNECT\n\n\0",
+    );
+    assert_eq!(client.expect("CONNECTED").get("user-name"), "ann");
+    client.expect("RECEIPT");
+    client.expect_error("Already connected", 1002);
+    std::fs::remove_file(path).expect("the file is ours");
+}
+
+#[test]
+fn a_user_name_cannot_carry_headers() {
+    // Row 86: CONNECTED is not escaped. CR cannot be sent raw in 1.2, so 1.1.
+    everywhere(|server, transport| {
+        let mut client = server.open(transport);
+        client.send("CONNECT\naccept-version:1.1\nlogin:a\rx\n\n\0");
+        client.expect_error("Bad CONNECT", 1008);
+    });
+}
+
+#[test]
+fn sessions_are_told_apart_and_open_servers_name_nobody() {
+    everywhere(|server, transport| {
+        let mut first = server.open(transport);
+        login(&mut first, "login:ann\npasscode:any\n");
+        let first = first.expect("CONNECTED");
+        let second = server.open(transport).connect("1.2");
+        assert_ne!(first.get("session"), second.get("session"));
+        assert!(first.get("server").starts_with("stompede/"));
+        assert_eq!(first.header("user-name"), None);
+    });
+}
+
+#[test]
+fn heartbeats_are_mirrored_within_limits() {
+    everywhere(|server, transport| {
+        for (version, sent, answered) in [
+            ("1.2", "0,0", "0,0"),
+            ("1.2", "10000,20000", "20000,10000"),
+            ("1.1", "1,0", "0,1000"),
+            ("1.1", "500000,500000", "120000,120000"),
+            ("1.0", "1000,1000", "0,0"),
+        ] {
+            let mut client = server.open(transport);
+            client.send(format!("CONNECT\naccept-version:{version}\nheart-beat:{sent}\n\n\0"));
+            assert_eq!(client.expect("CONNECTED").get("heart-beat"), answered);
+        }
+    });
+}
+
+fn fast(config: &mut Config) {
+    config.heartbeat_min = Duration::from_millis(250);
+}
+
+#[test]
+fn the_server_beats_and_misses_a_silent_client() {
+    on_every_server(fast, |server| {
+        for transport in TRANSPORTS {
+            let mut client = server.open(transport);
+            login(&mut client, "heart-beat:0,250\n");
+            client.expect("CONNECTED");
+            for _ in 0..3 {
+                assert_eq!(client.next(), Event::Beat);
+            }
+            let mut client = server.open(transport);
+            login(&mut client, "heart-beat:250,0\n");
+            client.expect("CONNECTED");
+            client.expect_error("Heart-beat missed", 1008);
+        }
+        server.wait_for_closed("heartbeat_missed", 2);
+        server.wait_for_metric("stompede_heartbeats_missed_total", 2);
+    });
+}
+
+#[test]
+fn a_pong_is_life() {
+    on_every_server(fast, |server| {
+        let mut client = server.open(Transport::Ws);
+        login(&mut client, "heart-beat:250,0\n");
+        client.expect("CONNECTED");
+        // Without the pongs, the third ping would not come: the client would be missed before.
+        for _ in 0..5 {
+            assert_eq!(client.next(), Event::Ping);
+            client.send_ws(0x8a, b"");
+        }
+        client.sync();
+    });
+}
+
+#[test]
+fn beats_of_the_client_keep_it_and_may_stand_anywhere() {
+    on_every_server(fast, |server| {
+        for transport in TRANSPORTS {
+            let mut client = server.open(transport);
+            login(&mut client, "heart-beat:250,250\n");
+            client.expect("CONNECTED");
+            // Our beats are paced by the server's: a silent client would be missed on the way.
+            for _ in 0..10 {
+                assert_eq!(client.next(), Event::Beat);
+                client.send("\n");
+            }
+            client.send("\r\n\n\nSEND\ndestination:/topic/a\nreceipt:r\n\n\0\n\n");
+            client.expect("RECEIPT");
+        }
+    });
+}
+
+#[test]
+fn a_connect_that_does_not_come_and_one_that_drips() {
+    // Rows 26 and 27: the deadline is absolute, bytes do not move it.
+    let soon = |config: &mut Config| config.connect_deadline = Duration::from_millis(500);
+    on_every_server(soon, |server| {
+        for transport in TRANSPORTS {
+            server.open(transport).expect_error("Login timeout", 1008);
+            let mut client = server.open(transport);
+            let (mut writer, beat) = (
+                client.writer(),
+                match transport {
+                    Transport::Tcp => b"\n".to_vec(),
+                    Transport::Ws => ws_frame(0x81, b"\n"),
+                },
+            );
+            let drip = std::thread::spawn(move || {
+                use std::io::Write;
+                while writer.write_all(&beat).is_ok() {
+                    std::thread::sleep(Duration::from_millis(50));
+                }
+            });
+            client.expect_error("Login timeout", 1008);
+            client.finish();
+            drip.join().expect("no panic");
+        }
+        server.wait_for_closed("handshake_timeout", 4);
+    });
+}
+
+#[test]
+fn a_drain_tells_everybody_and_ends() {
+    on_every_server(
+        |_| {},
+        |server| {
+            let mut tcp = server.session(Transport::Tcp);
+            let mut ws = server.session(Transport::Ws);
+            tcp.subscribe("s", "/topic/a", "");
+            ws.subscribe("s", "/topic/a", "");
+            let mut early = server.open(Transport::Tcp);
+            server.handle().drain();
+            assert_eq!(ws.next_but_beats(), Event::Closed(Some(1001)));
+            ws.expect_end();
+            tcp.expect_error("Server is shutting down", 0);
+            early.expect_error("Server is shutting down", 0);
+            // `on_every_server` waits for the end: no shard may be busy.
+        },
+    );
+}
+
+#[test]
+fn the_end_of_the_stream() {
+    // Row 74: half a frame, then the end: quiet; what was whole is handled.
+    everywhere(|server, transport| {
+        let mut other = server.session(transport);
+        other.subscribe("s", "/topic/a", "");
+        let mut client = server.session(transport);
+        client.send("SEND\ndestination:/topic/a\n\nwhole\0SEND\ndestination:/topic/a\n\nha");
+        client.finish();
+        client.expect_end();
+        assert_eq!(other.expect("MESSAGE").body_text(), "whole");
+        other.publish("/topic/a", "end");
+        assert_eq!(other.expect("MESSAGE").body_text(), "end");
+    });
+}
+
+#[test]
+fn the_websocket_upgrade() {
+    everywhere(|server, transport| {
+        if transport == Transport::Tcp {
+            return;
+        }
+        let address = server.address(transport);
+        let upgrade = |extra: &str| {
+            // A fresh connection without the upgrade that `open` does.
+            let mut client = Client::open_http(address);
+            let head = client.upgrade(extra);
+            (client, head.to_ascii_lowercase())
+        };
+        for (offered, chosen) in [
+            ("v10.stomp, v12.stomp, v11.stomp", Some("v12.stomp")),
+            ("v11.stomp", Some("v11.stomp")),
+            ("stomp", Some("stomp")),
+            // Row 84: unknown ones only: the upgrade without the header.
+            ("mqtt, wss", None),
+        ] {
+            let (mut client, head) = upgrade(&format!("Sec-WebSocket-Protocol: {offered}\r\n"));
+            assert!(head.starts_with("http/1.1 101 "), "{head}");
+            let answer =
+                head.lines().find_map(|line| line.strip_prefix("sec-websocket-protocol: "));
+            assert_eq!(answer, chosen, "{offered}");
+            // The sub-protocol is a label: `accept-version` alone decides.
+            assert_eq!(client.connect("1.1").get("version"), "1.1");
+        }
+        // Row 85.
+        let (_, head) = upgrade("Origin: https://evil.example\r\n");
+        assert!(head.starts_with("http/1.1 403 "), "{head}");
+        let (_, head) = upgrade("Origin: http://localhost\r\n");
+        assert!(head.starts_with("http/1.1 101 "), "{head}");
+    });
+}
+
+#[test]
+fn websocket_frames() {
+    everywhere(|server, transport| {
+        if transport == Transport::Tcp {
+            return;
+        }
+        // Row 82: text that is not UTF-8.
+        let mut client = server.session(transport);
+        client.send_ws(0x81, b"SEND\ndestination:/topic/a\n\n\xff\0");
+        assert_eq!(client.next_but_beats(), Event::Closed(Some(1007)));
+        // Row 83: fragments that never finish: too many of them, or too many bytes.
+        let mut client = server.session(transport);
+        client.send_ws(0x01, b"SEND\n");
+        for _ in 0..200 {
+            client.send_ws(0x00, b"x");
+        }
+        assert_eq!(client.next_but_beats(), Event::Closed(Some(1008)));
+        let mut client = server.session(transport);
+        client.send_ws(0x02, b"SEND\ndestination:/topic/a\n\n");
+        for _ in 0..20 {
+            client.send_ws(0x00, &[b'x'; 60_000]);
+        }
+        client.expect_error("Frame too large", 1009);
+        // A frame over several messages, and a ping in between.
+        let mut client = server.session(transport);
+        client.subscribe("s", "/topic/a", "");
+        client.send("SEND\ndestination:/top");
+        client.send_ws(0x89, b"are you there?");
+        assert_eq!(client.next(), Event::Pong(b"are you there?".to_vec()));
+        client.send_ws(0x01, b"ic/a\n\nhal");
+        client.send_ws(0x80, b"ves\0");
+        assert_eq!(client.expect("MESSAGE").body_text(), "halves");
+        // The closing handshake echoes the code.
+        client.send_ws(0x88, &3_001_u16.to_be_bytes());
+        assert_eq!(client.next_but_beats(), Event::Closed(Some(3_001)));
+        client.expect_end();
+        // A frame without mask.
+        let mut client = server.session(transport);
+        client.write(&[0x81, 1, b'\n']);
+        assert_eq!(client.next_but_beats(), Event::Closed(Some(1002)));
+    });
+}

@@ -1,0 +1,733 @@
+//! One simulated client: a state machine over a socket in memory, WebSocket or raw TCP.
+//!
+//! It subscribes, publishes, acknowledges and leaves by chance, and checks what only it can see:
+//! receipts in order and once, pongs, heart-beats, no ERROR it did not earn. While it behaves well
+//! the server may not end it, whatever the others do. At a step chosen beforehand its [`Fate`]
+//! strikes; from then on it may be ended (but not served wrongly).
+
+use crate::history::History;
+use crate::wire::{self, opcode, Frame};
+use std::collections::{BTreeMap, VecDeque};
+use stompede::reactor::sim::{Read, Rng, SimNet, SocketId};
+
+/// What there is to publish to.
+pub const DESTINATIONS: [&str; 6] =
+    ["/topic/a", "/topic/b", "/topic/c/1", "/topic/c/2", "/topic/d/e/f", "/topic/gh"];
+/// What there is to subscribe to by pattern.
+const PATTERNS: [&str; 6] =
+    ["/topic/*", "/topic/c/*", "/topic/**", "/topic/?", "/topic/d/**", "/topic/g?"];
+
+/// Milliseconds between two heart-beats of those who send them.
+const BEAT_MS: u64 = 2_000;
+
+/// Steps (of all clients) without a MESSAGE after which nothing more is on its way to a client.
+const QUIET_STEPS: u64 = 400;
+
+/// How a client ends, or misbehaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// Behaves well to the end.
+    Stay,
+    /// DISCONNECT with a receipt.
+    Disconnect,
+    /// WebSocket's closing handshake; on TCP as `HalfClose`.
+    CloseFrame,
+    /// Ends its sending half and reads on.
+    HalfClose,
+    /// Resets.
+    Reset,
+    /// Ends or resets in the middle of a frame.
+    MidFrame,
+    /// Reads nothing for a while.
+    Stall,
+    /// Neither reads nor writes any more, and nobody is told.
+    Vanish,
+    /// Writes random bytes.
+    Garbage,
+    /// Publishes without end, and behaves well otherwise.
+    Flood,
+    /// Connects and says nothing.
+    Mute,
+    /// Reads little at a time, from the beginning.
+    Slow,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mood {
+    /// Behaves well: may not be ended.
+    Healthy,
+    /// Sent DISCONNECT: gets its receipts, then the end.
+    Leaving,
+    /// May be ended.
+    Tolerant,
+    /// Reads nothing.
+    Stalled,
+    /// Does nothing.
+    Vanished,
+    /// Gone.
+    Dead,
+}
+
+enum What {
+    Subscribed(usize),
+    Unsubscribed(usize),
+    Ordered(usize),
+    Other,
+}
+
+struct Expected {
+    receipt: String,
+    what: What,
+    /// Publications of frames up to this number are acknowledged with it.
+    frame: u64,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Ack {
+    Auto,
+    Client,
+    Individual,
+}
+
+struct Subscription {
+    id: String,
+    stream: usize,
+    ack: Ack,
+    is_live: bool,
+    /// Deliveries to acknowledge, oldest first.
+    pending: Vec<String>,
+}
+
+struct Transaction {
+    name: String,
+    publications: Vec<(usize, Option<String>)>,
+    acks_count: usize,
+}
+
+/// See the module.
+pub struct Client {
+    pub number: usize,
+    pub fate: Fate,
+    pub fate_step: u64,
+    net: SimNet,
+    socket: SocketId,
+    rng: Rng,
+    version: &'static str,
+    is_ws: bool,
+    is_upgraded: bool,
+    is_open: bool,
+    does_beat: bool,
+    mood: Mood,
+    out: Vec<u8>,
+    raw: Vec<u8>,
+    stomp: Vec<u8>,
+    frames_count: u64,
+    names_count: u64,
+    expected: VecDeque<Expected>,
+    unacknowledged: VecDeque<(u64, usize)>,
+    subscriptions: Vec<Subscription>,
+    /// By subscription id, those unsubscribed too.
+    streams: BTreeMap<String, usize>,
+    transaction: Option<Transaction>,
+    pings: Vec<Vec<u8>>,
+    last_message_step: u64,
+    last_out_ms: u64,
+    last_heard_ms: u64,
+    stalled_until_ms: u64,
+    window_bytes: usize,
+    read_bytes_max: usize,
+    /// Canaries do nothing but listen (and publish a little).
+    is_canary: bool,
+    /// Was it ended though it behaved well?
+    pub was_too_slow: bool,
+}
+
+impl Client {
+    /// Connects to `net`, over WebSocket if `is_ws`.
+    pub fn new(number: usize, net: SimNet, seed: u64, is_ws: bool, fate: Fate) -> Client {
+        let mut rng = Rng::new(seed ^ (number as u64) << 32);
+        let window_bytes = 4096 << rng.below(6);
+        let socket = net.connect(u8::from(!is_ws), window_bytes);
+        let version = ["1.2", "1.2", "1.1", "1.0"][rng.below(4)];
+        let mut client = Client {
+            number,
+            fate,
+            fate_step: 0,
+            net,
+            socket,
+            version,
+            is_ws,
+            is_upgraded: false,
+            is_open: false,
+            // STOMP 1.0 has no heart-beats.
+            does_beat: version != "1.0" && rng.chance(600),
+            rng,
+            mood: Mood::Healthy,
+            out: Vec::new(),
+            raw: Vec::new(),
+            stomp: Vec::new(),
+            frames_count: 0,
+            names_count: 0,
+            expected: VecDeque::new(),
+            unacknowledged: VecDeque::new(),
+            subscriptions: Vec::new(),
+            streams: BTreeMap::new(),
+            transaction: None,
+            pings: Vec::new(),
+            last_message_step: 0,
+            last_out_ms: 0,
+            last_heard_ms: 0,
+            stalled_until_ms: 0,
+            window_bytes,
+            read_bytes_max: usize::MAX,
+            is_canary: false,
+            was_too_slow: false,
+        };
+        client.open();
+        client
+    }
+
+    /// Turns a client into a canary: all its luck is taken away, it hears everything.
+    pub fn canary(mut self, history: &mut History) -> Client {
+        self.is_canary = true;
+        self.net.spare(self.socket);
+        self.subscribe(history, "/topic/**", Ack::Auto);
+        self
+    }
+
+    /// Is it on its way in or out?
+    pub fn is_in_between(&self) -> bool {
+        self.mood == Mood::Leaving || (self.mood == Mood::Healthy && !self.is_open)
+    }
+
+    /// Is it gone?
+    pub fn is_dead(&self) -> bool {
+        self.mood == Mood::Dead
+    }
+
+    /// Is all it asked for answered, or will it never be?
+    pub fn is_settled(&self, history: &History) -> bool {
+        let is_receiving = history.step < self.last_message_step + QUIET_STEPS;
+        let is_waiting = !self.out.is_empty() || !self.expected.is_empty() || is_receiving;
+        match self.mood {
+            Mood::Healthy => self.is_open && !is_waiting && self.pings.is_empty(),
+            Mood::Leaving => false,
+            _ => true,
+        }
+    }
+
+    /// Everything is quiet: what a healthy client subscribed to must be complete.
+    pub fn mark_complete(&self, history: &mut History) {
+        if self.mood == Mood::Healthy {
+            for subscription in &self.subscriptions {
+                history.streams[subscription.stream].is_complete = subscription.is_live;
+            }
+        }
+    }
+
+    /// The clock jumped: what was heard before counts for nothing.
+    pub fn forget_beats(&mut self, now_ms: u64) {
+        self.last_heard_ms = now_ms;
+    }
+
+    /// From now on the server may end it (drain).
+    pub fn tolerate(&mut self) {
+        if matches!(self.mood, Mood::Healthy | Mood::Leaving) {
+            self.mood = Mood::Tolerant;
+        }
+    }
+
+    /// One step: read, answer, act (if `may_act`), write.
+    pub fn step(&mut self, history: &mut History, now_ms: u64, may_act: bool) {
+        if self.mood == Mood::Stalled && now_ms > self.stalled_until_ms {
+            self.mood = Mood::Tolerant;
+        }
+        if matches!(self.mood, Mood::Dead | Mood::Vanished) {
+            return;
+        }
+        if self.mood != Mood::Stalled {
+            self.read(history, now_ms);
+        }
+        if may_act && self.is_open && self.mood == Mood::Healthy {
+            self.act(history, now_ms);
+        }
+        self.beat(now_ms);
+        self.write(now_ms);
+    }
+
+    /// Leaves: properly if healthy, by its system's time-out else.
+    pub fn leave(&mut self, history: &mut History) {
+        match self.mood {
+            Mood::Healthy => self.disconnect(history),
+            Mood::Leaving | Mood::Dead => {}
+            Mood::Tolerant | Mood::Stalled | Mood::Vanished => self.vanish(libc::ETIMEDOUT),
+        }
+    }
+
+    fn vanish(&mut self, errno: i32) {
+        self.net.reset(self.socket, errno);
+        self.mood = Mood::Dead;
+    }
+
+    fn open(&mut self) {
+        if self.fate == Fate::Mute {
+            self.mood = Mood::Tolerant;
+            return;
+        }
+        if self.fate == Fate::Slow {
+            self.read_bytes_max = 1500;
+        }
+        if self.is_ws {
+            self.out.extend_from_slice(
+                b"GET /ws HTTP/1.1\r\nHost: sim\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+                  Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+                  Sec-WebSocket-Protocol: v12.stomp\r\n\r\n",
+            );
+        }
+        let beats = if self.does_beat { "2000,2000" } else { "0,0" };
+        let headers = [("accept-version", self.version), ("host", "sim"), ("heart-beat", beats)];
+        // Some do not wait for the 101 before they go on.
+        self.push_frame("CONNECT", &headers, b"");
+    }
+
+    fn push_frame(&mut self, command: &str, headers: &[(&str, &str)], body: &[u8]) {
+        self.frames_count += 1;
+        let bytes = wire::stomp(command, headers, body);
+        if !self.is_ws {
+            self.out.extend(bytes);
+            return;
+        }
+        // A frame is a message, or the pieces of it are (stompjs splits large ones).
+        let cut = if self.rng.chance(100) { self.rng.below(bytes.len()) } else { 0 };
+        for piece in [&bytes[..cut], &bytes[cut..]] {
+            if !piece.is_empty() {
+                self.out.extend(wire::ws_message(&mut self.rng, piece, &mut self.pings));
+            }
+        }
+    }
+
+    fn name(&mut self, kind: &str) -> String {
+        self.names_count += 1;
+        format!("{kind}{}", self.names_count)
+    }
+
+    fn expect(&mut self, receipt: String, what: What) {
+        self.expected.push_back(Expected { receipt, what, frame: self.frames_count });
+    }
+
+    fn write(&mut self, now_ms: u64) {
+        let count = match self.rng.below(4) {
+            0 => self.rng.below(self.out.len() + 1),
+            1 => self.out.len().min(1 + self.rng.below(20)),
+            _ => self.out.len(),
+        };
+        if count > 0 {
+            self.last_out_ms = now_ms;
+            let taken = self.net.write(self.socket, &self.out[..count]);
+            self.out.drain(..taken);
+        }
+    }
+
+    fn beat(&mut self, now_ms: u64) {
+        let is_due = self.does_beat && self.is_open && now_ms >= self.last_out_ms + BEAT_MS / 2;
+        if !is_due || !self.out.is_empty() || self.mood == Mood::Leaving {
+            return;
+        }
+        if self.is_ws {
+            let bytes = wire::ws_message(&mut self.rng, b"\n", &mut self.pings);
+            self.out.extend(bytes);
+        } else {
+            self.out.push(b'\n');
+        }
+    }
+
+    fn read(&mut self, history: &mut History, now_ms: u64) {
+        let who = self.number;
+        match self.net.read(self.socket, self.read_bytes_max) {
+            Read::Bytes(bytes) => {
+                if !bytes.is_empty() {
+                    self.last_heard_ms = now_ms;
+                }
+                self.raw.extend(bytes);
+                self.parse(history);
+                let silence_ms = now_ms - self.last_heard_ms;
+                let is_owed = self.does_beat && self.is_open && self.mood == Mood::Healthy;
+                let is_late = silence_ms > 2 * BEAT_MS;
+                assert!(!(is_owed && is_late), "client {who}: no heart-beat for {silence_ms} ms");
+            }
+            Read::Refused if self.mood == Mood::Healthy && !self.is_open => {
+                // Lost before it was accepted: like every client, it tries again.
+                self.socket = self.net.connect(u8::from(!self.is_ws), self.window_bytes);
+                assert!(!self.is_canary, "canaries come before the faults");
+                self.out.clear();
+                self.pings.clear();
+                self.open();
+            }
+            Read::Refused => self.mood = Mood::Dead,
+            end => {
+                let (mood, fate) = (self.mood, self.fate);
+                let is_well = mood == Mood::Healthy || mood == Mood::Leaving;
+                let is_proper =
+                    mood == Mood::Leaving && end == Read::End && self.expected.is_empty();
+                if is_well && !is_proper {
+                    // Only for being too slow; the server counts those, and so do we.
+                    assert!(!self.is_canary, "canary {who}: {end:?}");
+                    assert!(self.is_open, "client {who} ({fate:?}): {end:?} before CONNECTED");
+                    self.was_too_slow = true;
+                }
+                self.net.shutdown_write(self.socket);
+                self.mood = Mood::Dead;
+            }
+        }
+    }
+
+    fn parse(&mut self, history: &mut History) {
+        if self.is_ws && !self.is_upgraded {
+            let Some(end) = self.raw.windows(4).position(|four| four == b"\r\n\r\n") else {
+                return;
+            };
+            let head = String::from_utf8_lossy(&self.raw[..end]).into_owned();
+            assert!(head.starts_with("HTTP/1.1 101 "), "client {}: {head}", self.number);
+            self.raw.drain(..end + 4);
+            self.is_upgraded = true;
+        }
+        if !self.is_ws {
+            let mut raw = std::mem::take(&mut self.raw);
+            while let Some(frame) = wire::take_stomp(&mut raw) {
+                self.on_frame(history, &frame);
+            }
+            self.raw = raw;
+            return;
+        }
+        while let Some((code, payload)) = wire::take_ws(&mut self.raw) {
+            match code {
+                opcode::PING => {
+                    let pong = wire::ws_frame(&mut self.rng, opcode::PONG, true, &payload);
+                    self.out.extend(pong);
+                }
+                opcode::PONG => {
+                    // Garbage may be a ping by chance.
+                    let is_ours = self.pings.first() == Some(&payload);
+                    assert!(is_ours || self.mood == Mood::Tolerant, "client {}", self.number);
+                    self.pings.drain(..usize::from(is_ours));
+                }
+                opcode::CLOSE => {
+                    assert!(self.mood != Mood::Healthy, "client {}: closed", self.number);
+                }
+                _ => {
+                    self.stomp.extend(payload);
+                    let mut stomp = std::mem::take(&mut self.stomp);
+                    while let Some(frame) = wire::take_stomp(&mut stomp) {
+                        self.on_frame(history, &frame);
+                    }
+                    assert!(stomp.is_empty(), "a message holds whole frames");
+                }
+            }
+        }
+    }
+
+    fn on_frame(&mut self, history: &mut History, frame: &Frame) {
+        match frame.command.as_str() {
+            "CONNECTED" => {
+                assert!(!self.is_open, "client {}: CONNECTED twice", self.number);
+                assert_eq!(frame.header("version"), Some(self.version));
+                self.is_open = true;
+            }
+            "RECEIPT" => self.on_receipt(history, frame),
+            "MESSAGE" => self.on_message(history, frame),
+            "ERROR" => {
+                let body = String::from_utf8_lossy(&frame.body);
+                let is_deserved = self.mood != Mood::Healthy && self.mood != Mood::Leaving;
+                assert!(is_deserved, "client {} ({:?}): {body}", self.number, self.fate);
+            }
+            other => panic!("client {}: {other} is no server's frame", self.number),
+        }
+    }
+
+    fn on_receipt(&mut self, history: &mut History, frame: &Frame) {
+        let receipt = frame.header("receipt-id");
+        let expected = self.expected.pop_front();
+        let wanted = expected.as_ref().map(|expected| expected.receipt.as_str());
+        assert_eq!(receipt, wanted, "client {}: receipts come in order, once", self.number);
+        let Some(expected) = expected else { return };
+        while self.unacknowledged.front().is_some_and(|(frame, _)| *frame <= expected.frame) {
+            let (_, number) = self.unacknowledged.pop_front().expect("there is a front");
+            history.publications[number].is_acknowledged = true;
+        }
+        match expected.what {
+            What::Subscribed(stream) => {
+                history.streams[stream].live = Some(history.step);
+                for subscription in &mut self.subscriptions {
+                    subscription.is_live |= subscription.stream == stream;
+                }
+            }
+            What::Unsubscribed(stream) => history.streams[stream].is_over = true,
+            What::Ordered(number) => {
+                history.publications[number].ordered = Some(history.step);
+            }
+            What::Other => {}
+        }
+    }
+
+    fn on_message(&mut self, history: &mut History, frame: &Frame) {
+        let number = self.number;
+        let id = frame.header("subscription").expect("MESSAGE names its subscription");
+        let stream = self.streams.get(id).copied();
+        let stream = stream.unwrap_or_else(|| panic!("client {number} has no subscription {id}"));
+        history.receive(stream, frame);
+        self.last_message_step = history.step;
+        let message_id = frame.header("message-id").expect("MESSAGE has its id").to_string();
+        let Some(subscription) = self.subscriptions.iter_mut().find(|s| s.stream == stream) else {
+            return;
+        };
+        assert!(subscription.is_live, "client {number}: MESSAGE before SUBSCRIBE's RECEIPT");
+        let ack = frame.header("ack").map(str::to_string);
+        let is_named = self.version == "1.2" && subscription.ack != Ack::Auto;
+        assert_eq!(ack.is_some(), is_named, "client {number}: ack header");
+        if subscription.ack != Ack::Auto {
+            subscription.pending.push(ack.unwrap_or(message_id));
+        }
+    }
+
+    fn act(&mut self, history: &mut History, now_ms: u64) {
+        if self.fate_step > 0 && history.step >= self.fate_step && !self.is_canary {
+            self.fate_step = 0;
+            self.strike(history, now_ms);
+        }
+        if self.mood != Mood::Healthy || self.out.len() > 4096 {
+            return;
+        }
+        if self.fate == Fate::Flood {
+            for _ in 0..self.rng.below(40) {
+                self.publish(history);
+            }
+        }
+        if self.is_canary {
+            if self.rng.chance(50) {
+                self.publish(history);
+            }
+            return;
+        }
+        match self.rng.below(100) {
+            0..=24 => self.publish(history),
+            25..=34 => {
+                let is_pattern = self.rng.chance(300);
+                let at = self.rng.below(6);
+                let to = if is_pattern { PATTERNS[at] } else { DESTINATIONS[at] };
+                let ack = [Ack::Auto, Ack::Auto, Ack::Client, Ack::Individual][self.rng.below(4)];
+                if self.subscriptions.len() < 8 {
+                    self.subscribe(history, to, ack);
+                }
+            }
+            35..=40 => self.unsubscribe(),
+            41..=46 => self.transact(history),
+            47..=60 => self.acknowledge(),
+            61..=63 if self.is_ws => {
+                let ping = vec![b'p'; self.rng.below(126)];
+                let bytes = wire::ws_frame(&mut self.rng, opcode::PING, true, &ping);
+                self.out.extend(bytes);
+                self.pings.push(ping);
+            }
+            _ => {}
+        }
+    }
+
+    fn filler(&mut self) -> Vec<u8> {
+        let length = match self.rng.below(40) {
+            0 => 1000 + self.rng.below(4000),
+            1..=4 => 0,
+            _ => self.rng.below(100),
+        };
+        if self.rng.chance(200) {
+            // Not text: NUL, line ends and all.
+            return (0..length).map(|_| self.rng.next_u64() as u8).collect();
+        }
+        vec![b'x'; length]
+    }
+
+    fn publish(&mut self, history: &mut History) {
+        let destination = DESTINATIONS[self.rng.below(DESTINATIONS.len())];
+        let filler = self.filler();
+        let number = history.publish(self.number, destination, &filler);
+        let body = history.publications[number].body.clone();
+        let text = number.to_string();
+        let mut headers = vec![("destination", destination), ("number", text.as_str())];
+        let receipt = self.rng.chance(300).then(|| self.name("r"));
+        if let Some(receipt) = &receipt {
+            headers.push(("receipt", receipt));
+        }
+        if let Some(mut transaction) = self.transaction.take() {
+            let has_room = transaction.publications.len() < 100;
+            if has_room && self.rng.chance(500) {
+                headers.push(("transaction", &transaction.name));
+                self.push_frame("SEND", &headers, &body);
+                transaction.publications.push((number, receipt));
+                self.transaction = Some(transaction);
+                return;
+            }
+            self.transaction = Some(transaction);
+        }
+        history.send(number);
+        self.push_frame("SEND", &headers, &body);
+        self.unacknowledged.push_back((self.frames_count, number));
+        if let Some(receipt) = receipt {
+            self.expect(receipt, What::Ordered(number));
+        }
+    }
+
+    fn subscribe(&mut self, history: &mut History, to: &'static str, ack: Ack) {
+        let (id, receipt) = (self.name("s"), self.name("r"));
+        let stream = history.subscribe(self.number, &id, to);
+        let mode = match ack {
+            Ack::Auto => "auto",
+            Ack::Client => "client",
+            Ack::Individual => "client-individual",
+        };
+        let headers =
+            [("id", id.as_str()), ("destination", to), ("ack", mode), ("receipt", &receipt)];
+        self.push_frame("SUBSCRIBE", &headers, b"");
+        self.expect(receipt, What::Subscribed(stream));
+        self.streams.insert(id.clone(), stream);
+        let (is_live, pending) = (false, Vec::new());
+        self.subscriptions.push(Subscription { id, stream, ack, is_live, pending });
+    }
+
+    fn unsubscribe(&mut self) {
+        if self.subscriptions.is_empty() {
+            return;
+        }
+        let at = self.rng.below(self.subscriptions.len());
+        if !self.subscriptions[at].is_live {
+            return;
+        }
+        let Subscription { id, stream, .. } = self.subscriptions.remove(at);
+        let receipt = self.name("r");
+        self.push_frame("UNSUBSCRIBE", &[("id", &id), ("receipt", &receipt)], b"");
+        self.expect(receipt, What::Unsubscribed(stream));
+    }
+
+    fn transact(&mut self, history: &mut History) {
+        let Some(transaction) = self.transaction.take() else {
+            let name = self.name("t");
+            self.push_frame("BEGIN", &[("transaction", &name)], b"");
+            let (publications, acks_count) = (Vec::new(), 0);
+            self.transaction = Some(Transaction { name, publications, acks_count });
+            return;
+        };
+        let receipt = self.name("r");
+        let headers = [("transaction", transaction.name.as_str()), ("receipt", &receipt)];
+        if self.rng.chance(300) && transaction.acks_count == 0 {
+            self.push_frame("ABORT", &headers, b"");
+            return self.expect(receipt, What::Other);
+        }
+        self.push_frame("COMMIT", &headers, b"");
+        for (number, inner) in transaction.publications {
+            history.send(number);
+            self.unacknowledged.push_back((self.frames_count, number));
+            if let Some(inner) = inner {
+                self.expect(inner, What::Ordered(number));
+            }
+        }
+        self.expect(receipt, What::Other);
+    }
+
+    /// Acknowledges what came for one subscription, now and then within the transaction.
+    fn acknowledge(&mut self) {
+        let waiting: Vec<usize> = (0..self.subscriptions.len())
+            .filter(|&at| !self.subscriptions[at].pending.is_empty())
+            .collect();
+        if waiting.is_empty() {
+            return;
+        }
+        let at = waiting[self.rng.below(waiting.len())];
+        let subscription = &mut self.subscriptions[at];
+        let id = subscription.id.clone();
+        let is_individual = subscription.ack == Ack::Individual;
+        let pending = std::mem::take(&mut subscription.pending);
+        let last = pending.len() - 1;
+        for (at, number) in pending.iter().enumerate() {
+            // "all messages before the message are also acknowledged"
+            if !is_individual && at != last {
+                continue;
+            }
+            let name = self.transaction.as_ref().map(|transaction| transaction.name.clone());
+            let name = name.filter(|_| is_individual && self.rng.chance(300));
+            let mut headers = vec![];
+            match self.version {
+                "1.2" => headers.push(("id", number.as_str())),
+                "1.1" => headers.extend([("message-id", number.as_str()), ("subscription", &id)]),
+                _ => headers.push(("message-id", number.as_str())),
+            }
+            if let Some(name) = &name {
+                headers.push(("transaction", name));
+            }
+            let is_nack = self.version != "1.0" && self.rng.chance(100);
+            self.push_frame(if is_nack { "NACK" } else { "ACK" }, &headers, b"");
+            if let Some(transaction) = self.transaction.as_mut().filter(|_| name.is_some()) {
+                transaction.acks_count += 1;
+            }
+        }
+    }
+
+    fn disconnect(&mut self, history: &mut History) {
+        let receipt = self.name("r");
+        if self.transaction.is_some() {
+            self.transact(history);
+        }
+        self.push_frame("DISCONNECT", &[("receipt", &receipt)], b"");
+        self.expect(receipt, What::Other);
+        self.mood = Mood::Leaving;
+    }
+
+    fn strike(&mut self, history: &mut History, now_ms: u64) {
+        let fate = match self.fate {
+            Fate::CloseFrame if !self.is_ws => Fate::HalfClose,
+            fate => fate,
+        };
+        match fate {
+            Fate::Stay | Fate::Flood | Fate::Mute => return,
+            Fate::Slow => {}
+            Fate::Disconnect => return self.disconnect(history),
+            Fate::CloseFrame => {
+                let code = 1000u16.to_be_bytes();
+                self.out.extend(wire::ws_frame(&mut self.rng, opcode::CLOSE, true, &code));
+            }
+            Fate::HalfClose => {
+                self.write_all();
+                self.net.shutdown_write(self.socket);
+            }
+            Fate::Reset => return self.vanish(libc::ECONNRESET),
+            Fate::MidFrame => {
+                self.publish(history);
+                let keep = self.rng.below(self.out.len());
+                self.out.truncate(keep);
+                self.write_all();
+                self.out.clear();
+                if self.rng.chance(500) {
+                    return self.vanish(libc::ECONNRESET);
+                }
+                self.net.shutdown_write(self.socket);
+            }
+            Fate::Stall => {
+                self.stalled_until_ms = now_ms + self.rng.below(40_000) as u64;
+                self.mood = Mood::Stalled;
+                return;
+            }
+            Fate::Vanish => {
+                self.mood = Mood::Vanished;
+                return;
+            }
+            Fate::Garbage => {
+                let length = 1 + self.rng.below(3000);
+                let garbage: Vec<u8> = (0..length).map(|_| self.rng.next_u64() as u8).collect();
+                self.out.extend(garbage);
+            }
+        }
+        self.mood = Mood::Tolerant;
+    }
+
+    fn write_all(&mut self) {
+        let taken = self.net.write(self.socket, &self.out);
+        self.out.drain(..taken);
+    }
+}

@@ -1,0 +1,103 @@
+//! Whole shards in simulation: seeded faults, a virtual clock, many clients, one thread.
+//!
+//! `cargo test -p stompede --test sim` runs some hundred seeds; `STOMPEDE_SIM_SEEDS=10000` runs
+//! more, `STOMPEDE_SIM_SEED=7` one. A failing seed is printed with the command that replays it.
+//! The rules that are checked are in [`history`] and at the end of [`world`] (design.md §5, §11).
+
+mod client;
+mod history;
+mod wire;
+mod world;
+
+use client::Fate;
+use std::collections::BTreeMap;
+use std::panic::{catch_unwind, AssertUnwindSafe};
+use world::{Outcome, Plan};
+
+const SEEDS_COUNT: u64 = 250;
+
+fn number_from(variable: &str) -> Option<u64> {
+    std::env::var(variable).ok()?.parse().ok()
+}
+
+/// Runs the plan of a seed and says on failure how to see it again.
+fn run_seed(seed: u64) -> Outcome {
+    catch_unwind(AssertUnwindSafe(|| Plan::new(seed).run())).unwrap_or_else(|_| {
+        panic!(
+            "seed {seed} fails; replay it with: \
+             STOMPEDE_SIM_SEED={seed} cargo test -p stompede --test sim seeds"
+        )
+    })
+}
+
+#[test]
+fn seeds() {
+    let seeds = match number_from("STOMPEDE_SIM_SEED") {
+        Some(seed) => seed..seed + 1,
+        None => 0..number_from("STOMPEDE_SIM_SEEDS").unwrap_or(SEEDS_COUNT),
+    };
+    let is_whole = seeds.end - seeds.start >= SEEDS_COUNT;
+    let mut ends = BTreeMap::new();
+    let mut deliveries_count = 0;
+    for seed in seeds {
+        let outcome = run_seed(seed);
+        deliveries_count += outcome.deliveries_count;
+        for (reason, count) in outcome.ends {
+            *ends.entry(reason).or_insert(0) += count;
+        }
+    }
+    println!("{deliveries_count} deliveries; ends: {ends:?}");
+    assert!(deliveries_count > 0);
+    // A simulation that never gets anywhere proves nothing.
+    for reason in ["peer_reset", "slow_consumer", "heartbeat_missed", "stalled", "stomp_error"] {
+        assert!(!is_whole || ends.contains_key(reason), "no seed ends a client by {reason}");
+    }
+}
+
+#[test]
+fn the_same_seed_gives_the_same_trace() {
+    for seed in [1, 2, 3, 4] {
+        assert_eq!(run_seed(seed), run_seed(seed), "seed {seed}");
+    }
+    assert_ne!(run_seed(1).trace, run_seed(2).trace);
+}
+
+/// A run in which the others all have this fate; the canaries and two who stay notice nothing.
+fn all_with(fate: Fate) -> Outcome {
+    let mut fates = vec![Fate::Stay; 2];
+    fates.extend([fate; 8]);
+    Plan { fates, rounds_count: 300, ..Plan::new(fate as u64) }.run()
+}
+
+#[test]
+fn a_flood_harms_nobody() {
+    let outcome = all_with(Fate::Flood);
+    assert!(outcome.publications_count > 5_000, "{outcome:?}");
+}
+
+#[test]
+fn stalled_readers_are_ended_and_counted() {
+    all_with(Fate::Stall);
+}
+
+#[test]
+fn half_open_peers_are_found() {
+    all_with(Fate::Vanish);
+}
+
+#[test]
+fn clients_killed_in_mid_frame_leave_nothing_behind() {
+    all_with(Fate::MidFrame);
+}
+
+#[test]
+fn garbage_ends_only_its_sender() {
+    all_with(Fate::Garbage);
+}
+
+#[test]
+fn full_rings_between_shards_lose_nothing() {
+    let mut fates = vec![Fate::Stay; 4];
+    fates.extend([Fate::Flood; 4]);
+    Plan { fates, ring_capacity: 1, shards_count: 4, ..Plan::new(9) }.run();
+}
