@@ -2,7 +2,8 @@
 //!
 //! `cargo run -p stompede --example rooms`, then open several WebSocket clients at
 //! `ws://127.0.0.1:8080/rooms/any-name`. What one says, all of its room hear, on whatever shard
-//! their connections are; each room also hears once a minute, from another thread, how long the server has been open.
+//! their connections are. Once a minute another thread tells each room how long the server has been
+//! open.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -22,8 +22,9 @@
 //! impl Handler for Greeter {
 //!     fn on_message(&mut self, session: &mut Session<'_>, message: Message<'_>) {
 //!         let name = session.param("name").unwrap_or_default().into_owned();
+//!         let text = format!("hello {name}, you sent {} bytes", message.len());
 //!         // An error means that the session is over, which needs no action here.
-//!         let _ = session.send(format!("hello {name}, you sent {} bytes", message.len()).as_str());
+//!         let _ = session.send(text.as_str());
 //!     }
 //! }
 //!

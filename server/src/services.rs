@@ -1,4 +1,5 @@
-//! Test services, for conformance suites and demonstrations: `--test-services`.
+//! Test services, for conformance suites and demonstrations: `stompede demo` or
+//! `--test-services`.
 //!
 //! They are ordinary handlers and use nothing but the public API of [`crate::handler`]:
 //!

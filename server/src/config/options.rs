@@ -342,6 +342,12 @@ pub static OPTIONS: &[Opt] = &[
         "Payload bytes of one WebSocket message",
         limits.ws_message_bytes_max
     ),
+    count!(
+        "ws-fragments-max",
+        "128",
+        "Fragments of one WebSocket message",
+        limits.ws_fragments_count_max
+    ),
     size!(
         "handler-inbox-max",
         "16MiB",
@@ -359,12 +365,6 @@ pub static OPTIONS: &[Opt] = &[
         "false",
         "Serve /echo, /close, /ticker, /broadcast and /amplify for conformance suites",
         test_services
-    ),
-    count!(
-        "ws-fragments-max",
-        "128",
-        "Fragments of one WebSocket message",
-        limits.ws_fragments_count_max
     ),
     size!(
         "http-request-line-max",

@@ -121,6 +121,11 @@ impl Connection {
         self.extras.get_or_insert_default()
     }
 
+    /// Is a WebSocket message incomplete?
+    pub fn is_mid_message(&self) -> bool {
+        matches!(&self.transport, Transport::WebSocket(receiver) if receiver.is_mid_message())
+    }
+
     /// Does it still speak HTTP?
     pub fn is_http(&self) -> bool {
         matches!(self.transport, Transport::Http)

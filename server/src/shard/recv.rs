@@ -108,7 +108,9 @@ impl<R: Reactor> Shard<R> {
         let reason = match connection.phase {
             Phase::Closing(_) if connection.outbound != NONE => return,
             Phase::Closing(reason) | Phase::Lingering(reason) => reason,
-            _ if connection.spill != NONE => DisconnectReason::PeerClosedMidFrame,
+            _ if connection.spill != NONE || connection.is_mid_message() => {
+                DisconnectReason::PeerClosedMidFrame
+            }
             _ => DisconnectReason::PeerClosed,
         };
         // A half-close may still want answers: what is queued goes out first.
