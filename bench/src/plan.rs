@@ -277,6 +277,9 @@ impl Plan {
                 return Err("seen publish rate 0: write a number, or max".into());
             }
         }
+        if self.storms > 0 && f64::from(self.subscribers) * self.storm_share < 1.0 {
+            return Err("seen a storm without connections: raise --connections or the share".into());
+        }
         if self.connections() == 0 {
             return Err("seen no connection: raise --connections".into());
         }

@@ -262,7 +262,8 @@ impl Coordinator {
             let began = Instant::now();
             let churned = self.control.tally().churned;
             self.control.storm();
-            while self.control.tally().churned == churned {
+            // Small shares of few connections may round to none.
+            while self.control.tally().churned == churned && began.elapsed() < RAMP_PATIENCE {
                 self.look(observer, is_anyone_gone)?;
             }
             self.ramp(observer, is_anyone_gone)?;

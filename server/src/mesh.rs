@@ -12,8 +12,9 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::atomic::{fence, AtomicBool, Ordering};
 use std::sync::Arc;
 
-/// Messages that fit into one ring.
-pub const RING_CAPACITY: usize = 4096;
+/// Messages that fit into one ring. What is on its way is memory that no other mark bounds, and may
+/// all be for one client.
+pub const RING_CAPACITY: usize = 1024;
 
 /// How others wake a shard.
 pub struct Doorbell {

@@ -14,12 +14,16 @@ pub mod connection;
 pub mod deliver;
 pub mod files;
 pub mod http;
+pub mod login;
 pub mod password;
 pub mod peer;
+pub mod publish;
 pub mod reason;
 pub mod recv;
 pub mod remote;
 pub mod send;
+pub mod settle;
+pub mod subscribe;
 pub mod tick;
 
 use crate::auth::Authenticator;
@@ -40,6 +44,7 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
 use std::time::Instant;
+use stompede_core::broker::destination::{Prefixes, Profile};
 use stompede_core::broker::interest::Interest;
 use stompede_core::broker::subscriptions::Subscriptions;
 use stompede_core::http::origin::OriginPolicy;
@@ -75,6 +80,8 @@ pub struct Shared {
     pub is_draining: AtomicBool,
     /// Counters by shard.
     pub metrics: Vec<Arc<ShardMetrics>>,
+    /// Which destinations there are, and what they mean.
+    pub prefixes: Prefixes,
     /// Connections by client address, if they are limited.
     pub address_counts: Option<AddressCounts>,
 }
@@ -88,6 +95,7 @@ impl Shared {
         Ok(Shared {
             authenticator: Authenticator::from_config(&config)?,
             origins: OriginPolicy::parse(&config.allowed_origins)?,
+            prefixes: Prefixes::of(Profile::Default),
             key,
             driver,
             is_draining: AtomicBool::new(false),

@@ -6,7 +6,7 @@
 
 use super::connection::{Phase, Spill, Transport, NONE};
 use super::reason::DisconnectReason;
-use super::{Shard, MESH_MESSAGES_PER_TURN, RECVS_PER_TURN, RECV_BATCH, RECV_STRIDE_BYTES};
+use super::{Shard, RECVS_PER_TURN, RECV_BATCH, RECV_STRIDE_BYTES};
 use crate::metrics::{ErrorKind, Protocol};
 use crate::reactor::Reactor;
 use stompede_core::stomp::decode::{bytes_needed_hint, decode, DecodeFailure, Item};
@@ -56,12 +56,12 @@ impl<R: Reactor> Shard<R> {
     fn may_receive(&mut self, slot: u32) -> bool {
         match self.connections[slot as usize].phase {
             Phase::Free | Phase::Waiting => false,
-            _ if self.mesh.overflow_count() > MESH_MESSAGES_PER_TURN => {
+            _ if self.mesh.overflow_count() > 0 => {
                 self.mark_ready(slot);
                 false
             }
             Phase::Opening | Phase::Open
-                if self.backlog_bytes(slot) > self.outbound_bytes_max / 2 =>
+                if self.backlog_bytes(slot) > self.outbound_bytes_max / 4 =>
             {
                 self.connections[slot as usize].is_paused = true;
                 false

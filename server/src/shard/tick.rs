@@ -81,6 +81,10 @@ impl<R: Reactor> Shard<R> {
     /// `last_write` of a connection that is not open yet holds the tick at which the present stage
     /// started.
     fn check_opening(&mut self, slot: u32) {
+        if self.mesh.overflow_count() > 0 {
+            // Nobody is read from: the time is ours, not theirs.
+            return;
+        }
         let config = &self.shared.config;
         let age = self.tick.saturating_sub(self.last_write[slot as usize]);
         if let Transport::Http = self.connections[slot as usize].transport {

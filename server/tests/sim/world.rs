@@ -8,20 +8,17 @@ use crate::client::{Client, Fate};
 use crate::history::{History, CANARIES_COUNT};
 use std::future::Future;
 use std::pin::pin;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
-use stompede::auth::Authenticator;
 use stompede::config::Config;
 use stompede::mesh::{self, Doorbell};
-use stompede::metrics::ShardMetrics;
 use stompede::reactor::sim::{Faults, Rng, SimNet, SimReactor};
 use stompede::shard::admission::SLOTS_RESERVED;
 use stompede::shard::census::Census;
 use stompede::shard::reason::{DisconnectReason, NAMES};
 use stompede::shard::{Shard, Shared};
-use stompede_core::http::origin::OriginPolicy;
 
 /// Slots of each shard: enough for all clients on one, few enough to be used again.
 const SLOTS_COUNT: u32 = SLOTS_RESERVED as u32 + 40;
@@ -147,16 +144,9 @@ impl World {
         };
         config.limits.unacknowledged_count_max = 100_000;
         let shards_count = plan.shards_count;
-        let shared = Arc::new(Shared {
-            authenticator: Authenticator::from_config(&config).expect("no users"),
-            origins: OriginPolicy::parse(&config.allowed_origins).expect("no origins"),
-            key: plan.seed,
-            address_counts: None,
-            driver: "sim",
-            is_draining: AtomicBool::new(false),
-            metrics: (0..shards_count).map(|_| Arc::new(ShardMetrics::new())).collect(),
-            config,
-        });
+        config.shards = shards_count;
+        let shared = Shared::new(config, plan.seed, "sim").expect("a plain configuration");
+        let shared = Arc::new(shared);
         let doorbells: Vec<_> =
             (0..shards_count).map(|_| Doorbell::new().expect("an eventfd")).collect();
         let mut rng = Rng::new(!plan.seed);

@@ -1,0 +1,100 @@
+//! CONNECT: who is it, which version, which heart-beats.
+//!
+//! A password hash is computed beside the shard ([`super::password`]); the connection waits
+//! meanwhile. stomp.md §1.5 to §1.7.
+
+use super::action::Login;
+use super::connection::{Phase, Then};
+use super::tick::ticks;
+use super::Shard;
+use crate::auth::Verdict;
+use crate::metrics::{AuthMethod, AuthResult};
+use crate::reactor::Reactor;
+use std::time::Duration;
+use stompede_core::stomp::encode;
+use stompede_core::stomp::error::Error;
+use stompede_core::stomp::heartbeat::agree;
+use stompede_core::stomp::request::Connect;
+
+/// What the `server` header of CONNECTED says.
+const SERVER: &str = concat!("stompede/", env!("CARGO_PKG_VERSION"));
+
+impl<R: Reactor> Shard<R> {
+    pub(super) fn connect(&mut self, slot: u32, connect: &Connect<'_>) -> Result<(), Error> {
+        let shared = self.shared.clone();
+        // CONNECTED is not escaped: a line end in `user-name` would become a header of its own.
+        if connect.login.as_ref().is_some_and(|name| name.chars().any(char::is_control)) {
+            self.metrics.auth(AuthMethod::Connect, AuthResult::Refused);
+            return Err(Error::LoginFailed);
+        }
+        let (agreement, heartbeat) =
+            agree(connect.heartbeat, connect.version, &shared.config.limits);
+        let user = connect.login.as_deref().map(str::to_owned);
+        let mut login = Login { version: connect.version, agreement, heartbeat, user };
+        let basic_user = self.connections[slot as usize].take_basic_user();
+        if shared.authenticator.is_open() {
+            self.connected(slot, login);
+            return Ok(());
+        }
+        let name = connect.login.as_deref().unwrap_or_default();
+        let passcode = connect.passcode.as_deref().unwrap_or_default();
+        if name.is_empty() && basic_user.is_some() {
+            // The upgrade request has logged in already.
+            login.user = basic_user;
+            self.connected(slot, login);
+            return Ok(());
+        }
+        match shared.authenticator.check(name, passcode) {
+            Verdict::Accepted => self.connected(slot, login),
+            Verdict::Refused => {
+                self.metrics.auth(AuthMethod::Connect, AuthResult::Refused);
+                return Err(Error::LoginFailed);
+            }
+            Verdict::NeedsHash(job) => {
+                self.wait_for(slot, 1, Then::Connect(Box::new(login)));
+                self.password_checks.ask(job, self.asker(slot));
+            }
+        }
+        Ok(())
+    }
+
+    /// The client is in: CONNECTED, and heart-beats from now on.
+    pub(super) fn connected(&mut self, slot: u32, login: Login) {
+        self.metrics.auth(AuthMethod::Connect, AuthResult::Accepted);
+        let interval = |ms: u32| ticks(Duration::from_millis(u64::from(ms))).min(0xffff) as u16;
+        let connection = &mut self.connections[slot as usize];
+        connection.version = login.version;
+        connection.phase = Phase::Open;
+        connection.send_ticks = interval(login.agreement.server_sends_ms);
+        connection.expect_ticks = interval(login.agreement.client_sends_ms);
+        let session = self.session_id(slot);
+        let user = if self.shared.authenticator.is_open() { None } else { login.user };
+        let mut bytes = Vec::new();
+        encode::connected(
+            &mut bytes,
+            login.version,
+            &session,
+            SERVER,
+            &login.heartbeat,
+            user.as_deref(),
+        );
+        self.push_stomp(slot, &bytes);
+    }
+
+    /// Derived, not stored: nobody can guess it without the key of this start.
+    fn session_id(&self, slot: u32) -> String {
+        let generation = self.connections[slot as usize].generation;
+        let name = format!("{} {slot} {generation}", self.index);
+        let first = keyed_hash(self.shared.key, &name);
+        let second = keyed_hash(!self.shared.key, &name);
+        format!("{first:016x}{second:016x}")
+    }
+}
+
+fn keyed_hash(key: u64, text: &str) -> u64 {
+    use std::hash::{DefaultHasher, Hasher};
+    let mut hasher = DefaultHasher::new();
+    hasher.write_u64(key);
+    hasher.write(text.as_bytes());
+    hasher.finish()
+}
