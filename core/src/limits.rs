@@ -140,7 +140,8 @@ pub const WS_CONTROL_PAYLOAD_BYTES_MAX: usize = 125;
 /// Values that a selector may hold at once while it is evaluated; its stack is an array.
 pub const SELECTOR_STACK_COUNT_MAX: usize = 32;
 
-/// Bytes up to which an inflated message may have any ratio: short runs of one letter are no attack.
+/// Bytes up to which an inflated message may have any ratio: a run of one letter is no
+/// attack yet.
 pub const WS_INFLATED_BYTES_UNRATED: u64 = 65_536;
 
 /// Bytes of a compressed message before the client is logged in, inflated or not: design.md §9, one

@@ -1,7 +1,7 @@
 //! Why a WebSocket connection failed (RFC 6455 §7.1.7), and the close code that says so (§7.4.1).
 //!
-//! Grouped by blame: broken framing (1002), broken contents (1007), limits of ours (1008, 1009). All
-//! are final: the receiver that returned one must not be used again.
+//! Grouped by blame: broken framing (1002), broken contents (1007), limits of ours (1008, 1009).
+//! All are final: the receiver that returned one must not be used again.
 
 use super::close::code;
 use std::fmt;

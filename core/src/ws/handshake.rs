@@ -1,7 +1,7 @@
 //! The opening handshake, server side (RFC 6455 §4.2), and the choice of the subprotocol.
 //!
-//! Works on the method and header fields of a decoded request. Extensions are
-//! looked at on demand only ([`Handshake::with_extensions`]). Of subprotocols only one out of our own list is
+//! Works on the method and header fields of a decoded request. Extensions are looked at on
+//! demand only ([`Handshake::with_extensions`]). Of subprotocols only one out of our own list is
 //! echoed, in the client's spelling (browsers compare exactly); when nothing fits, the header is
 //! left out and the client decides, as other STOMP servers do.
 //!
