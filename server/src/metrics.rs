@@ -159,6 +159,8 @@ pub struct ShardMetrics {
     pub handshakes: Counter,
     /// Clients ended because their heart-beat stayed away.
     pub heartbeats_missed: Counter,
+    /// Publications compressed, each time for one window and version.
+    pub compressions: Counter,
     /// Errors of accept.
     pub accept_errors: Counter,
     /// Times that a mesh ring to another shard was full.
@@ -190,6 +192,7 @@ impl Default for ShardMetrics {
             slow_consumers: Counter::default(),
             handshakes: Counter::default(),
             heartbeats_missed: Counter::default(),
+            compressions: Counter::default(),
             accept_errors: Counter::default(),
             mesh_full: Counter::default(),
             uring_cq_overflow: Counter::default(),
@@ -286,7 +289,7 @@ const GAUGES: [Single; 4] = [
     ("arena_bytes", "Bytes of the send arenas", |s| &s.arena_bytes),
 ];
 
-const COUNTERS: [Single; 12] = [
+const COUNTERS: [Single; 13] = [
     ("connections_opened", "Connections accepted", |s| &s.connections_opened),
     ("bytes_received", "Bytes read from clients", |s| &s.bytes_received),
     ("bytes_sent", "Bytes handed to the kernel for clients", |s| &s.bytes_sent),
@@ -295,6 +298,7 @@ const COUNTERS: [Single; 12] = [
     ("slow_consumers", "Clients that did not keep up", |s| &s.slow_consumers),
     ("handshakes", "WebSocket handshakes that succeeded", |s| &s.handshakes),
     ("heartbeats_missed", "Clients whose heart-beat stayed away", |s| &s.heartbeats_missed),
+    ("compressions", "Publications compressed", |s| &s.compressions),
     ("accept_errors", "Errors of accept", |s| &s.accept_errors),
     ("mesh_full", "Times a ring between shards was full", |s| &s.mesh_full),
     ("uring_cq_overflow", "Completions the ring had no room for", |s| &s.uring_cq_overflow),

@@ -5,6 +5,7 @@ use stompede_core::broker::publication::Publication;
 use stompede_core::stomp::heartbeat::Agreement;
 use stompede_core::stomp::negotiation::Version;
 use stompede_core::stomp::request::AckMode;
+use stompede_core::ws::extensions::Window;
 
 /// What a transaction keeps until COMMIT.
 #[derive(Clone, Debug)]
@@ -46,6 +47,8 @@ pub struct Login {
 pub struct Upgrade {
     /// The 101.
     pub response: Vec<u8>,
+    /// The window of permessage-deflate, if that was agreed on.
+    pub deflate: Option<Window>,
     /// The name logged in with.
     pub user: Box<str>,
 }

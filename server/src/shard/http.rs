@@ -14,6 +14,7 @@ use super::files::{Job, Query};
 use super::reason::DisconnectReason;
 use super::Shard;
 use crate::auth::{decode_basic, Verdict};
+use crate::config::Compression;
 use crate::metrics::{AuthMethod, AuthResult, ErrorKind, Protocol};
 use crate::reactor::Reactor;
 use crate::static_files::{self, Reply};
@@ -21,6 +22,7 @@ use stompede_core::http::body::Body;
 use stompede_core::http::error::Error;
 use stompede_core::http::request::{decode, normalized_path, Request, Version};
 use stompede_core::http::response;
+use stompede_core::ws::extensions::Window;
 use stompede_core::ws::handshake;
 
 /// Sub-protocols of `/ws`, best first.
@@ -259,7 +261,13 @@ impl<R: Reactor> Shard<R> {
         }
         let is_http11 = request.version == Version::Http11;
         let headers = &request.headers;
-        let accepted = match handshake::accept(request.method, is_http11, headers, &SUB_PROTOCOLS) {
+        let accepted = handshake::accept(request.method, is_http11, headers, &SUB_PROTOCOLS);
+        let is_compressing = self.shared.config.compression == Compression::Shared;
+        let accepted = accepted.and_then(|accepted| match is_compressing {
+            true => accepted.with_extensions(headers),
+            false => Ok(accepted),
+        });
+        let accepted = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
                 let (status, text) = (error.status(), &error.to_string());
@@ -272,27 +280,28 @@ impl<R: Reactor> Shard<R> {
             let text = format!("seen no subprotocol that is known here, accepted: {accepted}");
             return self.refuse(slot, 400, &text);
         }
+        let deflate = accepted.deflate.map(|agreement| agreement.window);
         let mut response = Vec::new();
         accepted.encode_response(&mut response);
         let mut logins = request.headers_named("authorization");
         match (logins.next(), logins.next()) {
             (Some(login), None) if !self.shared.authenticator.is_open() => {
-                self.check_basic(slot, login, response);
+                self.check_basic(slot, login, response, deflate);
             }
             (Some(_), Some(_)) => self.refuse(slot, 400, "seen more than one authorization"),
             _ => {
                 self.push_bytes(slot, &response);
-                self.upgrade(slot);
+                self.upgrade(slot, deflate);
             }
         }
     }
 
     /// RFC 7617: an upgrade request may log in by itself.
-    fn check_basic(&mut self, slot: u32, login: &[u8], response: Vec<u8>) {
+    fn check_basic(&mut self, slot: u32, login: &[u8], response: Vec<u8>, deflate: Option<Window>) {
         let Some((name, password)) = decode_basic(login) else { return self.refuse_login(slot) };
         let shared = self.shared.clone();
         let verdict = shared.authenticator.check(&name, &password);
-        let upgrade = Upgrade { response, user: name.into() };
+        let upgrade = Upgrade { response, deflate, user: name.into() };
         match verdict {
             Verdict::Accepted => self.finish_upgrade(slot, upgrade),
             Verdict::Refused => self.refuse_login(slot),
@@ -308,7 +317,7 @@ impl<R: Reactor> Shard<R> {
         self.metrics.auth(AuthMethod::Basic, AuthResult::Accepted);
         self.push_bytes(slot, &upgrade.response);
         self.connections[slot as usize].extras().basic_user = Some(upgrade.user);
-        self.upgrade(slot);
+        self.upgrade(slot, upgrade.deflate);
         // Frames that came while the hash was computed.
         if let Some(mut rest) = self.take_spill(slot) {
             self.on_ws(slot, &mut rest.bytes);

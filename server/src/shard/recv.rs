@@ -14,7 +14,7 @@ use stompede_core::stomp::error::Error;
 use stompede_core::ws::close::{self, code};
 use stompede_core::ws::error::Error as WsError;
 use stompede_core::ws::frame::Opcode;
-use stompede_core::ws::receiver::{Event, Receiver};
+use stompede_core::ws::receiver::{Event, MessageKind, Receiver};
 
 /// Room of a spill at least, so that small pieces do not make it grow often.
 const SPILL_BYTES_MIN: usize = 256;
@@ -37,7 +37,7 @@ impl<R: Reactor> Shard<R> {
             slots.clear();
             for &slot in chunk {
                 self.connections[slot as usize].is_ready = false;
-                if self.may_receive(slot) {
+                if self.may_receive(slot) && !self.inflate_rest(slot) {
                     slots.push(slot);
                 }
             }
@@ -198,6 +198,7 @@ impl<R: Reactor> Shard<R> {
 
     /// Unmasks WebSocket frames in place and hands their payloads to the STOMP decoder.
     pub(super) fn on_ws(&mut self, slot: u32, input: &mut [u8]) {
+        self.inflated_bytes = 0;
         let mut whole;
         let mut rest = &mut *input;
         // Behind a wait, spilled bytes are raw WebSocket bytes of `ws_rest`; see `resume`.
@@ -234,6 +235,9 @@ impl<R: Reactor> Shard<R> {
             if connection.phase == Phase::Waiting {
                 break;
             }
+            if !rest.is_empty() && self.must_inflate_later(slot) {
+                break;
+            }
         }
         if !rest.is_empty() {
             self.keep_ws_rest(slot, rest);
@@ -247,7 +251,12 @@ impl<R: Reactor> Shard<R> {
 
     fn on_ws_event(&mut self, slot: u32, event: Event<'_>) {
         match event {
-            Event::Data { payload, .. } => self.on_stream(slot, payload, Self::decode_stomp),
+            Event::Data { kind, compressed: true, payload, starts, ends } => {
+                self.on_compressed(slot, kind, payload, starts, ends);
+            }
+            Event::Data { kind, payload, starts, ends, .. } => {
+                self.on_ws_data(slot, kind, payload, starts, ends);
+            }
             Event::Ping(payload) => self.push_ws(slot, Opcode::Pong, payload),
             Event::Pong(_) => {}
             Event::Close { code, .. } => {
@@ -261,7 +270,19 @@ impl<R: Reactor> Shard<R> {
         }
     }
 
-    fn fail_ws(&mut self, slot: u32, error: WsError) {
+    /// Takes a piece of a message as the client meant it: unmasked, inflated and checked.
+    pub(super) fn on_ws_data(
+        &mut self,
+        slot: u32,
+        _kind: MessageKind,
+        payload: &mut [u8],
+        _starts: bool,
+        _ends: bool,
+    ) {
+        self.on_stream(slot, payload, Self::decode_stomp);
+    }
+
+    pub(super) fn fail_ws(&mut self, slot: u32, error: WsError) {
         self.metrics.protocol_error(Protocol::Ws, ErrorKind::of_ws(&error));
         if let WsError::MessageTooBig { seen, limit } = error {
             // To the client it is a frame over the limit, and STOMP has an ERROR for that.
