@@ -244,9 +244,14 @@ impl<R: Reactor> Shard<R> {
         }
     }
 
+    /// Leaves one behind that still knows what was agreed on, for the frame in hand to ask.
     fn take_receiver(&mut self, slot: u32) -> Transport {
-        let empty = Transport::WebSocket(Receiver::default());
-        std::mem::replace(&mut self.connections[slot as usize].transport, empty)
+        let transport = &mut self.connections[slot as usize].transport;
+        let deflate = match transport {
+            Transport::WebSocket(receiver) => receiver.deflate(),
+            _ => None,
+        };
+        std::mem::replace(transport, Transport::WebSocket(Receiver::new(deflate)))
     }
 
     fn on_ws_event(&mut self, slot: u32, event: Event<'_>) {
