@@ -101,6 +101,10 @@ pub struct Config {
     pub compression: Compression,
     /// `--compression-threshold`: bytes below which a broadcast is not compressed.
     pub compression_threshold_bytes: usize,
+    /// `--ping-interval`: silence after which a client of a handler is pinged.
+    pub ping_interval: Duration,
+    /// `--test-services`: endpoints for conformance suites, see [`crate::services`].
+    pub test_services: bool,
     /// `--log-format`.
     pub log_format: LogFormat,
     /// `--log-level`: off, error, warn, info, debug or trace.
@@ -197,6 +201,8 @@ impl Default for Config {
             subscriptions_max: limits.subscriptions_count_max,
             compression: Compression::Off,
             compression_threshold_bytes: 1_024,
+            ping_interval: Duration::from_secs(25),
+            test_services: false,
             log_format: LogFormat::Text,
             log_level: "info".to_owned(),
             limits,

@@ -1,5 +1,6 @@
 //! Commands of clients in the form in which they wait or travel: owned, validated, small.
 
+use crate::handler::SessionInfo;
 use std::sync::Arc;
 use stompede_core::broker::publication::Publication;
 use stompede_core::stomp::heartbeat::Agreement;
@@ -49,8 +50,10 @@ pub struct Upgrade {
     pub response: Vec<u8>,
     /// The window of permessage-deflate, if that was agreed on.
     pub deflate: Option<Window>,
-    /// The name logged in with.
+    /// The name logged in with; empty without a login.
     pub user: Box<str>,
+    /// The handler's session to open; without one it is STOMP.
+    pub(crate) session: Option<Box<SessionInfo>>,
 }
 
 /// A message from shard to shard.
