@@ -32,6 +32,15 @@ pub enum IoChoice {
     Epoll,
 }
 
+/// What becomes of permessage-deflate (RFC 7692).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Compression {
+    /// It is not negotiated.
+    Off,
+    /// It is; broadcasts are compressed once for all who agreed on it.
+    Shared,
+}
+
 /// How log lines look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogFormat {
@@ -88,6 +97,10 @@ pub struct Config {
     pub heartbeat_max: Duration,
     /// `--subscriptions-max`: per connection.
     pub subscriptions_max: usize,
+    /// `--compression`: permessage-deflate.
+    pub compression: Compression,
+    /// `--compression-threshold`: bytes below which a broadcast is not compressed.
+    pub compression_threshold_bytes: usize,
     /// `--ping-interval`: silence after which a client of a handler is pinged.
     pub ping_interval: Duration,
     /// `--test-services`: endpoints for conformance suites, see [`crate::services`].
@@ -139,6 +152,16 @@ impl IoChoice {
     }
 }
 
+impl Compression {
+    /// Its name as an option's value.
+    pub fn name(self) -> &'static str {
+        match self {
+            Compression::Off => "off",
+            Compression::Shared => "shared",
+        }
+    }
+}
+
 impl LogFormat {
     /// Its name as an option's value.
     pub fn name(self) -> &'static str {
@@ -176,6 +199,8 @@ impl Default for Config {
             heartbeat_min: Duration::from_millis(limits.heartbeat_ms_min.into()),
             heartbeat_max: Duration::from_millis(limits.heartbeat_ms_max.into()),
             subscriptions_max: limits.subscriptions_count_max,
+            compression: Compression::Off,
+            compression_threshold_bytes: 1_024,
             ping_interval: Duration::from_secs(25),
             test_services: false,
             log_format: LogFormat::Text,

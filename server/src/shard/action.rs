@@ -6,6 +6,7 @@ use stompede_core::broker::publication::Publication;
 use stompede_core::stomp::heartbeat::Agreement;
 use stompede_core::stomp::negotiation::Version;
 use stompede_core::stomp::request::AckMode;
+use stompede_core::ws::extensions::Window;
 
 /// What a transaction keeps until COMMIT.
 #[derive(Clone, Debug)]
@@ -47,7 +48,9 @@ pub struct Login {
 pub struct Upgrade {
     /// The 101.
     pub response: Vec<u8>,
-    /// The name logged in with.
+    /// The window of permessage-deflate, if that was agreed on.
+    pub deflate: Option<Window>,
+    /// The name logged in with; empty without a login.
     pub user: Box<str>,
     /// The handler's session to open; without one it is STOMP.
     pub(crate) session: Option<Box<SessionInfo>>,
