@@ -60,6 +60,8 @@ pub enum Error {
     ServerCommand,
     /// SUBSCRIBE with an id in use.
     DuplicateSubscription,
+    /// SUBSCRIBE or UNSUBSCRIBE with an id that a `reply-to` makes.
+    ReservedSubscription,
     /// UNSUBSCRIBE of nothing.
     UnknownSubscription,
     /// ACK or NACK of a delivery that is not pending.
@@ -130,6 +132,8 @@ pub enum Error {
     PatternTooComplex,
     /// One subscription too many.
     TooManySubscriptions,
+    /// One `/temp-queue/` too many.
+    TooManyReplyQueues,
     /// One open transaction too many.
     TooManyTransactions,
     /// A transaction with too many actions or bytes.
@@ -193,6 +197,7 @@ impl Error {
             | Error::AlreadyConnected
             | Error::ServerCommand
             | Error::DuplicateSubscription
+            | Error::ReservedSubscription
             | Error::UnknownSubscription
             | Error::UnknownAck
             | Error::AckOnAuto
@@ -212,6 +217,7 @@ impl Error {
             | Error::IdTooLong
             | Error::PatternTooComplex
             | Error::TooManySubscriptions
+            | Error::TooManyReplyQueues
             | Error::TooManyTransactions
             | Error::TransactionTooLarge
             | Error::TooManyUnacknowledged => Blame::Limit,
@@ -246,6 +252,7 @@ impl Error {
             Error::AlreadyConnected => "Already connected",
             Error::ServerCommand => "Command is for servers only",
             Error::DuplicateSubscription => "Duplicated subscription identifier",
+            Error::ReservedSubscription => "Reserved subscription identifier",
             Error::UnknownSubscription => "Subscription not found",
             Error::UnknownAck => "Message not found",
             Error::AckOnAuto => "Subscription does not take acknowledgements",
@@ -267,6 +274,7 @@ impl Error {
             Error::IdTooLong => "Identifier too long",
             Error::PatternTooComplex => "Pattern too complex",
             Error::TooManySubscriptions => "Too many subscriptions",
+            Error::TooManyReplyQueues => "Too many temporary queues",
             Error::TooManyTransactions => "Too many transactions",
             Error::TransactionTooLarge => "Transaction too large",
             Error::TooManyUnacknowledged => "Too many unacknowledged messages",
@@ -288,6 +296,7 @@ impl Error {
             | Error::IdTooLong
             | Error::PatternTooComplex
             | Error::TooManySubscriptions
+            | Error::TooManyReplyQueues
             | Error::TooManyTransactions
             | Error::TooManyUnacknowledged => 1008,
             Error::CommandTooLong { .. }
@@ -306,7 +315,7 @@ impl Error {
 
 fn missing_header_message(name: &str) -> &'static str {
     match name {
-        "destination" => "Missing destination header",
+        "destination" => "Missing destination",
         "id" => "Missing id header",
         "message-id" => "Missing message-id header",
         "subscription" => "Missing subscription header",
@@ -391,6 +400,8 @@ fn fixed_body(error: &Error) -> &'static str {
         Error::IdTooLong => "seen an identifier over the limit of bytes, use a shorter one",
         Error::PatternTooComplex => "seen more wildcards than the limit of a pattern",
         Error::TooManySubscriptions => "seen more subscriptions than the limit of a connection",
+        Error::ReservedSubscription => "seen an id of a temporary queue, choose another id",
+        Error::TooManyReplyQueues => "seen more temporary queues than the limit of a connection",
         Error::TooManyTransactions => "seen more open transactions than the limit of a connection",
         Error::TransactionTooLarge => "seen more actions or bytes than the limit of a transaction",
         Error::TooManyUnacknowledged => "seen too many messages without ACK, acknowledge sooner",

@@ -27,6 +27,9 @@ pub struct Census {
     pub interests: usize,
     /// SUBSCRIBEs that wait for other shards.
     pub interests_pending: usize,
+    /// Clients that logged in or asked for soft errors, users whose home is here, and tables of
+    /// reply queues.
+    pub identities: usize,
     /// Messages that wait because another shard's ring is full.
     pub mesh_overflow: usize,
 }
@@ -44,6 +47,9 @@ impl<R: Reactor> Shard<R> {
             arena_chunks: self.arena.chunks_in_use(),
             interests: self.interest.len(),
             interests_pending: self.pending_interest.len(),
+            identities: self.clients.len()
+                + self.users.len()
+                + usize::from(!self.replies.is_empty()),
             mesh_overflow: self.mesh.overflow_count(),
         }
     }

@@ -80,6 +80,8 @@ pub struct Connection {
     pub outbound: u32,
     /// Index of the unparsed input, or [`NONE`].
     pub spill: u32,
+    /// Index of what is known of the client, or [`NONE`].
+    pub client: u32,
     /// Ticks between two heart-beats that we owe, or 0.
     pub send_ticks: u16,
     /// Ticks between two heart-beats that the peer owes, or 0.
@@ -106,6 +108,7 @@ impl Connection {
             subscriptions: NONE,
             outbound: NONE,
             spill: NONE,
+            client: NONE,
             send_ticks: 0,
             expect_ticks: 0,
             extras: None,

@@ -13,10 +13,11 @@ use slab::Slab;
 use std::io::Write;
 use stompede_core::broker::ledger::{Ledger, Mode};
 use stompede_core::broker::publication::Publication;
-use stompede_core::broker::subscriptions::{Class, ClassIndex, Subscriber};
+use stompede_core::broker::subscriptions::{Class, ClassIndex, Subscriber, Subscriptions};
 use stompede_core::outbound::{Outbound, Segment, SendArena};
 use stompede_core::stomp::encode;
 use stompede_core::stomp::negotiation::Version;
+use stompede_core::stomp::request::AckMode;
 use stompede_core::ws::frame::{encode_header, Opcode};
 
 /// How a class frames its STOMP frames: the `framing` of [`Class`].
@@ -52,8 +53,49 @@ impl<R: Reactor> Shard<R> {
     /// All of them in one go: a place in the dirty list and a segment cost some ten nanoseconds,
     /// and no shard has more than its slots. What costs, the sends, is bounded per turn.
     pub(super) fn deliver(&mut self, publication: &Publication, sequence: u64) {
-        let mut fan_out = FanOut {
+        let name = publication.destination();
+        self.deliver_as(publication, sequence, name, name);
+    }
+
+    /// As [`Shard::deliver`], to the subscribers of `name`, who see `shown` as its destination.
+    pub(super) fn deliver_as(
+        &mut self,
+        publication: &Publication,
+        sequence: u64,
+        name: &str,
+        shown: &str,
+    ) {
+        let (mut fan_out, subscriptions) = self.fan_out(publication, sequence, shown);
+        subscriptions.for_each_group(name, |index, class, group| {
+            fan_out.deliver(index, class, group);
+        });
+        self.end_overflowed();
+    }
+
+    /// Queues `publication` for one connection that has not subscribed to it.
+    pub(super) fn deliver_private(
+        &mut self,
+        slot: u32,
+        subscription: Option<Box<str>>,
+        publication: &Publication,
+        sequence: u64,
+    ) {
+        let class = self.class(slot, subscription, AckMode::Auto);
+        let only = Subscriber { connection: slot, subscription: NONE };
+        let (mut fan_out, _) = self.fan_out(publication, sequence, publication.destination());
+        fan_out.deliver(ClassIndex(NONE), &class, &[only]);
+        self.end_overflowed();
+    }
+
+    fn fan_out<'a>(
+        &'a mut self,
+        publication: &'a Publication,
+        sequence: u64,
+        destination: &'a str,
+    ) -> (FanOut<'a>, &'a Subscriptions) {
+        let fan_out = FanOut {
             publication,
+            destination,
             sequence,
             tail_version: None,
             connections: &mut self.connections,
@@ -69,9 +111,10 @@ impl<R: Reactor> Shard<R> {
             unacknowledged_count_max: self.shared.config.limits.unacknowledged_count_max,
             references: 0,
         };
-        self.subscriptions.for_each_group(publication.destination(), |index, class, group| {
-            fan_out.deliver(index, class, group);
-        });
+        (fan_out, &self.subscriptions)
+    }
+
+    fn end_overflowed(&mut self) {
         // Ended after the walk: the table must not change under it.
         while let Some(slot) = self.overflowed.pop() {
             // One that overflowed by several of its subscriptions is listed for each.
@@ -86,6 +129,8 @@ impl<R: Reactor> Shard<R> {
 /// One publication on its way to the groups of its subscribers.
 struct FanOut<'a> {
     publication: &'a Publication,
+    /// What its receivers see as its destination.
+    destination: &'a str,
     sequence: u64,
     /// The version of what is in `tail`: the tail is the same for all classes of one version.
     tail_version: Option<Version>,
@@ -110,9 +155,8 @@ impl FanOut<'_> {
         if self.tail_version != Some(version) {
             self.tail_version = Some(version);
             self.tail.clear();
-            let (destination, body) = (self.publication.destination(), self.publication.body());
-            let headers = self.publication.headers();
-            encode::message_tail(self.tail, version, destination, headers, body);
+            let (headers, body) = (self.publication.headers(), self.publication.body());
+            encode::message_tail(self.tail, version, self.destination, headers, body);
         }
         let mut delivered = 0;
         if class.explicit_ack {
@@ -151,7 +195,7 @@ impl FanOut<'_> {
     fn deliver_acknowledged(&mut self, class: &Class, slot: u32) -> bool {
         let cumulative = class.framing & framing::CUMULATIVE != 0;
         let mode = if cumulative { Mode::Cumulative } else { Mode::Individual };
-        let id = class.id.as_deref().unwrap_or(self.publication.destination());
+        let id = class.id.as_deref().unwrap_or(self.destination);
         let extras = self.connections[slot as usize].extras();
         let ledger = extras.ledger.get_or_insert_with(Ledger::new);
         if ledger.unacknowledged_of(id) >= self.unacknowledged_count_max {

@@ -9,9 +9,13 @@ mod client;
 mod delivery;
 mod load;
 mod options;
+mod permissions;
+mod profiles;
+mod replies;
 mod rows;
 mod session;
 mod transactions;
+mod users;
 
 use client::{Client, Transport, TRANSPORTS};
 use std::io::{Read, Write};
