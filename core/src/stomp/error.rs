@@ -230,9 +230,9 @@ impl Error {
             | Error::AckOnAuto
             | Error::UnknownTransaction
             | Error::DuplicateTransaction => Blame::Misplaced,
-            Error::NoCommonVersion
-            | Error::UnroutableDestination
-            | Error::SendToPattern => Blame::Unsupported,
+            Error::NoCommonVersion | Error::UnroutableDestination | Error::SendToPattern => {
+                Blame::Unsupported
+            }
             Error::LoginFailed | Error::NotAllowed => Blame::Identity,
             Error::CommandTooLong { .. }
             | Error::HeaderTooLong { .. }

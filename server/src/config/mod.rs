@@ -17,6 +17,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use stompede_core::broker::queue::{Overflow, Settings};
 use stompede_core::limits::Limits;
 
 pub use error::ConfigError;
@@ -88,6 +89,16 @@ pub struct Config {
     pub heartbeat_max: Duration,
     /// `--subscriptions-max`: per connection.
     pub subscriptions_max: usize,
+    /// `--queue-overflow`: what happens when a message comes to a full queue.
+    pub queue_overflow: Overflow,
+    /// `--queue-ttl`: life of a message in a queue; zero is for ever.
+    pub queue_ttl: Duration,
+    /// `--queue-prefetch`: of a subscription that does not say; 0 is `unacknowledged-max`.
+    pub queue_prefetch: u32,
+    /// `--queue-memory-max`: bytes of all queues together.
+    pub queue_memory_bytes_max: usize,
+    /// `--dead-letter`: destination of messages that died in a queue.
+    pub dead_letter: Option<String>,
     /// `--log-format`.
     pub log_format: LogFormat,
     /// `--log-level`: off, error, warn, info, debug or trace.
@@ -172,6 +183,11 @@ impl Default for Config {
             heartbeat_min: Duration::from_millis(limits.heartbeat_ms_min.into()),
             heartbeat_max: Duration::from_millis(limits.heartbeat_ms_max.into()),
             subscriptions_max: limits.subscriptions_count_max,
+            queue_overflow: Overflow::Reject,
+            queue_ttl: Duration::ZERO,
+            queue_prefetch: 1_000,
+            queue_memory_bytes_max: 1 << 30,
+            dead_letter: None,
             log_format: LogFormat::Text,
             log_level: "info".to_owned(),
             limits,
@@ -223,6 +239,11 @@ impl Config {
         self.limits.stomp_frame_bytes_max = self.frame_bytes_max;
         self.limits.subscriptions_count_max = self.subscriptions_max;
         Ok(())
+    }
+
+    /// The terms of every queue.
+    pub fn queue_settings(&self) -> Settings {
+        Settings { overflow: self.queue_overflow, ..Settings::new(&self.limits) }
     }
 
     /// Every address that is listened on, with its option's name.

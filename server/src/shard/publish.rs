@@ -45,6 +45,7 @@ impl<R: Reactor> Shard<R> {
     ) -> Result<(), Error> {
         match self.kind(publication.destination())? {
             Kind::Topic => self.publish_to_topic(slot, publication, receipt),
+            Kind::Queue => return self.publish_to_queue(slot, publication, receipt),
             _ => return Err(Error::UnroutableDestination),
         }
         Ok(())

@@ -12,7 +12,7 @@ use super::{Shard, Shared};
 use crate::reactor::Reactor;
 use stompede_core::broker::destination::{classify, is_pattern, Kind};
 use stompede_core::broker::pattern::Pattern;
-use stompede_core::broker::subscriptions::Class;
+use stompede_core::broker::subscriptions::{Class, SubscriptionKey};
 use stompede_core::stomp::error::Error;
 use stompede_core::stomp::request::AckMode;
 
@@ -34,6 +34,7 @@ impl<R: Reactor> Shard<R> {
         }
         match kind {
             Kind::Topic => self.subscribe_to_topic(slot, subscribe),
+            Kind::Queue => self.subscribe_to_queue(slot, subscribe),
             _ => Err(Error::UnroutableDestination),
         }
     }
@@ -79,6 +80,22 @@ impl<R: Reactor> Shard<R> {
     /// Every shard that must know knows: the subscription is live, its RECEIPT goes first.
     pub(super) fn subscribed(&mut self, slot: u32, subscribe: Subscribe) {
         self.push_receipt(slot, subscribe.receipt.as_deref());
+        let destination = &*subscribe.destination;
+        let pattern = if is_pattern(destination) {
+            Pattern::parse(destination, &self.shared.config.limits).ok()
+        } else {
+            None
+        };
+        self.enter_subscription(slot, subscribe, pattern);
+    }
+
+    /// Enters a subscription into the table of this shard.
+    pub(super) fn enter_subscription(
+        &mut self,
+        slot: u32,
+        subscribe: Subscribe,
+        pattern: Option<Pattern>,
+    ) -> SubscriptionKey {
         let connection = &mut self.connections[slot as usize];
         let mut frames = match connection.transport {
             Transport::WebSocket(_) => framing::WEBSOCKET,
@@ -92,16 +109,12 @@ impl<R: Reactor> Shard<R> {
             version: version_number(connection.version),
             framing: frames,
             explicit_ack: subscribe.ack != AckMode::Auto,
+            filter: subscribe.terms.filter,
         };
-        let destination = &*subscribe.destination;
-        let pattern = if is_pattern(destination) {
-            Pattern::parse(destination, &self.shared.config.limits).ok()
-        } else {
-            None
-        };
-        let head = connection.subscriptions;
+        let (head, destination) = (connection.subscriptions, &*subscribe.destination);
         let (key, _) = self.subscriptions.subscribe(slot, head, destination, pattern, class);
         connection.subscriptions = key.0;
+        key
     }
 
     pub(super) fn unsubscribe(
@@ -114,6 +127,7 @@ impl<R: Reactor> Shard<R> {
         let by_destination = destination.filter(|_| id.is_none());
         let key =
             self.subscriptions.find(head, id, by_destination).ok_or(Error::UnknownSubscription)?;
+        self.unsubscribe_from_queue(slot, key);
         let (head, removed) = self.subscriptions.unsubscribe(head, key);
         self.connections[slot as usize].subscriptions = head;
         if let Some(removed) = removed {
