@@ -19,6 +19,7 @@ use std::time::Duration;
 
 use stompede_core::broker::authorization::Authorization;
 use stompede_core::broker::destination::{Prefixes, Profile};
+use stompede_core::broker::queue::{Overflow, Settings};
 use stompede_core::limits::Limits;
 
 pub use error::ConfigError;
@@ -96,6 +97,16 @@ pub struct Config {
     pub heartbeat_max: Duration,
     /// `--subscriptions-max`: per connection.
     pub subscriptions_max: usize,
+    /// `--queue-overflow`: what happens when a message comes to a full queue.
+    pub queue_overflow: Overflow,
+    /// `--queue-ttl`: life of a message in a queue; zero is for ever.
+    pub queue_ttl: Duration,
+    /// `--queue-prefetch`: of a subscription that does not say; 0 is `unacknowledged-max`.
+    pub queue_prefetch: u32,
+    /// `--queue-memory-max`: bytes of all queues together.
+    pub queue_memory_bytes_max: usize,
+    /// `--dead-letter`: destination of messages that died in a queue.
+    pub dead_letter: Option<String>,
     /// `--log-format`.
     pub log_format: LogFormat,
     /// `--log-level`: off, error, warn, info, debug or trace.
@@ -183,6 +194,11 @@ impl Default for Config {
             heartbeat_min: Duration::from_millis(limits.heartbeat_ms_min.into()),
             heartbeat_max: Duration::from_millis(limits.heartbeat_ms_max.into()),
             subscriptions_max: limits.subscriptions_count_max,
+            queue_overflow: Overflow::Reject,
+            queue_ttl: Duration::ZERO,
+            queue_prefetch: 1_000,
+            queue_memory_bytes_max: 1 << 30,
+            dead_letter: None,
             log_format: LogFormat::Text,
             log_level: "info".to_owned(),
             limits,
@@ -255,6 +271,11 @@ impl Config {
             added.map_err(|error| format!("seen rule '{rule}': {error}"))?;
         }
         Ok(authorization)
+    }
+
+    /// The terms of every queue.
+    pub fn queue_settings(&self) -> Settings {
+        Settings { overflow: self.queue_overflow, ..Settings::new(&self.limits) }
     }
 
     /// Every address that is listened on, with its option's name.

@@ -14,6 +14,8 @@ use super::Shard;
 use crate::metrics::FrameIn;
 use crate::reactor::Reactor;
 use std::sync::Arc;
+use stompede_core::broker::destination::Kind;
+use stompede_core::broker::queue::Settlement;
 use stompede_core::stomp::command::Command;
 use stompede_core::stomp::decode::Rules;
 use stompede_core::stomp::encode;
@@ -55,6 +57,9 @@ impl<R: Reactor> Shard<R> {
             Request::Send { destination, transaction } => {
                 let publication = self.publication(slot, frame, &destination)?;
                 if let Some(transaction) = transaction {
+                    if self.kind(&destination)? == Kind::Queue {
+                        self.expires_ms(&publication)?;
+                    }
                     // The RECEIPT of a SEND in a transaction leaves after COMMIT.
                     let bytes = publication.bytes();
                     let action = Action::Publish(Arc::new(publication), receipt.map(Box::from));
@@ -68,6 +73,7 @@ impl<R: Reactor> Shard<R> {
                     destination: Box::from(&*destination),
                     ack,
                     receipt: receipt.map(Box::from),
+                    terms: self.terms(frame)?,
                 };
                 return self.subscribe(slot, subscribe);
             }
@@ -76,11 +82,16 @@ impl<R: Reactor> Shard<R> {
             }
             Request::Ack { id, subscription, transaction } => {
                 let (subscription, transaction) = (subscription.as_deref(), transaction.as_deref());
-                self.settle(slot, &id, subscription, transaction, true)?;
+                self.settle(slot, &id, subscription, transaction, Settlement::Ack)?;
             }
             Request::Nack { id, subscription, transaction } => {
                 let (subscription, transaction) = (subscription.as_deref(), transaction.as_deref());
-                self.settle(slot, &id, subscription, transaction, false)?;
+                // "requeue:false" is RabbitMQ's: the message is dead.
+                let settlement = match frame.header("requeue").as_deref() {
+                    Some("false") => Settlement::Reject,
+                    _ => Settlement::Requeue,
+                };
+                self.settle(slot, &id, subscription, transaction, settlement)?;
             }
             Request::Begin { transaction } => {
                 let shared = self.shared.clone();
@@ -93,9 +104,7 @@ impl<R: Reactor> Shard<R> {
                 self.transactions(slot).abort(&transaction).map_err(transaction_error)?;
             }
             Request::Disconnect => {
-                self.push_receipt(slot, receipt);
-                self.push_close(slot, 1000, "");
-                self.end(slot, DisconnectReason::Disconnect);
+                self.disconnect(slot, receipt);
                 return Ok(());
             }
         }

@@ -11,7 +11,7 @@ use crate::metrics::{FrameOut, ShardMetrics};
 use crate::reactor::Reactor;
 use slab::Slab;
 use std::io::Write;
-use stompede_core::broker::ledger::{Ledger, Mode};
+use stompede_core::broker::ledger::{Ledger, Mode, Source};
 use stompede_core::broker::publication::Publication;
 use stompede_core::broker::subscriptions::{Class, ClassIndex, Subscriber, Subscriptions};
 use stompede_core::outbound::{Outbound, Segment, SendArena};
@@ -39,7 +39,7 @@ pub(super) fn version_number(version: Version) -> u8 {
     }
 }
 
-fn version_of(class: &Class) -> Version {
+pub(super) fn version_of(class: &Class) -> Version {
     match class.version {
         0 => Version::V1_0,
         1 => Version::V1_1,
@@ -80,7 +80,7 @@ impl<R: Reactor> Shard<R> {
         publication: &Publication,
         sequence: u64,
     ) {
-        let class = self.class(slot, subscription, AckMode::Auto);
+        let class = self.class(slot, subscription, AckMode::Auto, None);
         let only = Subscriber { connection: slot, subscription: NONE };
         let (mut fan_out, _) = self.fan_out(publication, sequence, publication.destination());
         fan_out.deliver(ClassIndex(NONE), &class, &[only]);
@@ -151,6 +151,9 @@ struct FanOut<'a> {
 
 impl FanOut<'_> {
     fn deliver(&mut self, index: ClassIndex, class: &Class, group: &[Subscriber]) {
+        if class.filter.as_ref().is_some_and(|filter| !filter.selects(self.publication)) {
+            return;
+        }
         let version = version_of(class);
         if self.tail_version != Some(version) {
             self.tail_version = Some(version);
@@ -202,7 +205,7 @@ impl FanOut<'_> {
             self.overflowed.push(slot);
             return false;
         }
-        let number = MessageId::new(format_args!("{}", ledger.deliver(id, mode)));
+        let number = MessageId::new(format_args!("{}", ledger.deliver(id, mode, Source::Topic, 0)));
         let ack = (class.version == 2).then_some(number.as_str());
         let segment = self.encode_frame(class, number.as_str(), ack);
         let is_queued = self.enqueue(slot, segment);
@@ -244,7 +247,7 @@ impl FanOut<'_> {
 }
 
 /// A short text on the stack.
-struct MessageId {
+pub(super) struct MessageId {
     bytes: [u8; Self::BYTES],
     length: usize,
 }
@@ -253,7 +256,7 @@ impl MessageId {
     /// Room for two 64-bit numbers and a dash.
     const BYTES: usize = 48;
 
-    fn new(text: std::fmt::Arguments<'_>) -> MessageId {
+    pub(super) fn new(text: std::fmt::Arguments<'_>) -> MessageId {
         let mut bytes = [0; Self::BYTES];
         let mut rest = &mut bytes[..];
         // Cannot fail: there is room.
@@ -262,7 +265,7 @@ impl MessageId {
         MessageId { bytes, length }
     }
 
-    fn as_str(&self) -> &str {
+    pub(super) fn as_str(&self) -> &str {
         std::str::from_utf8(&self.bytes[..self.length]).unwrap_or_default()
     }
 }

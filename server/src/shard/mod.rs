@@ -18,6 +18,7 @@ pub mod login;
 pub mod password;
 pub mod peer;
 pub mod publish;
+pub mod queues;
 pub mod reason;
 pub mod recv;
 pub mod remote;
@@ -40,6 +41,7 @@ use connection::{Backlog, Connection, Phase, Spill, Transport, NONE};
 use files::FileReads;
 use password::PasswordChecks;
 use peer::Peer;
+use queues::Queues;
 use reason::DisconnectReason;
 use slab::Slab;
 use std::net::SocketAddr;
@@ -49,6 +51,7 @@ use std::time::Instant;
 use stompede_core::broker::authorization::Authorization;
 use stompede_core::broker::destination::Prefixes;
 use stompede_core::broker::interest::Interest;
+use stompede_core::broker::queue::Output;
 use stompede_core::broker::reply::Replies;
 use stompede_core::broker::subscriptions::Subscriptions;
 use stompede_core::broker::user::{Session, Users};
@@ -135,6 +138,8 @@ pub struct Shard<R> {
     interest: Interest,
     /// Publications numbered here, as home shard.
     sequence: u64,
+    /// Queues whose home is here.
+    queues: Queues,
     ready: Vec<u32>,
     dirty: Vec<u32>,
     /// Consumers found too slow during a delivery.
@@ -178,6 +183,8 @@ struct Scratch {
     sessions: Vec<Session>,
     name: String,
     shown: String,
+    /// What a queue wants done.
+    outputs: Vec<Output>,
 }
 
 impl<R: Reactor> Shard<R> {
@@ -201,6 +208,11 @@ impl<R: Reactor> Shard<R> {
             subscriptions: Subscriptions::new(shared.key),
             interest: Interest::new(shared.key),
             sequence: 0,
+            queues: Queues::new(
+                shared.config.queue_settings(),
+                shared.key,
+                shared.config.queue_memory_bytes_max,
+            ),
             ready: Vec::new(),
             dirty: Vec::new(),
             overflowed: Vec::new(),
@@ -257,6 +269,7 @@ impl<R: Reactor> Shard<R> {
         self.scratch.events = events;
         self.receive_ready();
         self.take_messages();
+        self.dispatch_queues();
         self.flush_dirty();
         self.mesh.flush();
         Ok(self.is_draining && self.is_drained())
@@ -270,7 +283,7 @@ impl<R: Reactor> Shard<R> {
     /// Says whether there is nothing left to do, after telling other shards that we sleep.
     fn prepare_sleep(&mut self) -> bool {
         let is_idle = self.ready.is_empty() && self.dirty.is_empty();
-        if !is_idle || self.mesh.overflow_count() > 0 {
+        if !is_idle || self.queues.has_work() || self.mesh.overflow_count() > 0 {
             return false;
         }
         self.mesh.doorbell().prepare_sleep();
@@ -359,6 +372,7 @@ impl<R: Reactor> Shard<R> {
         self.forget_pending(slot);
         self.forget_client(slot);
         self.replies.close(slot);
+        self.leave_queues(slot, reason);
         let connection = &mut self.connections[slot as usize];
         connection.subscriptions = NONE;
         connection.extras = None;

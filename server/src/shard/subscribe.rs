@@ -10,11 +10,13 @@ use super::deliver::{framing, version_number};
 use super::publish::destination_error;
 use super::{Shard, Shared};
 use crate::reactor::Reactor;
+use std::sync::Arc;
 use stompede_core::broker::authorization::Verb;
 use stompede_core::broker::destination::{classify, Kind};
 use stompede_core::broker::pattern::{Dialect, Pattern, PatternError};
 use stompede_core::broker::reply::is_reserved_id;
-use stompede_core::broker::subscriptions::Class;
+use stompede_core::broker::selector::Filter;
+use stompede_core::broker::subscriptions::{Class, SubscriptionKey};
 use stompede_core::broker::user::{is_internal, resembles_internal};
 use stompede_core::stomp::error::Error;
 use stompede_core::stomp::request::AckMode;
@@ -51,6 +53,7 @@ impl<R: Reactor> Shard<R> {
         match kind {
             Kind::Topic => self.subscribe_to_topic(slot, subscribe, pattern),
             Kind::User => self.subscribe_to_user(slot, subscribe),
+            Kind::Queue => return self.subscribe_to_queue(slot, subscribe),
             _ => return Err(Error::UnroutableDestination),
         }
         Ok(())
@@ -120,17 +123,34 @@ impl<R: Reactor> Shard<R> {
     /// Every shard that must know knows: the subscription is live, its RECEIPT goes first.
     pub(super) fn subscribed(&mut self, slot: u32, subscribe: Subscribe) {
         self.push_receipt(slot, subscribe.receipt.as_deref());
-        let class = self.class(slot, subscribe.id, subscribe.ack);
-        let destination = &*subscribe.destination;
         // It was parsed before and is good.
-        let pattern = self.pattern(destination).ok().flatten();
-        let head = self.connections[slot as usize].subscriptions;
-        let (key, _) = self.subscriptions.subscribe(slot, head, destination, pattern, class);
-        self.connections[slot as usize].subscriptions = key.0;
+        let pattern = self.pattern(&subscribe.destination).ok().flatten();
+        self.enter_subscription(slot, subscribe, pattern);
     }
 
-    /// What the frames of a subscription of this connection look like.
-    pub(super) fn class(&self, slot: u32, id: Option<Box<str>>, ack: AckMode) -> Class {
+    /// Enters a subscription into the table of this shard.
+    pub(super) fn enter_subscription(
+        &mut self,
+        slot: u32,
+        subscribe: Subscribe,
+        pattern: Option<Pattern>,
+    ) -> SubscriptionKey {
+        let Subscribe { id, destination, ack, terms, .. } = subscribe;
+        let class = self.class(slot, id, ack, terms.filter);
+        let head = self.connections[slot as usize].subscriptions;
+        let (key, _) = self.subscriptions.subscribe(slot, head, &destination, pattern, class);
+        self.connections[slot as usize].subscriptions = key.0;
+        key
+    }
+
+    /// What the frames of a subscription of this connection look like, and which it gets.
+    pub(super) fn class(
+        &self,
+        slot: u32,
+        id: Option<Box<str>>,
+        ack: AckMode,
+        filter: Option<Arc<Filter>>,
+    ) -> Class {
         let connection = &self.connections[slot as usize];
         let mut framing = match connection.transport {
             Transport::WebSocket(_) => framing::WEBSOCKET,
@@ -140,7 +160,7 @@ impl<R: Reactor> Shard<R> {
             framing |= framing::CUMULATIVE;
         }
         let version = version_number(connection.version);
-        Class { id, version, framing, explicit_ack: ack != AckMode::Auto }
+        Class { id, version, framing, explicit_ack: ack != AckMode::Auto, filter }
     }
 
     pub(super) fn unsubscribe(
@@ -159,6 +179,7 @@ impl<R: Reactor> Shard<R> {
         };
         let key = self.subscriptions.find(head, id, name.as_deref());
         let key = key.ok_or(Error::UnknownSubscription)?;
+        self.unsubscribe_from_queue(slot, key);
         let (head, removed) = self.subscriptions.unsubscribe(head, key);
         self.connections[slot as usize].subscriptions = head;
         if let Some(removed) = removed {

@@ -33,6 +33,7 @@ impl<R: Reactor> Shard<R> {
             self.drain_some();
         }
         self.keep_house();
+        self.keep_queues();
         for slot in 0..self.connections.len() as u32 {
             match self.connections[slot as usize].phase {
                 Phase::Free => {}
