@@ -107,6 +107,10 @@ pub struct Config {
     pub queue_memory_bytes_max: usize,
     /// `--dead-letter`: destination of messages that died in a queue.
     pub dead_letter: Option<String>,
+    /// `--ping-interval`: silence after which a client of a handler is pinged.
+    pub ping_interval: Duration,
+    /// `--test-services`: endpoints for conformance suites, see [`crate::services`].
+    pub test_services: bool,
     /// `--log-format`.
     pub log_format: LogFormat,
     /// `--log-level`: off, error, warn, info, debug or trace.
@@ -199,6 +203,8 @@ impl Default for Config {
             queue_prefetch: 1_000,
             queue_memory_bytes_max: 1 << 30,
             dead_letter: None,
+            ping_interval: Duration::from_secs(25),
+            test_services: false,
             log_format: LogFormat::Text,
             log_level: "info".to_owned(),
             limits,

@@ -48,6 +48,7 @@ pub(super) fn parse(
     let config = resolve(&sources)?;
     Ok(match path[..] {
         [] => Invocation::Serve(config),
+        ["demo"] => Invocation::Serve(Config { test_services: true, ..config }),
         ["probe"] => Invocation::Probe(config),
         ["config", "show"] => Invocation::ConfigShow(config),
         _ => {
@@ -77,6 +78,7 @@ pub(super) fn command() -> Command {
             let arg = Arg::new(*kind).long(*kind).help(help).global(true);
             arg.action(ArgAction::Append).value_name("WHO VERB DESTINATION")
         }))
+        .subcommand(Command::new("demo").about("Serve, with the test services"))
         .subcommand(Command::new("probe").about("Say what this machine allows, and why not more"))
         .subcommand(config)
         .subcommand(passwd)
@@ -447,6 +449,8 @@ mod tests {
         let with = |drain_rate| Config { drain_rate, ..Config::default() };
         let rate = ["--drain-rate", "5"];
         assert_eq!(run(&["probe", rate[0], rate[1]], &[]), Ok(Invocation::Probe(with(5))));
+        let demo = Config { test_services: true, ..with(5) };
+        assert_eq!(run(&["demo", rate[0], rate[1]], &[]), Ok(Invocation::Serve(demo)));
         assert_eq!(run(&[rate[0], rate[1], "probe"], &[]), Ok(Invocation::Probe(with(5))));
         assert_eq!(run(&["config", "check"], &[]), Ok(Invocation::ConfigCheck));
         let show = run(&["config", "show", rate[0], rate[1]], &[]);

@@ -13,6 +13,7 @@ pub mod command;
 pub mod connection;
 pub mod deliver;
 pub mod files;
+pub mod handlers;
 pub mod http;
 pub mod login;
 pub mod password;
@@ -31,6 +32,7 @@ pub mod users;
 
 use crate::auth::Authenticator;
 use crate::config::Config;
+use crate::handler::endpoint::Endpoints;
 use crate::log::Suppressor;
 use crate::mesh::Mesh;
 use crate::metrics::ShardMetrics;
@@ -39,6 +41,7 @@ use action::{Asker, Message};
 use admission::{AddressCounts, SLOTS_RESERVED};
 use connection::{Backlog, Connection, Phase, Spill, Transport, NONE};
 use files::FileReads;
+use handlers::Handlers;
 use password::PasswordChecks;
 use peer::Peer;
 use queues::Queues;
@@ -94,6 +97,8 @@ pub struct Shared {
     pub authorization: Authorization,
     /// Connections by client address, if they are limited.
     pub address_counts: Option<AddressCounts>,
+    /// What handlers serve.
+    pub endpoints: Endpoints,
 }
 
 impl Shared {
@@ -111,6 +116,7 @@ impl Shared {
             driver,
             is_draining: AtomicBool::new(false),
             metrics: (0..config.shards.max(1)).map(|_| Arc::default()).collect(),
+            endpoints: Endpoints::default(),
             address_counts: (config.connections_per_ip_max > 0).then(AddressCounts::default),
             config,
         })
@@ -148,10 +154,13 @@ pub struct Shard<R> {
     outbound_bytes_max: usize,
     password_checks: PasswordChecks,
     file_reads: FileReads,
+    handlers: Handlers,
     /// Destinations and patterns of subscriptions that wait to become live: their interest stays.
     pending_interest: Vec<Box<str>>,
     /// Clients that are not just anybody; see [`users`].
     clients: Slab<users::Client>,
+    /// Their numbers by slot, counted from 1: pages that only anonymous clients have stay untouched.
+    client_numbers: Vec<u32>,
     /// Sessions of the users whose home is here.
     users: Users,
     /// Reply queues of the connections here.
@@ -219,10 +228,12 @@ impl<R: Reactor> Shard<R> {
             outbound_bytes_max: shared.config.outbound_bytes_max,
             pending_interest: Vec::new(),
             clients: Slab::new(),
+            client_numbers: vec![0; slots_count],
             users: Users::new(shared.key),
             replies: Replies::new(index as u32, shared.key),
             password_checks: PasswordChecks::new(mesh.doorbell().clone()),
             file_reads: FileReads::new(mesh.doorbell().clone(), static_dir, limits),
+            handlers: Handlers::new(index, &shared, mesh.doorbell().clone()),
             tick: 1,
             live_count: 0,
             connections_max: connections_max(&shared.config, slots_count),
@@ -272,6 +283,7 @@ impl<R: Reactor> Shard<R> {
         self.dispatch_queues();
         self.flush_dirty();
         self.mesh.flush();
+        self.say_farewells();
         Ok(self.is_draining && self.is_drained())
     }
 
@@ -288,7 +300,10 @@ impl<R: Reactor> Shard<R> {
         }
         self.mesh.doorbell().prepare_sleep();
         // A message that came before the flag was set rang no bell: look once more.
-        self.mesh.is_empty() && !self.password_checks.has_answer() && !self.file_reads.has_reply()
+        self.mesh.is_empty()
+            && !self.password_checks.has_answer()
+            && !self.file_reads.has_reply()
+            && !self.handlers.has_post()
     }
 
     fn on_event(&mut self, event: Event) {
@@ -306,6 +321,12 @@ impl<R: Reactor> Shard<R> {
                 }
             }
             Event::Readable { slot } => self.mark_ready(slot),
+            Event::Ended { slot } => {
+                if let Some(connection) = self.connections.get_mut(slot as usize) {
+                    connection.is_ended = true;
+                    self.mark_ready(slot);
+                }
+            }
             Event::Writable { slot } => {
                 if let Some(connection) = self.connections.get_mut(slot as usize) {
                     connection.is_blocked = false;
@@ -373,6 +394,7 @@ impl<R: Reactor> Shard<R> {
         self.forget_client(slot);
         self.replies.close(slot);
         self.leave_queues(slot, reason);
+        self.take_leave(slot, reason);
         let connection = &mut self.connections[slot as usize];
         connection.subscriptions = NONE;
         connection.extras = None;
