@@ -14,7 +14,7 @@ use super::Shard;
 use crate::metrics::FrameIn;
 use crate::reactor::Reactor;
 use std::sync::Arc;
-use stompede_core::broker::destination::Kind;
+use stompede_core::broker::destination::{Kind, Profile};
 use stompede_core::broker::queue::Settlement;
 use stompede_core::stomp::command::Command;
 use stompede_core::stomp::decode::Rules;
@@ -22,6 +22,7 @@ use stompede_core::stomp::encode;
 use stompede_core::stomp::error::Error;
 use stompede_core::stomp::frame::Frame;
 use stompede_core::stomp::request::{self, Request};
+use stompede_core::stomp::wording::Wording;
 
 impl<R: Reactor> Shard<R> {
     /// Carries out one frame; whatever is wrong with it becomes an ERROR with its receipt id.
@@ -41,7 +42,11 @@ impl<R: Reactor> Shard<R> {
                 }
                 _ => DisconnectReason::StompError,
             };
-            self.fail_stomp(slot, &error, receipt, reason);
+            let wording = match shared.config.profile {
+                Profile::RabbitMq => Wording::rabbitmq(&error, frame),
+                _ => Wording::of(&error),
+            };
+            self.fail_as(slot, &error, receipt, reason, &wording);
         }
     }
 

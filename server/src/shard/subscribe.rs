@@ -66,7 +66,7 @@ impl<R: Reactor> Shard<R> {
         let kind = claim.for_subscribe().map_err(destination_error)?.kind;
         let name = match kind {
             Kind::User => self.own_name(slot, destination)?,
-            _ => claim.canonical(destination).into(),
+            _ => claim.subscribed(destination).into(),
         };
         Ok((kind, name))
     }
