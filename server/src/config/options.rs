@@ -11,7 +11,12 @@
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
+use stompede_core::broker::destination::{QUEUE_PREFIX, TOPIC_PREFIX};
+use stompede_core::broker::pattern::Dialect;
+use stompede_core::broker::queue::Overflow;
+
 use super::{value, Compression, Config, IoChoice, LogFormat};
+use stompede_core::broker::destination::Profile;
 
 /// One option.
 pub struct Opt {
@@ -203,6 +208,29 @@ pub static OPTIONS: &[Opt] = &[
         path,
         show_path
     ),
+    row!(
+        "profile",
+        "PROFILE",
+        "default",
+        "Whose prefixes, patterns and error texts: default, spring, rabbitmq or activemq",
+        profile,
+        profile,
+        show_profile
+    ),
+    Opt {
+        name: "rule",
+        value: "RULE",
+        doc: "allow or deny, who, verb, destination; the first that fits decides. \
+              --allow X and --deny X are short for --rule 'allow X' and 'deny X', in their order",
+        repeatable: true,
+        separator: '\n',
+        apply: |config, text| {
+            config.rules.push(rule(text)?);
+            Ok(())
+        },
+        show: |config| config.rules.join("\n"),
+        ..BASE
+    },
     switch!(
         "strict-subprotocol",
         "false",
@@ -259,6 +287,12 @@ pub static OPTIONS: &[Opt] = &[
     ),
     deadline!("heartbeat-min", "1s", "Shortest heart-beat interval agreed to", heartbeat_min),
     deadline!("heartbeat-max", "2m", "Longest heart-beat interval agreed to", heartbeat_max),
+    switch!(
+        "heartbeat-ping",
+        "true",
+        "Ping a silent WebSocket client, and take the pong for a heart-beat",
+        heartbeat_ping
+    ),
     count!("subscriptions-max", "1000", "Subscriptions of one connection", subscriptions_max),
     Opt {
         name: "frame-max",
@@ -335,6 +369,64 @@ pub static OPTIONS: &[Opt] = &[
         "1000",
         "Deliveries of one subscription that wait for an ACK",
         limits.unacknowledged_count_max
+    ),
+    count!(
+        "reply-queues-max",
+        "32",
+        "Labels of /temp-queue/ of one connection",
+        limits.reply_queues_count_max
+    ),
+    count!(
+        "queue-messages-max",
+        "100000",
+        "Messages of one queue, waiting or without ACK",
+        limits.queue_messages_count_max
+    ),
+    size!("queue-bytes-max", "64MiB", "Bytes of the messages of one queue", limits.queue_bytes_max),
+    size!(
+        "queue-memory-max",
+        "1GiB",
+        "Bytes of the messages of all queues together",
+        queue_memory_bytes_max
+    ),
+    row!(
+        "queue-overflow",
+        "POLICY",
+        "reject",
+        "What a full queue does: reject the new message, or drop-head to make room",
+        queue_overflow,
+        overflow,
+        show_overflow
+    ),
+    count!(
+        "queue-deliveries-max",
+        "20",
+        "Deliveries of one message of a queue, after which it dies instead of coming back",
+        limits.queue_deliveries_count_max
+    ),
+    count!(
+        "queue-prefetch",
+        "1000",
+        "Deliveries without ACK of a subscription that does not say prefetch-count",
+        queue_prefetch
+    ),
+    row!(
+        "queue-ttl",
+        "TIME",
+        "0s",
+        "Life of a message in a queue; 0s is for ever",
+        queue_ttl,
+        value::duration,
+        value::show_duration
+    ),
+    row!(
+        "dead-letter",
+        "DESTINATION",
+        "",
+        "Where messages go that die in a queue; without it they are dropped, and counted",
+        dead_letter,
+        destination,
+        |destination: Option<String>| destination.unwrap_or_default()
     ),
     size!(
         "ws-message-max",
@@ -529,11 +621,54 @@ fn compression(text: &str) -> Result<Compression, String> {
         .ok_or_else(|| "allowed is off or shared".to_owned())
 }
 
+fn profile(text: &str) -> Result<Profile, String> {
+    text.parse().map_err(str::to_owned)
+}
+
+fn show_profile(profile: Profile) -> String {
+    profile.name().to_owned()
+}
+
+/// Only the first word: what the rest means depends on the profile.
+fn rule(text: &str) -> Result<String, String> {
+    let text = text.trim();
+    match text.split_once(' ') {
+        Some(("allow" | "deny", _)) => Ok(text.to_owned()),
+        _ => Err("allowed is allow or deny, then who, verb and destination".to_owned()),
+    }
+}
+
 fn log_format(text: &str) -> Result<LogFormat, String> {
     [LogFormat::Text, LogFormat::Json]
         .into_iter()
         .find(|format| format.name() == text)
         .ok_or_else(|| "allowed is text or json".to_owned())
+}
+
+fn overflow(text: &str) -> Result<Overflow, String> {
+    match text {
+        "reject" => Ok(Overflow::Reject),
+        "drop-head" => Ok(Overflow::DropHead),
+        _ => Err("allowed is reject or drop-head".to_owned()),
+    }
+}
+
+fn show_overflow(overflow: Overflow) -> String {
+    let name = match overflow {
+        Overflow::Reject => "reject",
+        Overflow::DropHead => "drop-head",
+    };
+    name.to_owned()
+}
+
+fn destination(text: &str) -> Result<Option<String>, String> {
+    let is_known = [QUEUE_PREFIX, TOPIC_PREFIX]
+        .iter()
+        .any(|prefix| text.strip_prefix(prefix).is_some_and(|name| !name.is_empty()));
+    if !is_known || text.chars().any(char::is_control) || Dialect::Ant.is_pattern(text) {
+        return Err("allowed is one /queue/... or /topic/...".to_owned());
+    }
+    Ok(Some(text.to_owned()))
 }
 
 fn log_level(text: &str) -> Result<String, String> {

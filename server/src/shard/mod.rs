@@ -21,13 +21,16 @@ pub mod login;
 pub mod password;
 pub mod peer;
 pub mod publish;
+pub mod queues;
 pub mod reason;
 pub mod recv;
 pub mod remote;
+pub mod replies;
 pub mod send;
 pub mod settle;
 pub mod subscribe;
 pub mod tick;
+pub mod users;
 
 use crate::auth::Authenticator;
 use crate::config::Config;
@@ -44,15 +47,20 @@ use files::FileReads;
 use handlers::Handlers;
 use password::PasswordChecks;
 use peer::Peer;
+use queues::Queues;
 use reason::DisconnectReason;
 use slab::Slab;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
 use std::time::Instant;
-use stompede_core::broker::destination::{Prefixes, Profile};
+use stompede_core::broker::authorization::Authorization;
+use stompede_core::broker::destination::Prefixes;
 use stompede_core::broker::interest::Interest;
+use stompede_core::broker::queue::Output;
+use stompede_core::broker::reply::Replies;
 use stompede_core::broker::subscriptions::Subscriptions;
+use stompede_core::broker::user::{Session, Users};
 use stompede_core::http::origin::OriginPolicy;
 use stompede_core::outbound::SendArena;
 use stompede_core::stomp::frame::HeaderTable;
@@ -90,6 +98,8 @@ pub struct Shared {
     pub metrics: Vec<Arc<ShardMetrics>>,
     /// Which destinations there are, and what they mean.
     pub prefixes: Prefixes,
+    /// Who may send and subscribe where.
+    pub authorization: Authorization,
     /// Connections by client address, if they are limited.
     pub address_counts: Option<AddressCounts>,
     /// What handlers serve.
@@ -100,12 +110,13 @@ impl Shared {
     /// What `config` asks for; `key` is random per start, `driver` is `uring` or `epoll`.
     ///
     /// # Errors
-    /// A users file or an origin that cannot be used, in words for the operator.
+    /// A users file, a rule or an origin that cannot be used, in words for the operator.
     pub fn new(config: Config, key: u64, driver: &'static str) -> Result<Shared, String> {
         Ok(Shared {
             authenticator: Authenticator::from_config(&config)?,
             origins: OriginPolicy::parse(&config.allowed_origins)?,
-            prefixes: Prefixes::of(Profile::Default),
+            prefixes: Prefixes::of(config.profile),
+            authorization: config.authorization()?,
             key,
             driver,
             is_draining: AtomicBool::new(false),
@@ -138,6 +149,8 @@ pub struct Shard<R> {
     interest: Interest,
     /// Publications numbered here, as home shard.
     sequence: u64,
+    /// Queues whose home is here.
+    queues: Queues,
     ready: Vec<u32>,
     dirty: Vec<u32>,
     /// Consumers found too slow during a delivery.
@@ -149,6 +162,14 @@ pub struct Shard<R> {
     handlers: Handlers,
     /// Destinations and patterns of subscriptions that wait to become live: their interest stays.
     pending_interest: Vec<Box<str>>,
+    /// Clients that are not just anybody; see [`users`].
+    clients: Slab<users::Client>,
+    /// Their numbers by slot, counted from 1: pages that only anonymous clients have stay untouched.
+    client_numbers: Vec<u32>,
+    /// Sessions of the users whose home is here.
+    users: Users,
+    /// Reply queues of the connections here.
+    replies: Replies,
     tick: u32,
     /// Slots in use.
     live_count: usize,
@@ -178,6 +199,11 @@ struct Scratch {
     batch: Vec<u32>,
     tail: Vec<u8>,
     head: Vec<u8>,
+    sessions: Vec<Session>,
+    name: String,
+    shown: String,
+    /// What a queue wants done.
+    outputs: Vec<Output>,
 }
 
 impl<R: Reactor> Shard<R> {
@@ -201,11 +227,20 @@ impl<R: Reactor> Shard<R> {
             subscriptions: Subscriptions::new(shared.key),
             interest: Interest::new(shared.key),
             sequence: 0,
+            queues: Queues::new(
+                shared.config.queue_settings(),
+                shared.key,
+                shared.config.queue_memory_bytes_max,
+            ),
             ready: Vec::new(),
             dirty: Vec::new(),
             overflowed: Vec::new(),
             outbound_bytes_max: shared.config.outbound_bytes_max,
             pending_interest: Vec::new(),
+            clients: Slab::new(),
+            client_numbers: vec![0; slots_count],
+            users: Users::new(shared.key),
+            replies: Replies::new(index as u32, shared.key),
             password_checks: PasswordChecks::new(mesh.doorbell().clone()),
             file_reads: FileReads::new(mesh.doorbell().clone(), static_dir, limits),
             handlers: Handlers::new(index, &shared, mesh.doorbell().clone()),
@@ -258,6 +293,7 @@ impl<R: Reactor> Shard<R> {
         self.scratch.events = events;
         self.receive_ready();
         self.take_messages();
+        self.dispatch_queues();
         self.flush_dirty();
         self.mesh.flush();
         self.say_farewells();
@@ -272,7 +308,7 @@ impl<R: Reactor> Shard<R> {
     /// Says whether there is nothing left to do, after telling other shards that we sleep.
     fn prepare_sleep(&mut self) -> bool {
         let is_idle = self.ready.is_empty() && self.dirty.is_empty();
-        if !is_idle || self.mesh.overflow_count() > 0 {
+        if !is_idle || self.queues.has_work() || self.mesh.overflow_count() > 0 {
             return false;
         }
         self.mesh.doorbell().prepare_sleep();
@@ -368,6 +404,9 @@ impl<R: Reactor> Shard<R> {
             self.withdraw_interest(last.destination, last.is_pattern);
         }
         self.forget_pending(slot);
+        self.forget_client(slot);
+        self.replies.close(slot);
+        self.leave_queues(slot, reason);
         self.take_leave(slot, reason);
         let connection = &mut self.connections[slot as usize];
         connection.subscriptions = NONE;

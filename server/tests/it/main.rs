@@ -10,9 +10,13 @@ mod compression;
 mod delivery;
 mod load;
 mod options;
+mod permissions;
+mod profiles;
+mod replies;
 mod rows;
 mod session;
 mod transactions;
+mod users;
 
 use client::{Client, Transport, TRANSPORTS};
 use std::io::{Read, Write};
