@@ -9,6 +9,7 @@ mod client;
 mod delivery;
 mod load;
 mod options;
+mod queues;
 mod rows;
 mod session;
 mod transactions;
