@@ -503,8 +503,12 @@ fn acknowledgements_in_a_transaction() {
         let mut client = server.session(transport);
         let mut messages = BTreeMap::new();
         for name in NAMES {
-            client.subscribe(name, &format!("/queue/tx-{name}"), "ack:client-individual\n");
-            put(&mut client, &format!("tx-{name}"), name);
+            client.subscribe(
+                name,
+                &format!("/queue/tx-{name}-{transport:?}"),
+                "ack:client-individual\n",
+            );
+            put(&mut client, &format!("tx-{name}-{transport:?}"), name);
             messages.insert(name, take(&mut client, name, false));
         }
         let begin = "BEGIN\ntransaction:t\nreceipt:b\n\n\0";
@@ -543,7 +547,7 @@ fn acknowledgements_in_a_transaction() {
         // Those acknowledged are gone, the others wait.
         let mut client = server.session(transport);
         for name in NAMES {
-            client.subscribe(name, &format!("/queue/tx-{name}"), "");
+            client.subscribe(name, &format!("/queue/tx-{name}-{transport:?}"), "");
             if name >= "e" {
                 take(&mut client, name, true);
             }
