@@ -117,8 +117,8 @@ pub enum Message {
     Settle { queue: u32, consumer: ConsumerId, tag: u64, settlement: Settlement },
     /// To the home of a queue: the consumer is gone.
     Leave { queue: u32, consumer: ConsumerId, unsettled: Unsettled },
-    /// To the home of queues: keep room for a transaction; name, messages and bytes by queue.
-    Reserve(Box<(Asker, Vec<(Box<str>, usize, usize)>)>),
+    /// To the home of queues: keep room for a transaction.
+    Reserve(Box<(Asker, Wanted)>),
     /// To the home of queues: the transaction is off.
     Release(Asker),
     /// To a home: its part of a transaction.
@@ -128,6 +128,9 @@ pub enum Message {
 }
 
 const _: () = assert!(size_of::<Message>() <= 64);
+
+/// The room in queues that a transaction wants: name, messages and bytes by queue.
+pub type Wanted = Vec<(Box<str>, usize, usize)>;
 
 /// The part of a transaction that one shard applies.
 #[derive(Debug)]

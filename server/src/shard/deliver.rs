@@ -18,9 +18,9 @@ use stompede_core::broker::subscriptions::{Class, ClassIndex, Subscriber, Subscr
 use stompede_core::outbound::{Outbound, Segment, SendArena};
 use stompede_core::stomp::encode;
 use stompede_core::stomp::negotiation::Version;
+use stompede_core::stomp::request::AckMode;
 use stompede_core::ws::deflate::{stored_block_header, STORED_HEADER_BYTES};
 use stompede_core::ws::frame::{encode_header, Opcode, RSV1};
-use stompede_core::stomp::request::AckMode;
 
 /// How a class frames its STOMP frames: the `framing` of [`Class`].
 pub mod framing {

@@ -12,6 +12,7 @@ mod load;
 mod options;
 mod permissions;
 mod profiles;
+mod queues;
 mod replies;
 mod rows;
 mod session;
