@@ -13,6 +13,7 @@ pub mod metrics;
 pub mod probe;
 pub mod reactor;
 pub mod shard;
+pub mod sockjs;
 pub mod static_files;
 
 use config::{Config, IoChoice};

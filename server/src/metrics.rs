@@ -91,7 +91,7 @@ label!(
 );
 label!(
     /// Protocol that an error broke.
-    Protocol { Ws = "ws", Http = "http", Stomp = "stomp" }
+    Protocol { Ws = "ws", Http = "http", SockJs = "sockjs", Stomp = "stomp" }
 );
 label!(
     /// What kind of error it was.
@@ -149,6 +149,18 @@ pub struct ShardMetrics {
     pub messages_published: Counter,
     /// MESSAGE frames put into a client's outbound.
     pub messages_delivered: Counter,
+    /// SockJS sessions over HTTP whose home is here (gauge).
+    pub sockjs_sessions: Counter,
+    /// Bytes that wait for their clients (gauge).
+    pub sockjs_waiting_bytes: Counter,
+    /// SockJS sessions over HTTP that began.
+    pub sockjs_sessions_opened: Counter,
+    /// Messages of SockJS clients, by any transport.
+    pub sockjs_messages_received: Counter,
+    /// Words to the home of a session that was this shard.
+    pub sockjs_calls_local: Counter,
+    /// Words to the home of a session that was another shard.
+    pub sockjs_calls_forwarded: Counter,
     /// Subscriptions there are (gauge).
     pub subscriptions: Counter,
     /// Bytes that wait for clients (gauge).
@@ -185,6 +197,12 @@ impl Default for ShardMetrics {
             bytes_sent: Counter::default(),
             messages_published: Counter::default(),
             messages_delivered: Counter::default(),
+            sockjs_sessions: Counter::default(),
+            sockjs_waiting_bytes: Counter::default(),
+            sockjs_sessions_opened: Counter::default(),
+            sockjs_messages_received: Counter::default(),
+            sockjs_calls_local: Counter::default(),
+            sockjs_calls_forwarded: Counter::default(),
             subscriptions: Counter::default(),
             outbound_bytes: Counter::default(),
             slow_consumers: Counter::default(),
@@ -208,6 +226,11 @@ impl ShardMetrics {
     /// All at zero.
     pub fn new() -> ShardMetrics {
         ShardMetrics::default()
+    }
+
+    /// Bytes that wait for clients, those of SockJS sessions included.
+    pub fn waiting_bytes(&self) -> u64 {
+        self.outbound_bytes.get() + self.sockjs_waiting_bytes.get()
     }
 
     /// Counts a connection accepted.
@@ -279,14 +302,16 @@ pub fn render(shards: &[Arc<ShardMetrics>], reasons: &[&str], build: &BuildInfo)
 /// Name without prefix and `_total`, help, and where it is.
 type Single = (&'static str, &'static str, fn(&ShardMetrics) -> &Counter);
 
-const GAUGES: [Single; 4] = [
+const GAUGES: [Single; 6] = [
     ("connections", "Connections that are open", |s| &s.connections),
     ("subscriptions", "Subscriptions there are", |s| &s.subscriptions),
     ("outbound_bytes", "Bytes that wait for clients", |s| &s.outbound_bytes),
+    ("sockjs_sessions", "SockJS sessions over HTTP", |s| &s.sockjs_sessions),
+    ("sockjs_waiting_bytes", "Bytes that wait in SockJS sessions", |s| &s.sockjs_waiting_bytes),
     ("arena_bytes", "Bytes of the send arenas", |s| &s.arena_bytes),
 ];
 
-const COUNTERS: [Single; 12] = [
+const COUNTERS: [Single; 16] = [
     ("connections_opened", "Connections accepted", |s| &s.connections_opened),
     ("bytes_received", "Bytes read from clients", |s| &s.bytes_received),
     ("bytes_sent", "Bytes handed to the kernel for clients", |s| &s.bytes_sent),
@@ -295,6 +320,10 @@ const COUNTERS: [Single; 12] = [
     ("slow_consumers", "Clients that did not keep up", |s| &s.slow_consumers),
     ("handshakes", "WebSocket handshakes that succeeded", |s| &s.handshakes),
     ("heartbeats_missed", "Clients whose heart-beat stayed away", |s| &s.heartbeats_missed),
+    ("sockjs_sessions_opened", "SockJS sessions begun", |s| &s.sockjs_sessions_opened),
+    ("sockjs_messages_received", "Messages of SockJS clients", |s| &s.sockjs_messages_received),
+    ("sockjs_calls_local", "SockJS calls to a home on the shard", |s| &s.sockjs_calls_local),
+    ("sockjs_calls_forwarded", "SockJS calls by the mesh", |s| &s.sockjs_calls_forwarded),
     ("accept_errors", "Errors of accept", |s| &s.accept_errors),
     ("mesh_full", "Times a ring between shards was full", |s| &s.mesh_full),
     ("uring_cq_overflow", "Completions the ring had no room for", |s| &s.uring_cq_overflow),

@@ -9,6 +9,7 @@
 
 pub mod error;
 pub mod options;
+mod sockjs;
 mod sources;
 pub mod value;
 
@@ -18,6 +19,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use stompede_core::limits::Limits;
+use stompede_core::sockjs::endpoint::Endpoint;
 
 pub use error::ConfigError;
 
@@ -88,6 +90,12 @@ pub struct Config {
     pub heartbeat_max: Duration,
     /// `--subscriptions-max`: per connection.
     pub subscriptions_max: usize,
+    /// `--sockjs`: prefixes of SockJS endpoints that speak STOMP; `off` is none.
+    pub sockjs_prefixes: Vec<String>,
+    /// `--sockjs-...`: the options that these have in common; the prefix is not used.
+    pub sockjs: Endpoint,
+    /// `--sockjs-sessions-max`: per shard; 0 is as many as connections.
+    pub sockjs_sessions_max: usize,
     /// `--log-format`.
     pub log_format: LogFormat,
     /// `--log-level`: off, error, warn, info, debug or trace.
@@ -172,6 +180,9 @@ impl Default for Config {
             heartbeat_min: Duration::from_millis(limits.heartbeat_ms_min.into()),
             heartbeat_max: Duration::from_millis(limits.heartbeat_ms_max.into()),
             subscriptions_max: limits.subscriptions_count_max,
+            sockjs_prefixes: vec!["/sockjs".to_owned()],
+            sockjs: Endpoint::default(),
+            sockjs_sessions_max: 0,
             log_format: LogFormat::Text,
             log_level: "info".to_owned(),
             limits,

@@ -1,5 +1,6 @@
 //! Commands of clients in the form in which they wait or travel: owned, validated, small.
 
+use super::sockjs::{Answer, Call, ReceiverId};
 use std::sync::Arc;
 use stompede_core::broker::publication::Publication;
 use stompede_core::stomp::heartbeat::Agreement;
@@ -62,6 +63,10 @@ pub enum Message {
     Interest { destination: Box<str>, is_wanted: bool, asker: Option<Asker> },
     /// To every shard: the sender has (or has no more) subscribers of this pattern.
     PatternInterest { pattern: Box<str>, is_wanted: bool, asker: Option<Asker> },
+    /// To the home of a SockJS session: what a client asks of it, or how its answer gets on.
+    SockJsCall(Box<Call>),
+    /// From the home of a SockJS session, for the connection of a client.
+    SockJsAnswer(Box<(ReceiverId, Answer)>),
     /// The answer to an asker.
     Done { slot: u32, generation: u32 },
 }

@@ -27,6 +27,8 @@ pub enum Transport {
     WebSocket(Receiver),
     /// STOMP frames on raw TCP.
     Tcp,
+    /// A virtual connection: messages of a SockJS session whose home is here.
+    SockJs,
 }
 
 /// Where a connection stands.
@@ -70,6 +72,8 @@ pub struct Connection {
     pub is_blocked: bool,
     /// Is it not read from because too much waits for it?
     pub is_paused: bool,
+    /// Are its WebSocket messages SockJS frames?
+    pub is_sockjs: bool,
     /// Did we send a WebSocket ping since the peer's last byte?
     pub is_pinged: bool,
     /// Counts the connections that used this slot.
@@ -101,6 +105,7 @@ impl Connection {
             is_dirty: false,
             is_blocked: false,
             is_paused: false,
+            is_sockjs: false,
             is_pinged: false,
             generation: 0,
             subscriptions: NONE,
@@ -120,6 +125,11 @@ impl Connection {
     /// Does it still speak HTTP?
     pub fn is_http(&self) -> bool {
         matches!(self.transport, Transport::Http)
+    }
+
+    /// Is it a virtual connection?
+    pub fn transport_is_sockjs(&self) -> bool {
+        matches!(self.transport, Transport::SockJs)
     }
 
     /// Gives back what few connections need, if it is not needed now.
@@ -175,6 +185,8 @@ pub struct Extras {
     pub basic_user: Option<Box<str>>,
     /// WebSocket bytes that are not taken yet: an incomplete frame head, or what waits.
     pub ws_rest: Vec<u8>,
+    /// The pieces of an incomplete SockJS message on a WebSocket.
+    pub ws_message: Vec<u8>,
 }
 
 impl Extras {
@@ -186,6 +198,7 @@ impl Extras {
             && self.http.is_none()
             && self.basic_user.is_none()
             && self.ws_rest.is_empty()
+            && self.ws_message.is_empty()
     }
 }
 
@@ -217,6 +230,8 @@ pub enum Then {
         /// What to ask for when the last piece is sent.
         rest: Option<crate::static_files::Rest>,
     },
+    /// A request for a SockJS session is being answered.
+    SockJs(Box<super::sockjs::exchange::Exchange>),
     /// All that was queued is sent: take the next request.
     Flushed,
 }

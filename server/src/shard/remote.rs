@@ -52,6 +52,8 @@ impl<R: Reactor> Shard<R> {
                 }
                 self.answer_asker(asker);
             }
+            Message::SockJsCall(call) => self.on_call(*call),
+            Message::SockJsAnswer(answer) => self.on_remote_answer(answer.0, answer.1),
             Message::Done { slot, generation } => self.on_answer(slot, generation),
         }
     }
@@ -101,7 +103,7 @@ impl<R: Reactor> Shard<R> {
             Then::Connect(login) => self.connected(slot, *login),
             Then::Upgrade(upgrade) => self.finish_upgrade(slot, *upgrade),
             // These wait for no answer of this kind.
-            Then::File { .. } | Then::Flushed => {}
+            Then::File { .. } | Then::Flushed | Then::SockJs(_) => {}
         }
         self.resume(slot);
     }

@@ -81,8 +81,10 @@ impl<R: Reactor> Shard<R> {
         self.push_receipt(slot, subscribe.receipt.as_deref());
         let connection = &mut self.connections[slot as usize];
         let mut frames = match connection.transport {
+            Transport::WebSocket(_) if connection.is_sockjs => framing::WEBSOCKET | framing::SOCKJS,
             Transport::WebSocket(_) => framing::WEBSOCKET,
-            _ => framing::TCP,
+            Transport::SockJs => framing::SOCKJS,
+            Transport::Http | Transport::Tcp => framing::TCP,
         };
         if subscribe.ack == AckMode::Client {
             frames |= framing::CUMULATIVE;
