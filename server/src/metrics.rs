@@ -171,6 +171,12 @@ pub struct ShardMetrics {
     pub handshakes: Counter,
     /// Clients ended because their heart-beat stayed away.
     pub heartbeats_missed: Counter,
+    /// Messages given to handlers.
+    pub handler_messages_received: Counter,
+    /// Messages that handlers sent.
+    pub handler_messages_sent: Counter,
+    /// Callbacks of handlers that panicked.
+    pub handler_panics: Counter,
     /// Errors of accept.
     pub accept_errors: Counter,
     /// Times that a mesh ring to another shard was full.
@@ -208,6 +214,9 @@ impl Default for ShardMetrics {
             slow_consumers: Counter::default(),
             handshakes: Counter::default(),
             heartbeats_missed: Counter::default(),
+            handler_messages_received: Counter::default(),
+            handler_messages_sent: Counter::default(),
+            handler_panics: Counter::default(),
             accept_errors: Counter::default(),
             mesh_full: Counter::default(),
             uring_cq_overflow: Counter::default(),
@@ -311,7 +320,7 @@ const GAUGES: [Single; 6] = [
     ("arena_bytes", "Bytes of the send arenas", |s| &s.arena_bytes),
 ];
 
-const COUNTERS: [Single; 16] = [
+const COUNTERS: [Single; 19] = [
     ("connections_opened", "Connections accepted", |s| &s.connections_opened),
     ("bytes_received", "Bytes read from clients", |s| &s.bytes_received),
     ("bytes_sent", "Bytes handed to the kernel for clients", |s| &s.bytes_sent),
@@ -324,6 +333,9 @@ const COUNTERS: [Single; 16] = [
     ("sockjs_messages_received", "Messages of SockJS clients", |s| &s.sockjs_messages_received),
     ("sockjs_calls_local", "SockJS calls to a home on the shard", |s| &s.sockjs_calls_local),
     ("sockjs_calls_forwarded", "SockJS calls by the mesh", |s| &s.sockjs_calls_forwarded),
+    ("handler_messages_received", "Messages given to handlers", |s| &s.handler_messages_received),
+    ("handler_messages_sent", "Messages that handlers sent", |s| &s.handler_messages_sent),
+    ("handler_panics", "Callbacks of handlers that panicked", |s| &s.handler_panics),
     ("accept_errors", "Errors of accept", |s| &s.accept_errors),
     ("mesh_full", "Times a ring between shards was full", |s| &s.mesh_full),
     ("uring_cq_overflow", "Completions the ring had no room for", |s| &s.uring_cq_overflow),

@@ -1,6 +1,7 @@
 //! What speaks SockJS, and where: the endpoints, made once at the start and shared by all shards.
 
 use crate::config::Config;
+use crate::handler::endpoint::Endpoints;
 use crate::reactor::TICK_MS;
 use stompede_core::limits::Limits;
 use stompede_core::sockjs::endpoint::Endpoint;
@@ -15,6 +16,8 @@ pub struct Service {
     pub endpoint: Endpoint,
     /// The same for its sessions, in ticks.
     pub rules: Rules,
+    /// Index of the handler's endpoint whose sessions these are; without one it is STOMP.
+    pub handler: Option<usize>,
     /// The page for clients of other sites; none when it is off.
     pub iframe: Option<Iframe>,
 }
@@ -22,7 +25,11 @@ pub struct Service {
 impl Service {
     /// # Errors
     /// A client URL that cannot stand in the iframe page, in words for the operator.
-    pub fn new(endpoint: Endpoint, limits: &Limits) -> Result<Service, String> {
+    pub fn new(
+        endpoint: Endpoint,
+        handler: Option<usize>,
+        limits: &Limits,
+    ) -> Result<Service, String> {
         let rules = Rules::new(&endpoint, limits, TICK_MS as u32);
         let iframe = match endpoint.transports.iframe {
             true => Some(Iframe::new(&endpoint.client_url).ok_or_else(|| {
@@ -34,28 +41,33 @@ impl Service {
             })?),
             false => None,
         };
-        Ok(Service { endpoint, rules, iframe })
+        Ok(Service { endpoint, rules, handler, iframe })
     }
 }
 
-/// All endpoints.
+/// All endpoints: those of `--sockjs`, then one for each endpoint of a handler.
 #[derive(Debug, Default)]
 pub struct SockJs {
     services: Vec<Service>,
+    stomp_count: usize,
 }
 
 impl SockJs {
-    /// Those that speak STOMP, one for each of `--sockjs`.
+    /// One that speaks STOMP for each of `--sockjs`, and one for each of `handlers`.
     ///
     /// # Errors
     /// Those of [`Service::new`].
-    pub fn new(config: &Config) -> Result<SockJs, String> {
-        let endpoint = |prefix: &String| {
+    pub fn new(config: &Config, handlers: &Endpoints) -> Result<SockJs, String> {
+        let stomp = config.sockjs_prefixes.iter().map(|prefix| {
             let endpoint = Endpoint { prefix: prefix.clone(), ..config.sockjs.clone() };
-            Service::new(endpoint, &config.limits)
-        };
-        let services = config.sockjs_prefixes.iter().map(endpoint).collect::<Result<_, _>>()?;
-        Ok(SockJs { services })
+            Service::new(endpoint, None, &config.limits)
+        });
+        let handlers = handlers.sockjs_options().enumerate().map(|(index, options)| {
+            let endpoint = options.unwrap_or(&config.sockjs).clone();
+            Service::new(endpoint, Some(index), &config.limits)
+        });
+        let services = stomp.chain(handlers).collect::<Result<_, _>>()?;
+        Ok(SockJs { services, stomp_count: config.sockjs_prefixes.len() })
     }
 
     /// All services, by index.
@@ -64,10 +76,14 @@ impl SockJs {
     }
 
     /// The service of a percent-encoded path, and the path below its prefix.
-    pub fn find<'p>(&self, path: &'p str) -> Option<(usize, &'p str)> {
-        let mut all = self.services.iter().enumerate();
-        all.find_map(|(index, service)| {
+    pub fn find<'p>(&self, path: &'p str, handlers: &Endpoints) -> Option<(usize, &'p str)> {
+        let mut stomp = self.services[..self.stomp_count].iter().enumerate();
+        let found = stomp.find_map(|(index, service)| {
             Some((index, below_prefix(path, &service.endpoint.prefix)?))
+        });
+        found.or_else(|| {
+            let (index, _, below) = handlers.find(path)?;
+            Some((self.stomp_count + index, below))
         })
     }
 }

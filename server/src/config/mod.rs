@@ -96,6 +96,10 @@ pub struct Config {
     pub sockjs: Endpoint,
     /// `--sockjs-sessions-max`: per shard; 0 is as many as connections.
     pub sockjs_sessions_max: usize,
+    /// `--ping-interval`: silence after which a client of a handler is pinged.
+    pub ping_interval: Duration,
+    /// `--test-services`: endpoints for conformance suites, see [`crate::services`].
+    pub test_services: bool,
     /// `--log-format`.
     pub log_format: LogFormat,
     /// `--log-level`: off, error, warn, info, debug or trace.
@@ -183,6 +187,8 @@ impl Default for Config {
             sockjs_prefixes: vec!["/sockjs".to_owned()],
             sockjs: Endpoint::default(),
             sockjs_sessions_max: 0,
+            ping_interval: Duration::from_secs(25),
+            test_services: false,
             log_format: LogFormat::Text,
             log_level: "info".to_owned(),
             limits,

@@ -1,6 +1,7 @@
 //! Commands of clients in the form in which they wait or travel: owned, validated, small.
 
 use super::sockjs::{Answer, Call, ReceiverId};
+use crate::handler::SessionInfo;
 use std::sync::Arc;
 use stompede_core::broker::publication::Publication;
 use stompede_core::stomp::heartbeat::Agreement;
@@ -49,6 +50,8 @@ pub struct Upgrade {
     pub response: Vec<u8>,
     /// The name logged in with.
     pub user: Box<str>,
+    /// The handler's session to open; without one it is STOMP.
+    pub(crate) session: Option<Box<SessionInfo>>,
 }
 
 /// A message from shard to shard.

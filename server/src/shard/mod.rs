@@ -13,6 +13,7 @@ pub mod command;
 pub mod connection;
 pub mod deliver;
 pub mod files;
+pub mod handlers;
 pub mod http;
 pub mod login;
 pub mod password;
@@ -30,6 +31,7 @@ pub mod tick;
 
 use crate::auth::Authenticator;
 use crate::config::Config;
+use crate::handler::endpoint::Endpoints;
 use crate::log::Suppressor;
 use crate::mesh::Mesh;
 use crate::metrics::ShardMetrics;
@@ -39,6 +41,7 @@ use action::{Asker, Message};
 use admission::{AddressCounts, SLOTS_RESERVED};
 use connection::{Backlog, Connection, Phase, Spill, Transport, NONE};
 use files::FileReads;
+use handlers::Handlers;
 use password::PasswordChecks;
 use peer::Peer;
 use reason::DisconnectReason;
@@ -92,6 +95,8 @@ pub struct Shared {
     pub prefixes: Prefixes,
     /// Connections by client address, if they are limited.
     pub address_counts: Option<AddressCounts>,
+    /// What handlers serve.
+    pub endpoints: Endpoints,
 }
 
 impl Shared {
@@ -100,15 +105,29 @@ impl Shared {
     /// # Errors
     /// A users file or an origin that cannot be used, in words for the operator.
     pub fn new(config: Config, key: u64, driver: &'static str) -> Result<Shared, String> {
+        Shared::with_endpoints(config, Endpoints::default(), key, driver)
+    }
+
+    /// As [`Shared::new`], with handlers.
+    ///
+    /// # Errors
+    /// Those of [`Shared::new`].
+    pub fn with_endpoints(
+        config: Config,
+        endpoints: Endpoints,
+        key: u64,
+        driver: &'static str,
+    ) -> Result<Shared, String> {
         Ok(Shared {
             authenticator: Authenticator::from_config(&config)?,
             origins: OriginPolicy::parse(&config.allowed_origins)?,
-            sockjs: SockJs::new(&config)?,
+            sockjs: SockJs::new(&config, &endpoints)?,
             prefixes: Prefixes::of(Profile::Default),
             key,
             driver,
             is_draining: AtomicBool::new(false),
             metrics: (0..config.shards.max(1)).map(|_| Arc::default()).collect(),
+            endpoints,
             address_counts: (config.connections_per_ip_max > 0).then(AddressCounts::default),
             config,
         })
@@ -148,6 +167,7 @@ pub struct Shard<R> {
     outbound_bytes_max: usize,
     password_checks: PasswordChecks,
     file_reads: FileReads,
+    handlers: Handlers,
     /// Destinations and patterns of subscriptions that wait to become live: their interest stays.
     pending_interest: Vec<Box<str>>,
     tick: u32,
@@ -207,6 +227,7 @@ impl<R: Reactor> Shard<R> {
             pending_interest: Vec::new(),
             password_checks: PasswordChecks::new(mesh.doorbell().clone()),
             file_reads: FileReads::new(mesh.doorbell().clone(), static_dir, limits),
+            handlers: Handlers::new(index, &shared, mesh.doorbell().clone()),
             tick: 1,
             live_count: 0,
             connections_max: connections_max(&shared.config, slots_count),
@@ -256,6 +277,7 @@ impl<R: Reactor> Shard<R> {
         self.flush_sessions();
         self.flush_dirty();
         self.mesh.flush();
+        self.say_farewells();
         Ok(self.is_draining && self.is_drained())
     }
 
@@ -272,7 +294,10 @@ impl<R: Reactor> Shard<R> {
         }
         self.mesh.doorbell().prepare_sleep();
         // A message that came before the flag was set rang no bell: look once more.
-        self.mesh.is_empty() && !self.password_checks.has_answer() && !self.file_reads.has_reply()
+        self.mesh.is_empty()
+            && !self.password_checks.has_answer()
+            && !self.file_reads.has_reply()
+            && !self.handlers.has_post()
     }
 
     fn on_event(&mut self, event: Event) {
@@ -362,11 +387,12 @@ impl<R: Reactor> Shard<R> {
         for last in removed {
             self.withdraw_interest(last.destination, last.is_pattern);
         }
-        self.forget_pending(slot);
         if is_virtual(slot) {
             self.leave_session(slot, reason);
         }
         self.abandon_exchange(slot);
+        self.forget_pending(slot);
+        self.take_leave(slot, reason);
         let connection = &mut self.connections[slot as usize];
         connection.subscriptions = NONE;
         connection.extras = None;

@@ -22,6 +22,7 @@ mod websocket;
 use super::peer::Peer;
 use super::table::VIRTUAL;
 use super::Shared;
+use crate::handler::SessionInfo;
 use crate::sockjs::SockJs;
 use bytes::Bytes;
 use slab::Slab;
@@ -63,18 +64,20 @@ pub struct Call {
     /// The request.
     pub from: ReceiverId,
     /// What it asks.
-    pub ask: Ask,
+    pub(crate) ask: Ask,
 }
 
 /// What a request asks of a session, and how its answer gets on.
 #[derive(Debug)]
-pub enum Ask {
+pub(crate) enum Ask {
     /// Give me frames; a session that does not exist begins.
     Attach {
         /// How the frames travel.
         transport: Transport,
         /// The client's address.
         peer: Peer,
+        /// What a handler wants to know of a new session.
+        opening: Option<Box<SessionInfo>>,
     },
     /// Take these messages.
     Send {

@@ -40,6 +40,14 @@ impl<T> Table<T> {
     }
 
     /// The entry of a slot, if there is one.
+    pub fn get(&self, slot: usize) -> Option<&T> {
+        match slot & BIT {
+            0 => self.sockets.get(slot),
+            _ => self.virtuals.get(slot & !BIT),
+        }
+    }
+
+    /// The entry of a slot, if there is one.
     pub fn get_mut(&mut self, slot: usize) -> Option<&mut T> {
         match slot & BIT {
             0 => self.sockets.get_mut(slot),

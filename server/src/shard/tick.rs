@@ -100,6 +100,12 @@ impl<R: Reactor> Shard<R> {
     }
 
     fn check_open(&mut self, slot: u32) {
+        if self.connections[slot as usize].is_session {
+            self.check_session(slot);
+            let quiet = self.tick.saturating_sub(self.last_write[slot as usize]);
+            self.check_sockjs_heartbeat(slot, quiet);
+            return self.check_stall(slot);
+        }
         let silent = self.silent_ticks(slot);
         let connection = &self.connections[slot as usize];
         let expected = u32::from(connection.expect_ticks);
@@ -161,7 +167,9 @@ impl<R: Reactor> Shard<R> {
             match self.connections[slot as usize].transport {
                 Transport::Http => self.end(slot, DisconnectReason::Drain),
                 Transport::WebSocket(_) | Transport::SockJs => {
-                    self.push_close(slot, code::GOING_AWAY, "server is shutting down");
+                    let text = "server is shutting down";
+                    self.note_close(slot, code::GOING_AWAY, text);
+                    self.push_close(slot, code::GOING_AWAY, text);
                     self.end(slot, DisconnectReason::Drain);
                 }
                 Transport::Tcp => {

@@ -5,6 +5,7 @@
 //! itself (no receiver came, or one broke off) ends its connection.
 
 use super::{Answer, Ask, Call, Key, ReceiverId};
+use crate::handler::SessionInfo;
 use crate::metrics::{ErrorKind, Protocol};
 use crate::reactor::Reactor;
 use crate::shard::action::Message;
@@ -21,6 +22,7 @@ use stompede_core::sockjs::frame::{push_message, Close};
 use stompede_core::sockjs::session::{Accept, End, Session, Write};
 use stompede_core::sockjs::url;
 use stompede_core::ws::close::code;
+use stompede_core::ws::receiver::MessageKind;
 
 impl<R: Reactor> Shard<R> {
     /// The shard where a session lives.
@@ -35,7 +37,10 @@ impl<R: Reactor> Shard<R> {
         let Call { key, from, ask } = call;
         let slot = self.sessions.find(&key).filter(|&slot| !self.forget_if_over(slot));
         match ask {
-            Ask::Attach { transport, peer } => self.attach(slot, key, from, transport, peer),
+            Ask::Attach { transport, peer, opening } => match slot {
+                Some(slot) => self.attach(slot, from, transport),
+                None => self.open_sockjs(key, from, transport, peer, opening),
+            },
             Ask::Send { body, form } => {
                 let answer = match self.take_messages_of(slot, body, form.as_deref()) {
                     Ok(()) => Answer::Taken,
@@ -108,26 +113,29 @@ impl<R: Reactor> Shard<R> {
         }
     }
 
-    fn attach(
+    fn attach(&mut self, slot: u32, from: ReceiverId, transport: url::Transport) {
+        if transport.is_streaming() {
+            self.answer_receiver(from, Answer::Begin);
+        }
+        self.with_session(Some(slot), |session, now, rules, writes| {
+            session.attach(from, transport, now, rules, writes);
+            None
+        });
+    }
+
+    fn open_sockjs(
         &mut self,
-        slot: Option<u32>,
         key: Arc<Key>,
         from: ReceiverId,
         transport: url::Transport,
         peer: Peer,
+        opening: Option<Box<SessionInfo>>,
     ) {
-        let is_full = self.sessions.len() >= self.sessions_max();
-        if slot.is_none() && (is_full || self.is_draining) {
+        if self.sessions.len() >= self.sessions_max() || self.is_draining {
             return self.answer_receiver(from, Answer::Failed(Error::TooManySessions));
         }
         if transport.is_streaming() {
             self.answer_receiver(from, Answer::Begin);
-        }
-        if slot.is_some() {
-            return self.with_session(slot, |session, now, rules, writes| {
-                session.attach(from, transport, now, rules, writes);
-                None
-            });
         }
         let rules = self.sessions.rules[key.service];
         let mut writes = std::mem::take(&mut self.sessions.writes);
@@ -137,6 +145,7 @@ impl<R: Reactor> Shard<R> {
         self.metrics.sockjs_sessions_opened.inc();
         self.take_slot(slot, Transport::SockJs, peer);
         self.pass_on(writes);
+        self.open_session(slot, opening);
     }
 
     fn sessions_max(&self) -> usize {
@@ -192,6 +201,9 @@ impl<R: Reactor> Shard<R> {
         self.connections[slot as usize].is_pinged = false;
         self.last_read[slot as usize] = self.tick;
         self.metrics.sockjs_messages_received.inc();
+        if self.connections[slot as usize].is_session {
+            return self.on_session_message(slot, MessageKind::Text, text.as_bytes());
+        }
         let mut scratch = std::mem::take(&mut self.sessions.scratch);
         scratch.clear();
         scratch.extend_from_slice(text.as_bytes());

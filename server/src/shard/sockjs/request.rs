@@ -32,7 +32,7 @@ impl<R: Reactor> Shard<R> {
     /// Bytes of the request's body, if it is one that is gathered.
     pub(in crate::shard) fn gathered_bytes_max(&self, request: &Request<'_>) -> Option<usize> {
         let limits = &self.shared.config.limits;
-        let (service, below) = self.shared.sockjs.find(request.path)?;
+        let (service, below) = self.shared.sockjs.find(request.path, &self.shared.endpoints)?;
         match route(below, &self.shared.sockjs.services()[service].endpoint, limits)? {
             Route::Session { transport, .. } if transport.is_sender() => {
                 Some(limits.sockjs_payload_bytes_max)
@@ -50,8 +50,15 @@ impl<R: Reactor> Shard<R> {
         body: &mut Vec<u8>,
     ) -> bool {
         let shared = self.shared.clone();
-        let Some((service, below)) = shared.sockjs.find(request.path) else { return false };
-        let endpoint = &shared.sockjs.services()[service].endpoint;
+        let Some((service, below)) = shared.sockjs.find(request.path, &shared.endpoints) else {
+            return false;
+        };
+        let Service { endpoint, handler, .. } = &shared.sockjs.services()[service];
+        let is_upgrade = handshake::is_upgrade(&request.headers);
+        if below.is_empty() && handler.is_some() && is_upgrade {
+            // A handler's own path is a WebSocket, too.
+            return false;
+        }
         let Some(route) = route(below, endpoint, &shared.config.limits) else {
             let text = [("Content-Type", "text/plain; charset=UTF-8")];
             self.respond(slot, keep_alive, 404, &text, Error::PageNotFound.body().as_bytes());
@@ -128,7 +135,8 @@ impl<R: Reactor> Shard<R> {
             return self.refuse(ask.slot, Error::NotWebSocket.status(), body);
         }
         self.connections[ask.slot as usize].is_sockjs = is_sockjs;
-        self.answer_upgrade(ask.slot, ask.request);
+        let session = self.session_info(ask.slot, ask.request);
+        self.answer_upgrade(ask.slot, ask.request, session);
     }
 
     fn answer_session(
@@ -165,7 +173,8 @@ impl<R: Reactor> Shard<R> {
             });
             Ask::Send { body: std::mem::take(body), form }
         } else {
-            Ask::Attach { transport, peer: self.peers[slot as usize] }
+            let opening = service.handler.and_then(|_| self.session_info(slot, request));
+            Ask::Attach { transport, peer: self.peers[slot as usize], opening }
         };
         self.begin_exchange(slot, exchange, call);
     }

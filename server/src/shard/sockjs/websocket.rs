@@ -10,7 +10,7 @@ use crate::shard::reason::DisconnectReason;
 use crate::shard::table::is_virtual;
 use crate::shard::Shard;
 use stompede_core::sockjs::frame::{push_message, Close, Frame, Wrapping};
-use stompede_core::ws::frame::Opcode;
+use stompede_core::ws::{self, frame::Opcode};
 
 impl<R: Reactor> Shard<R> {
     /// Takes a piece of a message, unmasked; `is_whole` if there is no other.
@@ -49,8 +49,11 @@ impl<R: Reactor> Shard<R> {
             }
             Err(error) => {
                 self.metrics.protocol_error(Protocol::SockJs, ErrorKind::Malformed);
+                // At once: who sends this cannot read a close frame of SockJS either.
                 let close = error.close();
-                self.push_close(slot, close.code, close.reason());
+                let mut bytes = Vec::new();
+                ws::close::encode(&mut bytes, close.code, close.reason());
+                self.push_bytes(slot, &bytes);
                 self.end(slot, DisconnectReason::SockJsError);
             }
         }
