@@ -149,7 +149,7 @@ pub struct ShardMetrics {
     pub messages_published: Counter,
     /// MESSAGE frames put into a client's outbound.
     pub messages_delivered: Counter,
-    /// SockJS sessions over HTTP whose home is here (gauge).
+    /// SockJS sessions over HTTP whose home is here, remembered ones included (gauge).
     pub sockjs_sessions: Counter,
     /// Bytes that wait for their clients (gauge).
     pub sockjs_waiting_bytes: Counter,

@@ -292,6 +292,6 @@ impl<R: Reactor> Shard<R> {
             self.forget_if_over(slot);
         }
         self.metrics.sockjs_waiting_bytes.set(waiting_bytes as u64);
-        self.metrics.sockjs_sessions.set(self.sessions.live_count as u64);
+        self.metrics.sockjs_sessions.set(self.sessions.len() as u64);
     }
 }
