@@ -104,6 +104,18 @@ test('another destination is another stream', async () => {
   await arrived('elsewhere');
 });
 
+test('the page speaks by whatever transport is chosen', async () => {
+  for (const transport of ['streaming', 'polling', 'websocket']) {
+    await page.locator('#transport').selectOption(transport);
+    await page.locator(`#state[data-state="subscribed"][data-transport="${transport}"]`).waitFor();
+    for (const round of [1, 2]) {
+      await page.locator('#message').fill(`by ${transport} ${round}: "ü" 100%`);
+      await page.locator('#publish').click();
+      await arrived(`by ${transport} ${round}: "ü" 100%`);
+    }
+  }
+});
+
 test('the browser had nothing to complain about', () => {
   assert.deepEqual(complaints, []);
 });

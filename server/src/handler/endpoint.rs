@@ -2,8 +2,8 @@
 //!
 //! A pattern is a path whose segments are literal or `{name}`, a parameter that takes one segment:
 //! `/rooms/{room}`. It is matched as a prefix, and what follows selects the transport: nothing or
-//! `/websocket` is raw WebSocket, the rest is SockJS. Where several patterns match, the one with more segments wins,
-//! then the one whose first difference is a literal.
+//! `/websocket` is raw WebSocket, the rest is SockJS. Where several patterns match, the one with
+//! more segments wins, then the one whose first difference is a literal.
 
 use super::{Handler, SockJsOptions};
 use std::borrow::Cow;

@@ -29,8 +29,8 @@ pub mod framing {
     pub const TCP: u8 = 0;
     /// One WebSocket message per frame.
     pub const WEBSOCKET: u8 = 1;
-    /// The frame as a message of SockJS: with [`WEBSOCKET`] in a frame of its own, alone as the JSON
-    /// string that sessions put into theirs.
+    /// The frame as a message of SockJS: with [`WEBSOCKET`] in a frame of its own, alone as the
+    /// JSON string that sessions put into theirs.
     pub const SOCKJS: u8 = 4;
     /// Set beside the above when deliveries are acknowledged cumulatively (`ack:client`).
     pub const CUMULATIVE: u8 = 2;

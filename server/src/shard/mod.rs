@@ -276,6 +276,7 @@ impl<R: Reactor> Shard<R> {
         self.take_messages();
         self.flush_sessions();
         self.flush_dirty();
+        self.forget_chunk();
         self.mesh.flush();
         self.say_farewells();
         Ok(self.is_draining && self.is_drained())

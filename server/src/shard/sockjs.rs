@@ -28,6 +28,7 @@ use bytes::Bytes;
 use slab::Slab;
 use std::collections::HashMap;
 use std::sync::Arc;
+use stompede_core::outbound::Segment;
 use stompede_core::sockjs::error::Error;
 use stompede_core::sockjs::frame::Frame;
 use stompede_core::sockjs::payload::Parser;
@@ -126,6 +127,8 @@ pub(super) struct Sessions {
     writes: Vec<Write<ReceiverId>>,
     parser: Parser,
     scratch: Vec<u8>,
+    /// What was written last to a stream here: a broadcast is written to many alike.
+    last_chunk: Option<StreamChunk>,
     /// Answers to `/info`.
     infos_count: u64,
 }
@@ -133,6 +136,17 @@ pub(super) struct Sessions {
 struct Entry {
     session: Session<ReceiverId>,
     key: Arc<Key>,
+}
+
+/// A frame with one message as streams of a kind get it, in the send arena.
+struct StreamChunk {
+    /// The message; the same bytes are the same message.
+    message: Bytes,
+    transport: Transport,
+    is_http11: bool,
+    segment: Segment,
+    /// Bytes of the frame, as the session counts them.
+    frame_bytes: u32,
 }
 
 /// A session between two polls: its table entries beside the connection's record.
@@ -149,6 +163,7 @@ impl Sessions {
             writes: Vec::new(),
             parser: Parser::default(),
             scratch: Vec::new(),
+            last_chunk: None,
             infos_count: 0,
         }
     }

@@ -4,7 +4,7 @@
 //! the socket has taken all of them, the home is told: that opens a stream's window again, or ends
 //! the answer. An exchange that ends before its answer does is an abort, and the home is told too.
 
-use super::{Answer, Ask, Call, Key, ReceiverId};
+use super::{Answer, Ask, Call, Key, ReceiverId, StreamChunk};
 use crate::reactor::Reactor;
 use crate::shard::action::Message;
 use crate::shard::connection::{Phase, Then, NONE};
@@ -80,15 +80,6 @@ impl Exchange {
         }
     }
 
-    /// A piece of a stream's body.
-    fn push_piece(&self, out: &mut Vec<u8>, piece: &[u8]) {
-        if self.is_http11 {
-            response::push_chunk(out, piece);
-        } else {
-            out.extend_from_slice(piece);
-        }
-    }
-
     fn begin(&mut self, out: &mut Vec<u8>) {
         if self.progress != Progress::Asked {
             return;
@@ -97,7 +88,7 @@ impl Exchange {
         self.push_head(out, Outcome::Success, 0);
         let mut prelude = Vec::new();
         push_prelude(&mut prelude, self.transport, &self.callback);
-        self.push_piece(out, &prelude);
+        push_piece(out, &prelude, self.is_http11);
     }
 
     fn push_frame(&mut self, out: &mut Vec<u8>, frame: &Frame, is_last: bool) {
@@ -111,7 +102,7 @@ impl Exchange {
             return;
         }
         self.begin(out);
-        self.push_piece(out, &body);
+        push_piece(out, &body, self.is_http11);
         if let Progress::Begun { bytes, .. } = &mut self.progress {
             *bytes = bytes.saturating_add(body.len() as u32);
         }
@@ -183,9 +174,17 @@ impl<R: Reactor> Shard<R> {
             // It broke off, which the home was told.
             return;
         }
-        let Some(exchange) = self.exchange(slot).filter(|e| e.request == to.request) else {
+        if self.exchange(slot).is_none_or(|exchange| exchange.request != to.request) {
             return;
+        }
+        let answer = match answer {
+            Answer::Frame { frame, is_last: false } => match self.stream_shared(slot, &frame) {
+                true => return,
+                false => Answer::Frame { frame, is_last: false },
+            },
+            answer => answer,
         };
+        let Some(exchange) = self.exchange(slot) else { return };
         let mut out = Vec::new();
         match answer {
             Answer::Begin => exchange.begin(&mut out),
@@ -208,6 +207,50 @@ impl<R: Reactor> Shard<R> {
         self.push_bytes(slot, &out);
         if is_sender {
             self.finish_exchange(slot);
+        }
+    }
+
+    /// Writes a frame with one message to a stream, as it was written to others before. Says
+    /// whether it did: not for other frames, nor for answers that have not begun.
+    fn stream_shared(&mut self, slot: u32, frame: &Frame) -> bool {
+        let Frame::Messages(messages) = frame else { return false };
+        let Some(message) = messages.single().cloned() else { return false };
+        let Some(exchange) = self.exchange(slot) else { return false };
+        let (transport, is_http11) = (exchange.transport, exchange.is_http11);
+        let Progress::Begun { .. } = exchange.progress else { return false };
+        let last = self.sessions.last_chunk.as_ref();
+        let known = last.filter(|last| {
+            let is_same = std::ptr::eq(&*last.message, &*message);
+            is_same && last.transport == transport && last.is_http11 == is_http11
+        });
+        let (segment, frame_bytes) = match known {
+            Some(last) => (last.segment, last.frame_bytes),
+            None => {
+                let mut body = Vec::new();
+                frame.encode(&mut body, Wrapping::of(transport, ""));
+                let frame_bytes = body.len() as u32;
+                let mut chunk = Vec::with_capacity(body.len() + 16);
+                push_piece(&mut chunk, &body, is_http11);
+                self.forget_chunk();
+                let segment = self.arena.append(&[&chunk]);
+                self.arena.retain(segment);
+                let chunk = StreamChunk { message, transport, is_http11, segment, frame_bytes };
+                self.sessions.last_chunk = Some(chunk);
+                (segment, frame_bytes)
+            }
+        };
+        self.push_segment(slot, segment);
+        if let Some(Exchange { progress: Progress::Begun { bytes, .. }, .. }) = self.exchange(slot)
+        {
+            *bytes = bytes.saturating_add(frame_bytes);
+        }
+        true
+    }
+
+    /// The chunk that streams share is not kept from turn to turn.
+    pub(in crate::shard) fn forget_chunk(&mut self) {
+        if let Some(last) = self.sessions.last_chunk.take() {
+            self.arena.release(last.segment);
         }
     }
 
@@ -262,6 +305,15 @@ impl<R: Reactor> Shard<R> {
             let (key, request) = (exchange.key.clone(), exchange.request);
             self.ask_home(key, self.receiver_id(slot, request), Ask::Aborted);
         }
+    }
+}
+
+/// A piece of a stream's body.
+fn push_piece(out: &mut Vec<u8>, piece: &[u8], is_http11: bool) {
+    if is_http11 {
+        response::push_chunk(out, piece);
+    } else {
+        out.extend_from_slice(piece);
     }
 }
 
