@@ -71,6 +71,8 @@ pub struct Connection {
     pub is_dirty: bool,
     /// Did the socket refuse bytes, so that we wait until it is writable?
     pub is_blocked: bool,
+    /// Did the peer end its half, so that an end of stream waits behind the bytes?
+    pub is_ended: bool,
     /// Is it not read from because too much waits for it?
     pub is_paused: bool,
     /// Are its WebSocket messages SockJS frames?
@@ -107,6 +109,7 @@ impl Connection {
             is_ready: false,
             is_dirty: false,
             is_blocked: false,
+            is_ended: false,
             is_paused: false,
             is_sockjs: false,
             is_session: false,
