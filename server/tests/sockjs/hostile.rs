@@ -124,13 +124,20 @@ fn sessions_that_are_left_are_gone() {
         config.sockjs.disconnect_delay_ms = 500;
         config.sockjs.tombstone_ms = 500;
         let server = start(config);
-        let open = |index: usize| {
-            let path = format!("/sockjs/000/left{index}/xhr");
-            let mut answer = exchange(server.http_address, &request("POST", &path, "", ""));
+        // 20 connections, each opens 500 sessions.
+        for connection in 0..20 {
+            let open = |index| {
+                let path = format!("/sockjs/000/left{connection}-{index}/xhr");
+                request("POST", &path, "", "")
+            };
+            let mut answer = exchange(server.http_address, &open(0));
             assert_eq!(answer.body(), "o\n");
-        };
-        (0..500).for_each(open);
-        assert_eq!(server.sum(shards, |m| m.sockjs_sessions_opened.get()), 500);
+            for index in 1..500 {
+                answer = answer.next(&open(index));
+                assert_eq!(answer.body(), "o\n");
+            }
+        }
+        assert_eq!(server.sum(shards, |m| m.sockjs_sessions_opened.get()), 10_000);
         until("empty tables", || server.sum(shards, |m| m.sockjs_sessions.get()) == 0);
         until("no connections", || server.sum(shards, |m| m.connections.get()) == 0);
         assert_eq!(server.sum(shards, |m| m.sockjs_waiting_bytes.get()), 0);
@@ -150,6 +157,20 @@ fn more_sessions_than_allowed_are_refused() {
     assert_eq!((stream.status, &*stream.body()), (503, "Too many sessions."));
     first.send(r#"["x"]"#);
     assert_eq!(first.poll(), r#"a["x"]"#);
+}
+
+#[test]
+fn sessions_that_are_only_remembered_shut_nobody_out() {
+    let mut config = config(1);
+    config.sockjs_sessions_max = 2;
+    config.sockjs.disconnect_delay_ms = 250;
+    config.sockjs.tombstone_ms = 3_600_000;
+    let server = start(config);
+    for _ in 0..10 {
+        let session = server.session("/echo");
+        until("room", || session.post("xhr", "").status == 200);
+    }
+    assert!(server.sum(1, |m| m.sockjs_sessions.get()) <= 4);
 }
 
 #[test]

@@ -131,7 +131,7 @@ impl<R: Reactor> Shard<R> {
         peer: Peer,
         opening: Option<Box<SessionInfo>>,
     ) {
-        if self.sessions.len() >= self.sessions_max() || self.is_draining {
+        if !self.has_session_room() || self.is_draining {
             return self.answer_receiver(from, Answer::Failed(Error::TooManySessions));
         }
         if transport.is_streaming() {
@@ -148,11 +148,24 @@ impl<R: Reactor> Shard<R> {
         self.open_session(slot, opening);
     }
 
-    fn sessions_max(&self) -> usize {
-        match self.shared.config.sockjs_sessions_max {
+    /// Live sessions are limited. Those that are only remembered may be as many again; beyond that
+    /// they are forgotten early, so that nobody shuts others out by leaving sessions behind.
+    fn has_session_room(&mut self) -> bool {
+        let sessions_max = match self.shared.config.sockjs_sessions_max {
             0 => self.connections_max,
             wanted => wanted,
+        };
+        if self.sessions.len() >= 2 * sessions_max {
+            for index in 0..self.sessions.entries.capacity() as u32 {
+                let slot = VIRTUAL | index;
+                let entry = self.sessions.entries.get(index as usize);
+                let is_ended = entry.is_some_and(|entry| entry.session.accept().is_err());
+                if is_ended && self.connections[slot as usize].phase == Phase::Free {
+                    self.sessions.remove(slot);
+                }
+            }
         }
+        self.sessions.live_count < sessions_max && self.sessions.len() < 2 * sessions_max
     }
 
     /// Parses a body and gives its messages to the application. Order of checks as in the reference
