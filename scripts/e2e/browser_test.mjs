@@ -1,6 +1,7 @@
 // The demo page in a real browser (chromium by playwright-core); addresses come from scripts/e2e/run.
 
 import assert from 'node:assert/strict';
+import { createRequire } from 'node:module';
 import { after, before, test } from 'node:test';
 import { Client } from '@stomp/stompjs';
 import { chromium } from 'playwright-core';
@@ -103,6 +104,57 @@ test('another destination is another stream', async () => {
   await arrived('elsewhere');
 });
 
+test('the page speaks by whatever transport is chosen', async () => {
+  for (const transport of ['streaming', 'polling', 'websocket']) {
+    await page.locator('#transport').selectOption(transport);
+    await page.locator(`#state[data-state="subscribed"][data-transport="${transport}"]`).waitFor();
+    for (const round of [1, 2]) {
+      await page.locator('#message').fill(`by ${transport} ${round}: "ü" 100%`);
+      await page.locator('#publish').click();
+      await arrived(`by ${transport} ${round}: "ü" 100%`);
+    }
+  }
+});
+
 test('the browser had nothing to complain about', () => {
   assert.deepEqual(complaints, []);
+});
+
+test('sockjs-client echoes by every transport of a browser', async () => {
+  const client = createRequire(import.meta.url).resolve('sockjs-client/dist/sockjs.min.js');
+  const sockjs = await context.newPage();
+  // The greeting: a page of the server's own origin, without a policy against our script.
+  await sockjs.goto(`${process.env.E2E_SOCKJS}/echo/`);
+  await sockjs.addScriptTag({ path: client });
+  const echoed = (transport) =>
+    sockjs.evaluate(
+      (name) =>
+        new Promise((resolve, reject) => {
+          const socket = new SockJS('/echo', null, { transports: [name], timeout: 10_000 });
+          const texts = ['a', '"\\\b\n', '100%41', '</script><!--', '\u{1f600}\u2028'];
+          for (let i = 0; i < 60; i += 1) texts.push(`${i} ${'x'.repeat(100)}`);
+          const seen = [];
+          let used;
+          socket.onopen = () => {
+            used = socket.transport;
+            texts.forEach((text) => socket.send(text));
+          };
+          socket.onmessage = (event) => {
+            seen.push(event.data);
+            if (seen.length === texts.length) socket.close();
+          };
+          socket.onclose = ({ code, reason }) => {
+            const same = seen.every((text, i) => text === texts[i]);
+            if (code === 1000 && same) resolve(used);
+            else reject(new Error(`${name}: ${code} ${reason}, ${seen.length} seen, ${same}`));
+          };
+        }),
+      transport,
+    );
+  const transports =
+    ['websocket', 'xhr-streaming', 'eventsource', 'htmlfile', 'xhr-polling', 'jsonp-polling'];
+  for (const transport of transports) {
+    assert.equal(await echoed(transport), transport);
+  }
+  await sockjs.close();
 });

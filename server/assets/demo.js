@@ -1,6 +1,7 @@
-// The demo page: a minimal STOMP 1.2 client over the browser's WebSocket, and the page around it.
+// The demo page: a minimal STOMP 1.2 client over the browser's WebSocket or over SockJS (sockjs.js),
+// and the page around it.
 //
-// It leans on what this server promises: one STOMP frame per WebSocket message. A general client
+// It leans on what this server promises: one STOMP frame per message. A general client
 // has to reassemble frames across messages; use stompjs for that.
 
 'use strict';
@@ -58,7 +59,7 @@ function decodeFrame(data) {
   return { command, headers, body: frame.slice(headEnd + 2, bodyEnd) };
 }
 
-// --- The connection: one `link` per WebSocket, replaced as a whole by the next ---
+// --- The connection: one `link` per socket, replaced as a whole by the next ---
 
 let link = null;
 let attempts = 0;
@@ -79,12 +80,33 @@ function complain(text) {
   notice.hidden = text === '';
 }
 
-function open() {
-  clearTimeout(reconnectTimer);
+const TRANSPORTS = {
+  websocket: { name: 'WebSocket', connect: openWebSocket },
+  streaming: { name: 'streaming', connect: () => new SockJsSocket('/sockjs', 'xhr_streaming') },
+  polling: { name: 'polling', connect: () => new SockJsSocket('/sockjs', 'xhr') },
+};
+
+function openWebSocket() {
   const scheme = location.protocol === 'https:' ? 'wss:' : 'ws:';
   const socket = new WebSocket(`${scheme}//${location.host}/ws`, ['v12.stomp']);
   socket.binaryType = 'arraybuffer';
-  const own = { socket, connected: false, subscription: null, receipt: null, timers: [], heard: 0 };
+  return socket;
+}
+
+function open() {
+  clearTimeout(reconnectTimer);
+  const transport = TRANSPORTS[byId('transport').value];
+  const socket = transport.connect();
+  state.dataset.transport = byId('transport').value;
+  const own = {
+    socket,
+    transport,
+    connected: false,
+    subscription: null,
+    receipt: null,
+    timers: [],
+    heard: 0,
+  };
   link = own;
   show('connecting', 'connecting');
   own.timers.push(setTimeout(() => own.connected || drop(own), HANDSHAKE_MS_MAX));
@@ -150,7 +172,7 @@ function receive(own, frame) {
       if (frame.headers.get('receipt-id') === own.receipt) {
         attempts = 0;
         complain('');
-        show('subscribed', `subscribed to ${wanted}`);
+        show('subscribed', `subscribed to ${wanted} by ${own.transport.name}`);
       }
       break;
     case 'MESSAGE':
@@ -234,6 +256,11 @@ byId('publish-form').addEventListener('submit', (event) => {
 
 byId('login-form').addEventListener('submit', (event) => {
   event.preventDefault();
+  complain('');
+  reopen();
+});
+
+byId('transport').addEventListener('change', () => {
   complain('');
   reopen();
 });

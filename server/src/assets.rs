@@ -25,6 +25,11 @@ const SCRIPT: Asset = Asset {
     etag: ETAG,
     bytes: include_bytes!("../assets/demo.js"),
 };
+const SOCKJS: Asset = Asset {
+    content_type: "text/javascript; charset=utf-8",
+    etag: ETAG,
+    bytes: include_bytes!("../assets/sockjs.js"),
+};
 const STYLE: Asset = Asset {
     content_type: "text/css; charset=utf-8",
     etag: ETAG,
@@ -36,6 +41,7 @@ pub fn find(path: &str) -> Option<&'static Asset> {
     match path {
         "/" | "/index.html" => Some(&INDEX),
         "/demo.js" => Some(&SCRIPT),
+        "/sockjs.js" => Some(&SOCKJS),
         "/demo.css" => Some(&STYLE),
         _ => None,
     }

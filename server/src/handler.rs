@@ -38,6 +38,7 @@ pub mod endpoint;
 pub mod inbox;
 
 pub use inbox::SessionSender;
+pub use stompede_core::sockjs::endpoint::{Endpoint as SockJsOptions, Transports};
 
 use crate::shard::reason::DisconnectReason;
 use endpoint::Pattern;

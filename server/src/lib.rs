@@ -15,11 +15,12 @@ pub mod probe;
 pub mod reactor;
 pub mod services;
 pub mod shard;
+pub mod sockjs;
 pub mod static_files;
 
 use config::{Config, IoChoice};
 use handler::endpoint::Endpoints;
-use handler::Handler;
+use handler::{Handler, SockJsOptions};
 use mesh::{Doorbell, Mesh};
 use reactor::epoll::EpollReactor;
 use reactor::listener::{claim, listen, local_address};
@@ -87,7 +88,24 @@ impl Builder {
         H: Handler + 'static,
         F: Fn(usize) -> H + Send + Sync + 'static,
     {
-        let added = self.endpoints.add(pattern, factory);
+        let added = self.endpoints.add(pattern, None, factory);
+        self.mistake = self.mistake.or(added.err());
+        self
+    }
+
+    /// As [`Builder::endpoint`], with SockJS options of its own instead of the operator's; their
+    /// prefix is not used. Without any transport it is no SockJS endpoint.
+    pub fn endpoint_with<H, F>(
+        mut self,
+        pattern: &str,
+        sockjs: SockJsOptions,
+        factory: F,
+    ) -> Builder
+    where
+        H: Handler + 'static,
+        F: Fn(usize) -> H + Send + Sync + 'static,
+    {
+        let added = self.endpoints.add(pattern, Some(sockjs), factory);
         self.mistake = self.mistake.or(added.err());
         self
     }
@@ -121,7 +139,7 @@ impl Builder {
         let key = random_bits().map(|bits| bits as u64);
         let key = key.map_err(|error| format!("cannot read random bytes: {error}"))?;
         let driver = if is_uring { "uring" } else { "epoll" };
-        let shared = Arc::new(Shared { endpoints, ..Shared::new(config, key, driver)? });
+        let shared = Arc::new(Shared::with_endpoints(config, endpoints, key, driver)?);
         let doorbells = (0..shards_count)
             .map(|_| Doorbell::new())
             .collect::<io::Result<Vec<_>>>()

@@ -95,7 +95,7 @@ label!(
 );
 label!(
     /// Protocol that an error broke.
-    Protocol { Ws = "ws", Http = "http", Stomp = "stomp" }
+    Protocol { Ws = "ws", Http = "http", SockJs = "sockjs", Stomp = "stomp" }
 );
 label!(
     /// What kind of error it was.
@@ -157,6 +157,18 @@ pub struct ShardMetrics {
     pub messages_undeliverable: Counter,
     /// Frames that the rules of authorization do not allow.
     pub denied: Counter,
+    /// SockJS sessions over HTTP whose home is here, remembered ones included (gauge).
+    pub sockjs_sessions: Counter,
+    /// Bytes that wait for their clients (gauge).
+    pub sockjs_waiting_bytes: Counter,
+    /// SockJS sessions over HTTP that began.
+    pub sockjs_sessions_opened: Counter,
+    /// Messages of SockJS clients, by any transport.
+    pub sockjs_messages_received: Counter,
+    /// Words to the home of a session that was this shard.
+    pub sockjs_calls_local: Counter,
+    /// Words to the home of a session that was another shard.
+    pub sockjs_calls_forwarded: Counter,
     /// Subscriptions there are (gauge).
     pub subscriptions: Counter,
     /// Bytes that wait for clients (gauge).
@@ -218,6 +230,12 @@ impl Default for ShardMetrics {
             messages_delivered: Counter::default(),
             messages_undeliverable: Counter::default(),
             denied: Counter::default(),
+            sockjs_sessions: Counter::default(),
+            sockjs_waiting_bytes: Counter::default(),
+            sockjs_sessions_opened: Counter::default(),
+            sockjs_messages_received: Counter::default(),
+            sockjs_calls_local: Counter::default(),
+            sockjs_calls_forwarded: Counter::default(),
             subscriptions: Counter::default(),
             outbound_bytes: Counter::default(),
             slow_consumers: Counter::default(),
@@ -253,6 +271,11 @@ impl ShardMetrics {
     /// All at zero.
     pub fn new() -> ShardMetrics {
         ShardMetrics::default()
+    }
+
+    /// Bytes that wait for clients, those of SockJS sessions included.
+    pub fn waiting_bytes(&self) -> u64 {
+        self.outbound_bytes.get() + self.sockjs_waiting_bytes.get()
     }
 
     /// Counts a connection accepted.
@@ -329,10 +352,12 @@ pub fn render(shards: &[Arc<ShardMetrics>], reasons: &[&str], build: &BuildInfo)
 /// Name without prefix and `_total`, help, and where it is.
 type Single = (&'static str, &'static str, fn(&ShardMetrics) -> &Counter);
 
-const GAUGES: [Single; 9] = [
+const GAUGES: [Single; 11] = [
     ("connections", "Connections that are open", |s| &s.connections),
     ("subscriptions", "Subscriptions there are", |s| &s.subscriptions),
     ("outbound_bytes", "Bytes that wait for clients", |s| &s.outbound_bytes),
+    ("sockjs_sessions", "SockJS sessions over HTTP", |s| &s.sockjs_sessions),
+    ("sockjs_waiting_bytes", "Bytes that wait in SockJS sessions", |s| &s.sockjs_waiting_bytes),
     ("arena_bytes", "Bytes of the send arenas", |s| &s.arena_bytes),
     ("queues", "Queues there are", |s| &s.queues),
     ("queue_messages", "Messages that wait in queues", |s| &s.queue_messages),
@@ -341,7 +366,7 @@ const GAUGES: [Single; 9] = [
     ("queue_bytes", "Bytes that queues hold", |s| &s.queue_bytes),
 ];
 
-const COUNTERS: [Single; 20] = [
+const COUNTERS: [Single; 24] = [
     ("connections_opened", "Connections accepted", |s| &s.connections_opened),
     ("bytes_received", "Bytes read from clients", |s| &s.bytes_received),
     ("bytes_sent", "Bytes handed to the kernel for clients", |s| &s.bytes_sent),
@@ -357,6 +382,10 @@ const COUNTERS: [Single; 20] = [
     ("handshakes", "WebSocket handshakes that succeeded", |s| &s.handshakes),
     ("heartbeats_missed", "Clients whose heart-beat stayed away", |s| &s.heartbeats_missed),
     ("compressions", "Publications compressed", |s| &s.compressions),
+    ("sockjs_sessions_opened", "SockJS sessions begun", |s| &s.sockjs_sessions_opened),
+    ("sockjs_messages_received", "Messages of SockJS clients", |s| &s.sockjs_messages_received),
+    ("sockjs_calls_local", "SockJS calls to a home on the shard", |s| &s.sockjs_calls_local),
+    ("sockjs_calls_forwarded", "SockJS calls by the mesh", |s| &s.sockjs_calls_forwarded),
     ("handler_messages_received", "Messages given to handlers", |s| &s.handler_messages_received),
     ("handler_messages_sent", "Messages that handlers sent", |s| &s.handler_messages_sent),
     ("handler_panics", "Callbacks of handlers that panicked", |s| &s.handler_panics),

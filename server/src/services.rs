@@ -5,32 +5,52 @@
 //!
 //! | path | what it does |
 //! |---|---|
-//! | `/echo` | every message back, in order |
+//! | `/echo` | every message back, in order; SockJS streams end after 4 KiB |
+//! | `/disabled_websocket_echo` | the same without WebSocket |
+//! | `/cookie_needed_echo` | the same with JSESSIONID |
 //! | `/close` | closes at once, 3000 "Go away!" |
 //! | `/ticker` | `tick!` every second |
 //! | `/broadcast` | every message to all sessions of the service, on all shards |
+//! | `/burst_close` | for a number n of 1 to 1,000, else for 1: n messages, then closes |
 //! | `/amplify` | for a number n of 1 to 18, else for 1: 2^n times `x` |
 
-use crate::handler::{Close, Handler, Message, Session, SessionId, SessionSender, SharedMessage};
+use crate::handler::{
+    Close, Handler, Message, Session, SessionId, SessionSender, SharedMessage, SockJsOptions,
+    Transports,
+};
 use crate::Builder;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 const TICK_INTERVAL: Duration = Duration::from_secs(1);
+/// Bytes after which the suite expects a stream of `/echo` to end.
+const ECHO_RESPONSE_BYTES_MAX: u32 = 4_096;
+/// Most messages of `/burst_close`.
+const BURST_MESSAGES_MAX: usize = 1_000;
 /// Largest power of two that `/amplify` answers with.
 const AMPLIFY_POWER_MAX: u32 = 18;
 
 /// Adds all test services to a server.
 pub fn register(builder: Builder) -> Builder {
+    let own = builder.config.sockjs.clone();
+    // The suites want to see every transport.
+    let all = SockJsOptions { transports: Transports::ALL, ..own };
+    let echo = SockJsOptions { response_bytes_max: ECHO_RESPONSE_BYTES_MAX, ..all.clone() };
+    let transports = Transports { websocket: false, raw_websocket: false, ..all.transports };
+    let no_websocket = SockJsOptions { transports, ..all.clone() };
+    let cookie = SockJsOptions { cookie: true, ..all.clone() };
     let (ticked, everybody) = (Audience::default(), Audience::default());
     tick(Arc::downgrade(&ticked.senders));
     builder
-        .endpoint("/echo", |_| Echo)
-        .endpoint("/close", |_| GoAway)
-        .endpoint("/ticker", move |_| Ticker(ticked.clone()))
-        .endpoint("/broadcast", move |_| Broadcast(everybody.clone()))
-        .endpoint("/amplify", |_| Amplify)
+        .endpoint_with("/echo", echo, |_| Echo)
+        .endpoint_with("/disabled_websocket_echo", no_websocket, |_| Echo)
+        .endpoint_with("/cookie_needed_echo", cookie, |_| Echo)
+        .endpoint_with("/close", all.clone(), |_| GoAway)
+        .endpoint_with("/ticker", all.clone(), move |_| Ticker(ticked.clone()))
+        .endpoint_with("/broadcast", all.clone(), move |_| Broadcast(everybody.clone()))
+        .endpoint_with("/burst_close", all.clone(), |_| BurstClose)
+        .endpoint_with("/amplify", all, |_| Amplify)
 }
 
 /// Sessions of all shards.
@@ -119,6 +139,19 @@ impl Handler for Broadcast {
 
     fn on_close(&mut self, session: &mut Session<'_>, _: &Close) {
         self.0.leave(session);
+    }
+}
+
+struct BurstClose;
+
+impl Handler for BurstClose {
+    fn on_message(&mut self, session: &mut Session<'_>, message: Message<'_>) {
+        let count = message.text().and_then(|text| text.trim().parse::<usize>().ok());
+        let count = count.filter(|count| (1..=BURST_MESSAGES_MAX).contains(count)).unwrap_or(1);
+        for number in 1..=count {
+            let _ = session.send(number.to_string().as_str());
+        }
+        let _ = session.close(3000, "Go away!");
     }
 }
 

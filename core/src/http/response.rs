@@ -1,9 +1,10 @@
 //! Bytes of an HTTP/1.1 answer (RFC 9112 §4, §6).
 //!
-//! Every answer carries its length and says whether the connection stays, so no client has to
-//! guess where it ends, and `X-Content-Type-Options: nosniff`, so no browser takes an error text
-//! with a piece of the request in it for a script. A field whose name or value could end the line
-//! is left out (response splitting), and so are fields this file writes itself.
+//! Every answer carries its length, or comes in chunks, or ends with the connection (a stream to
+//! an HTTP/1.0 client), and says whether the connection stays, so no client has to guess where it
+//! ends. `X-Content-Type-Options: nosniff` keeps browsers from taking an error text with a piece of
+//! the request in it for a script. A field whose name or value could end the line is left out
+//! (response splitting), and so are fields this file writes itself.
 
 /// The interim answer to `Expect: 100-continue` (RFC 9110 §15.2.1).
 pub const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
@@ -68,17 +69,55 @@ pub fn encode_head(
     content_length: u64,
     keep_alive: bool,
 ) {
+    begin_head(out, status, headers);
+    // RFC 9110 §8.6: "A server MUST NOT send a Content-Length header field in any response with a
+    // status code of 1xx (Informational) or 204 (No Content)"; a 304's would be the file's.
+    if !matches!(status, 204 | 304) {
+        push_field(out, "Content-Length", &content_length.to_string());
+    }
+    end_head(out, keep_alive);
+}
+
+/// Appends the head of an answer whose length is not known yet. Chunked, its body is a row of
+/// [`push_chunk`] and [`LAST_CHUNK`]; else (RFC 9112 §6.1: "A server MUST NOT send a response
+/// containing Transfer-Encoding unless the corresponding request indicates HTTP/1.1") it is raw
+/// bytes until the connection ends, which it does: `keep_alive` is not listened to then.
+pub fn encode_stream_head(
+    out: &mut Vec<u8>,
+    status: u16,
+    headers: &[(&str, &str)],
+    is_chunked: bool,
+    keep_alive: bool,
+) {
+    begin_head(out, status, headers);
+    if is_chunked {
+        push_field(out, "Transfer-Encoding", "chunked");
+    }
+    end_head(out, is_chunked && keep_alive);
+}
+
+/// The end of a chunked body (RFC 9112 §7.1).
+pub const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
+
+/// Appends one chunk of a chunked body; an empty one is left out, for it would end the body.
+pub fn push_chunk(out: &mut Vec<u8>, data: &[u8]) {
+    if !data.is_empty() {
+        out.extend_from_slice(format!("{:x}\r\n", data.len()).as_bytes());
+        out.extend_from_slice(data);
+        out.extend_from_slice(b"\r\n");
+    }
+}
+
+fn begin_head(out: &mut Vec<u8>, status: u16, headers: &[(&str, &str)]) {
     out.extend_from_slice(format!("HTTP/1.1 {status} {}\r\n", reason(status)).as_bytes());
     for (name, value) in headers {
         if is_name(name) && is_value(value) && !is_ours(name) {
             push_field(out, name, value);
         }
     }
-    // RFC 9110 §8.6: "A server MUST NOT send a Content-Length header field in any response with a
-    // status code of 1xx (Informational) or 204 (No Content)"; a 304's would be the file's.
-    if !matches!(status, 204 | 304) {
-        push_field(out, "Content-Length", &content_length.to_string());
-    }
+}
+
+fn end_head(out: &mut Vec<u8>, keep_alive: bool) {
     push_field(out, "Connection", if keep_alive { "keep-alive" } else { "close" });
     push_field(out, "X-Content-Type-Options", "nosniff");
     out.extend_from_slice(b"\r\n");
@@ -148,6 +187,29 @@ mod tests {
         let mut out = Vec::new();
         encode_head(&mut out, 200, &[], 1_234, true);
         assert!(String::from_utf8(out).unwrap().contains("\r\nContent-Length: 1234\r\n"));
+    }
+
+    #[test]
+    fn a_stream_is_chunked_or_ends_with_the_connection() {
+        let head = |is_chunked| {
+            let mut out = Vec::new();
+            encode_stream_head(&mut out, 200, &[], is_chunked, true);
+            String::from_utf8(out).unwrap()
+        };
+        assert!(head(true).contains("Transfer-Encoding: chunked\r\nConnection: keep-alive\r\n"));
+        assert!(!head(false).contains("Transfer") && head(false).contains("Connection: close"));
+        assert!(!head(true).contains("Length") && !head(false).contains("Length"));
+    }
+
+    #[test]
+    fn chunks_are_read_back_and_none_ends_the_body_early() {
+        let mut out = Vec::new();
+        for piece in [&b"abc"[..], b"", &[b'x'; 300]] {
+            push_chunk(&mut out, piece);
+        }
+        out.extend_from_slice(LAST_CHUNK);
+        assert_eq!(out[..8], *b"3\r\nabc\r\n");
+        assert!(out[8..].starts_with(b"12c\r\nxxx") && out.ends_with(b"x\r\n0\r\n\r\n"));
     }
 
     #[test]

@@ -52,6 +52,8 @@ pub enum Error {
         /// The limit in bytes.
         limit: usize,
     },
+    /// A receiver of a new session, while the server has enough of them.
+    TooManySessions,
 }
 
 impl Error {
@@ -63,7 +65,7 @@ impl Error {
             Error::PayloadExpected | Error::BrokenJson => 500,
             Error::CallbackMissing | Error::CallbackInvalid => 500,
             Error::PayloadTooLarge { .. } | Error::TooManyMessages { .. } => 413,
-            Error::QueueFull { .. } => 503,
+            Error::QueueFull { .. } | Error::TooManySessions => 503,
         }
     }
 
@@ -80,6 +82,7 @@ impl Error {
             Error::PayloadTooLarge { .. } => "Payload too large.",
             Error::TooManyMessages { .. } => "Too many messages.",
             Error::QueueFull { .. } => "Queue full.",
+            Error::TooManySessions => "Too many sessions.",
         }
     }
 
@@ -104,6 +107,7 @@ impl fmt::Display for Error {
             Error::BrokenJson => "seen a body that is not a json array of strings",
             Error::CallbackMissing => "seen no callback in the query",
             Error::CallbackInvalid => "seen a callback with a forbidden character or length",
+            Error::TooManySessions => "seen more sessions than allowed: come again later",
             Error::PayloadTooLarge { seen, limit } => {
                 return write!(f, "seen {seen} bytes of body, limit is {limit}: send less at once");
             }

@@ -232,7 +232,8 @@ impl<R: Copy + Eq> Session<R> {
             return Ok(());
         }
         let seen = self.waiting_bytes() + message.len() + MESSAGE_OVERHEAD_BYTES;
-        if seen > rules.queue_bytes_max {
+        // One message is always taken: a legal one may be larger than the limit.
+        if seen > rules.queue_bytes_max && self.waiting_bytes() > 0 {
             return Err(Error::QueueFull { seen, limit: rules.queue_bytes_max });
         }
         self.queue.push(message);

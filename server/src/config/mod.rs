@@ -9,6 +9,7 @@
 
 pub mod error;
 pub mod options;
+mod sockjs;
 mod sources;
 pub mod value;
 
@@ -21,6 +22,7 @@ use stompede_core::broker::authorization::Authorization;
 use stompede_core::broker::destination::{Prefixes, Profile};
 use stompede_core::broker::queue::{Overflow, Settings};
 use stompede_core::limits::Limits;
+use stompede_core::sockjs::endpoint::Endpoint;
 
 pub use error::ConfigError;
 
@@ -120,6 +122,12 @@ pub struct Config {
     pub queue_memory_bytes_max: usize,
     /// `--dead-letter`: destination of messages that died in a queue.
     pub dead_letter: Option<String>,
+    /// `--sockjs`: prefixes of SockJS endpoints that speak STOMP; `off` is none.
+    pub sockjs_prefixes: Vec<String>,
+    /// `--sockjs-...`: the options that these have in common; the prefix is not used.
+    pub sockjs: Endpoint,
+    /// `--sockjs-sessions-max`: per shard; 0 is as many as connections.
+    pub sockjs_sessions_max: usize,
     /// `--ping-interval`: silence after which a client of a handler is pinged.
     pub ping_interval: Duration,
     /// `--test-services`: endpoints for conformance suites, see [`crate::services`].
@@ -228,6 +236,9 @@ impl Default for Config {
             queue_prefetch: 1_000,
             queue_memory_bytes_max: 1 << 30,
             dead_letter: None,
+            sockjs_prefixes: vec!["/sockjs".to_owned()],
+            sockjs: Endpoint::default(),
+            sockjs_sessions_max: 0,
             ping_interval: Duration::from_secs(25),
             test_services: false,
             log_format: LogFormat::Text,

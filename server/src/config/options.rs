@@ -15,7 +15,7 @@ use stompede_core::broker::destination::{QUEUE_PREFIX, TOPIC_PREFIX};
 use stompede_core::broker::pattern::Dialect;
 use stompede_core::broker::queue::Overflow;
 
-use super::{value, Compression, Config, IoChoice, LogFormat};
+use super::{sockjs, value, Compression, Config, IoChoice, LogFormat};
 use stompede_core::broker::destination::Profile;
 
 /// One option.
@@ -500,6 +500,124 @@ pub static OPTIONS: &[Opt] = &[
         limits.ws_inflate_ratio_max
     ),
     row!(
+        "sockjs",
+        "PREFIXES",
+        "/sockjs",
+        "Paths of SockJS endpoints that speak STOMP, separated by commas, or off",
+        sockjs_prefixes,
+        sockjs::prefixes,
+        sockjs::show_prefixes
+    ),
+    row!(
+        "sockjs-transports",
+        "NAMES",
+        "websocket,raw-websocket,xhr,xhr-streaming,eventsource",
+        "SockJS transports, separated by commas; there are htmlfile, jsonp and iframe, too",
+        sockjs.transports,
+        sockjs::transports,
+        sockjs::show_transports
+    ),
+    row!(
+        "sockjs-response-max",
+        "BYTES",
+        "128KiB",
+        "Bytes of a SockJS stream after which its client asks again",
+        sockjs.response_bytes_max,
+        sockjs::bytes,
+        |bytes| value::show_size(u64::from(bytes))
+    ),
+    row!(
+        "sockjs-heartbeat",
+        "TIME",
+        "25s",
+        "Silence before a SockJS heart-beat; 0 is none",
+        sockjs.heartbeat_ms,
+        sockjs::ms,
+        sockjs::show_ms
+    ),
+    row!(
+        "sockjs-disconnect-delay",
+        "TIME",
+        "5s",
+        "Time a SockJS session lives without a request that receives",
+        sockjs.disconnect_delay_ms,
+        sockjs::ms,
+        sockjs::show_ms
+    ),
+    row!(
+        "sockjs-tombstone",
+        "TIME",
+        "1m",
+        "Time an ended SockJS session is remembered, for late clients to be told",
+        sockjs.tombstone_ms,
+        sockjs::ms,
+        sockjs::show_ms
+    ),
+    switch!("sockjs-cookie", "false", "Set JSESSIONID, for balancers that need it", sockjs.cookie),
+    row!(
+        "sockjs-client-url",
+        "URL",
+        "https://cdn.jsdelivr.net/npm/sockjs-client@1/dist/sockjs.min.js",
+        "Where the iframe page loads the SockJS client from",
+        sockjs.client_url,
+        sockjs::client_url,
+        |url| url
+    ),
+    row!(
+        "sockjs-base-url",
+        "URL",
+        "",
+        "Where /info sends SockJS clients instead of here",
+        sockjs.base_url,
+        |url: &str| Ok::<_, String>(Some(url.to_owned())),
+        |url: Option<String>| url.unwrap_or_default()
+    ),
+    count!(
+        "sockjs-sessions-max",
+        "0",
+        "SockJS sessions of one shard; 0 is as many as connections",
+        sockjs_sessions_max
+    ),
+    size!(
+        "sockjs-queue-max",
+        "512KiB",
+        "Bytes that may wait for one SockJS session",
+        limits.sockjs_queue_bytes_max
+    ),
+    row!(
+        "sockjs-window-max",
+        "BYTES",
+        "64KiB",
+        "Bytes under way to one SockJS stream",
+        limits.sockjs_window_bytes_max,
+        sockjs::bytes,
+        |bytes| value::show_size(u64::from(bytes))
+    ),
+    size!(
+        "sockjs-payload-max",
+        "1MiB",
+        "Bytes of a SockJS request body or WebSocket message",
+        limits.sockjs_payload_bytes_max
+    ),
+    count!(
+        "sockjs-payload-messages-max",
+        "4096",
+        "Messages in one SockJS request body",
+        limits.sockjs_payload_messages_max
+    ),
+    size!(
+        "sockjs-id-max",
+        "128",
+        "Bytes of the names in a SockJS path",
+        limits.sockjs_id_bytes_max
+    ),
+    size!(
+        "sockjs-callback-max",
+        "32",
+        "Bytes of a jsonp or htmlfile callback",
+        limits.sockjs_callback_bytes_max
+    ),
+    row!(
         "log-format",
         "FORMAT",
         "text",
@@ -706,15 +824,17 @@ mod tests {
     fn every_default_is_what_the_table_says() {
         for option in OPTIONS.iter().filter(|option| !option.default.is_empty()) {
             let mut config = Config::default();
-            for text in option.default.split(',') {
+            // A list that is not repeatable is one value.
+            let separator = if option.repeatable { ',' } else { '\n' };
+            for text in option.default.split(separator) {
                 (option.apply)(&mut config, text)
                     .unwrap_or_else(|e| panic!("{}: {e}", option.name));
             }
             assert_eq!(config, Config::default(), "{}", option.name);
             if option.name != "shards" {
-                let shown = (option.show)(&config).replace('\n', ",");
+                let shown = (option.show)(&config);
                 let mut again = Config::default();
-                assert!(shown.split(',').all(|text| (option.apply)(&mut again, text).is_ok()));
+                assert!(shown.lines().all(|text| (option.apply)(&mut again, text).is_ok()));
                 assert_eq!(again, config, "{} shows {shown}", option.name);
             }
         }

@@ -2,10 +2,10 @@
 //!
 //! A pattern is a path whose segments are literal or `{name}`, a parameter that takes one segment:
 //! `/rooms/{room}`. It is matched as a prefix, and what follows selects the transport: nothing or
-//! `/websocket` is raw WebSocket. Where several patterns match, the one with more segments wins,
-//! then the one whose first difference is a literal.
+//! `/websocket` is raw WebSocket, the rest is SockJS. Where several patterns match, the one with
+//! more segments wins, then the one whose first difference is a literal.
 
-use super::Handler;
+use super::{Handler, SockJsOptions};
 use std::borrow::Cow;
 use std::cmp::Reverse;
 use std::sync::Arc;
@@ -122,6 +122,8 @@ type Factory = Box<dyn Fn(usize) -> Box<dyn Handler> + Send + Sync>;
 struct Endpoint {
     pattern: Arc<Pattern>,
     factory: Factory,
+    /// How it speaks SockJS, if that is of its own.
+    sockjs: Option<SockJsOptions>,
 }
 
 /// All endpoints of a server, most specific first.
@@ -132,11 +134,17 @@ pub struct Endpoints {
 
 impl Endpoints {
     /// Adds an endpoint. `factory` makes the handler of the shard with the given index, on that
-    /// shard's thread.
+    /// shard's thread. `sockjs` is how it speaks SockJS (its prefix is not used), if not as the
+    /// `--sockjs-...` options say.
     ///
     /// # Errors
     /// A pattern that cannot be read or is taken.
-    pub fn add<H, F>(&mut self, pattern: &str, factory: F) -> Result<(), String>
+    pub fn add<H, F>(
+        &mut self,
+        pattern: &str,
+        sockjs: Option<SockJsOptions>,
+        factory: F,
+    ) -> Result<(), String>
     where
         H: Handler + 'static,
         F: Fn(usize) -> H + Send + Sync + 'static,
@@ -147,7 +155,7 @@ impl Endpoints {
         }
         let factory: Factory = Box::new(move |shard| Box::new(factory(shard)));
         let place = self.endpoints.partition_point(|other| other.pattern.rank() <= parsed.rank());
-        self.endpoints.insert(place, Endpoint { pattern: parsed, factory });
+        self.endpoints.insert(place, Endpoint { pattern: parsed, factory, sockjs });
         Ok(())
     }
 
@@ -160,15 +168,15 @@ impl Endpoints {
         })
     }
 
+    /// How each endpoint speaks SockJS, if that is of its own.
+    pub(crate) fn sockjs_options(&self) -> impl Iterator<Item = Option<&SockJsOptions>> {
+        self.endpoints.iter().map(|endpoint| endpoint.sockjs.as_ref())
+    }
+
     /// The handlers of one shard, by index of the endpoint.
     pub(crate) fn make_handlers(&self, shard: usize) -> Vec<Option<Box<dyn Handler>>> {
         self.endpoints.iter().map(|endpoint| Some((endpoint.factory)(shard))).collect()
     }
-}
-
-/// Does this, behind an endpoint's path, ask for raw WebSocket?
-pub(crate) fn is_raw(rest: &str) -> bool {
-    matches!(rest, "" | "/websocket")
 }
 
 #[cfg(test)]
@@ -224,7 +232,7 @@ mod tests {
     fn the_most_specific_endpoint_wins() {
         let mut endpoints = Endpoints::default();
         for text in ["/a", "/{x}/b", "/a/{x}", "/a/{x}/c", "/{x}"] {
-            endpoints.add(text, |_| Nothing).unwrap();
+            endpoints.add(text, None, |_| Nothing).unwrap();
         }
         let find = |path| {
             let (_, pattern, rest) = endpoints.find(path)?;
@@ -236,6 +244,6 @@ mod tests {
         assert_eq!(find("/z"), Some((1, "", "z".to_owned())));
         assert_eq!(endpoints.find("/a").map(|found| found.2), Some(""));
         assert!(endpoints.find("/").is_none());
-        assert!(endpoints.add("/a/{other}", |_| Nothing).unwrap_err().contains("twice"));
+        assert!(endpoints.add("/a/{other}", None, |_| Nothing).unwrap_err().contains("twice"));
     }
 }

@@ -1,5 +1,6 @@
 //! Commands of clients in the form in which they wait or travel: owned, validated, small.
 
+use super::sockjs::{Answer, Call, ReceiverId};
 use crate::handler::SessionInfo;
 use std::sync::Arc;
 use stompede_core::broker::publication::Publication;
@@ -95,6 +96,10 @@ pub enum Message {
     DeliverToSession { publication: Arc<Publication>, sequence: u64, session: Session },
     /// To the shard of a requester: the answer.
     Reply(Arc<Publication>, Option<Asker>),
+    /// To the home of a SockJS session: what a client asks of it, or how its answer gets on.
+    SockJsCall(Box<Call>),
+    /// From the home of a SockJS session, for the connection of a client.
+    SockJsAnswer(Box<(ReceiverId, Answer)>),
     /// The answer to an asker.
     Done { slot: u32, generation: u32 },
     /// To the home of a queue: a message, until then in Unix milliseconds. A refusal is answered

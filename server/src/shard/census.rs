@@ -11,10 +11,12 @@ use crate::reactor::Reactor;
 /// What one shard holds at one instant.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Census {
-    /// Slots that are not free.
+    /// Slots that are not free, virtual ones included.
     pub connections: usize,
     /// Live subscriptions.
     pub subscriptions: usize,
+    /// SockJS sessions, those included that are only remembered.
+    pub sockjs_sessions: usize,
     /// Connections with waiting output.
     pub backlogs: usize,
     /// Connections with an incomplete frame.
@@ -45,6 +47,7 @@ impl<R: Reactor> Shard<R> {
         Census {
             connections: self.connections.iter().filter(|c| is_used(c.phase)).count(),
             subscriptions: self.subscriptions.len(),
+            sockjs_sessions: self.sessions.len(),
             backlogs: self.backlogs.len(),
             spills: self.spills.len(),
             queued: self.ready.len() + self.dirty.len(),

@@ -29,6 +29,8 @@ pub enum Transport {
     WebSocket(Receiver),
     /// STOMP frames on raw TCP.
     Tcp,
+    /// A virtual connection: messages of a SockJS session whose home is here.
+    SockJs,
 }
 
 /// Where a connection stands.
@@ -74,6 +76,8 @@ pub struct Connection {
     pub is_ended: bool,
     /// Is it not read from because too much waits for it?
     pub is_paused: bool,
+    /// Are its WebSocket messages SockJS frames?
+    pub is_sockjs: bool,
     /// Does it belong to a handler, so that its messages are not STOMP's?
     pub is_session: bool,
     /// Did we send a WebSocket ping since the peer's last byte?
@@ -108,6 +112,7 @@ impl Connection {
             is_blocked: false,
             is_ended: false,
             is_paused: false,
+            is_sockjs: false,
             is_session: false,
             is_pinged: false,
             generation: 0,
@@ -133,6 +138,11 @@ impl Connection {
     /// Does it still speak HTTP?
     pub fn is_http(&self) -> bool {
         matches!(self.transport, Transport::Http)
+    }
+
+    /// Is it a virtual connection?
+    pub fn transport_is_sockjs(&self) -> bool {
+        matches!(self.transport, Transport::SockJs)
     }
 
     /// Gives back what few connections need, if it is not needed now.
@@ -198,6 +208,8 @@ pub struct Extras {
     pub deflated: Vec<u8>,
     /// Does `ws_rest` wait for the next turn, because much was inflated in this one?
     pub is_inflating: bool,
+    /// The pieces of an incomplete SockJS message on a WebSocket.
+    pub ws_message: Vec<u8>,
 }
 
 impl Extras {
@@ -214,6 +226,7 @@ impl Extras {
             && self.ws_rest.is_empty()
             && self.deflated.is_empty()
             && !self.is_inflating
+            && self.ws_message.is_empty()
     }
 }
 
@@ -251,6 +264,8 @@ pub enum Then {
         /// What to ask for when the last piece is sent.
         rest: Option<crate::static_files::Rest>,
     },
+    /// A request for a SockJS session is being answered.
+    SockJs(Box<super::sockjs::exchange::Exchange>),
     /// All that was queued is sent: take the next request.
     Flushed,
 }

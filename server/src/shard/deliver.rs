@@ -8,14 +8,18 @@
 use super::compress::Compressor;
 use super::connection::{Backlog, Connection, NONE};
 use super::reason::DisconnectReason;
+use super::sockjs::Sessions;
+use super::table::Table;
 use super::Shard;
 use crate::metrics::{FrameOut, ShardMetrics};
 use crate::reactor::Reactor;
+use bytes::Bytes;
 use slab::Slab;
 use stompede_core::broker::ledger::{Ledger, Mode, Source};
 use stompede_core::broker::publication::Publication;
 use stompede_core::broker::subscriptions::{Class, ClassIndex, Subscriber, Subscriptions};
 use stompede_core::outbound::{Outbound, Segment, SendArena};
+use stompede_core::sockjs::frame::push_message;
 use stompede_core::stomp::encode;
 use stompede_core::stomp::negotiation::Version;
 use stompede_core::stomp::request::AckMode;
@@ -30,6 +34,9 @@ pub mod framing {
     pub const TCP: u8 = 0;
     /// One WebSocket message per frame.
     pub const WEBSOCKET: u8 = 1;
+    /// The frame as a message of SockJS: with [`WEBSOCKET`] in a frame of its own, alone as the
+    /// JSON string that sessions put into theirs.
+    pub const SOCKJS: u8 = 4;
     /// Set beside the above when deliveries are acknowledged cumulatively (`ack:client`).
     pub const CUMULATIVE: u8 = 2;
     /// Where the number of the [`Window`] stands when broadcasts are compressed; 0: they are not.
@@ -120,6 +127,7 @@ impl<R: Reactor> Shard<R> {
             sequence,
             tail_version: None,
             connections: &mut self.connections,
+            sessions: &mut self.sessions,
             backlogs: &mut self.backlogs,
             arena: &mut self.arena,
             dirty: &mut self.dirty,
@@ -127,6 +135,7 @@ impl<R: Reactor> Shard<R> {
             head: &mut self.scratch.head,
             tail: &mut self.scratch.tail,
             compressor: &mut self.compressor,
+            message: &mut self.scratch.message,
             metrics: &self.metrics,
             tick: self.tick,
             outbound_bytes_max: self.outbound_bytes_max,
@@ -157,7 +166,8 @@ struct FanOut<'a> {
     sequence: u64,
     /// The version of what is in `tail`: the tail is the same for all classes of one version.
     tail_version: Option<Version>,
-    connections: &'a mut [Connection],
+    connections: &'a mut Table<Connection>,
+    sessions: &'a mut Sessions,
     backlogs: &'a mut Slab<Backlog>,
     arena: &'a mut SendArena,
     dirty: &'a mut Vec<u32>,
@@ -165,6 +175,7 @@ struct FanOut<'a> {
     head: &'a mut Vec<u8>,
     tail: &'a mut Vec<u8>,
     compressor: &'a mut Compressor,
+    message: &'a mut Vec<u8>,
     metrics: &'a ShardMetrics,
     tick: u32,
     outbound_bytes_max: usize,
@@ -193,15 +204,54 @@ impl FanOut<'_> {
         } else {
             // Unique for each delivery within a connection: the publication and the class.
             let message_id = MessageId::of_class(self.sequence, index);
-            let segment = self.encode_frame(class, message_id.as_str(), None);
+            let id = message_id.as_str();
+            let framing = class.framing & (framing::WEBSOCKET | framing::SOCKJS);
+            if framing == framing::SOCKJS {
+                let message = self.encode_message(class, id, None);
+                for subscriber in group {
+                    delivered += u64::from(self.hand_over(subscriber.connection, message.clone()));
+                }
+                return self.count(delivered);
+            }
+            let segment = self.encode_frame(class, id, None);
             for subscriber in group {
                 delivered += u64::from(self.enqueue(subscriber.connection, segment));
             }
             self.arena.retain_many(segment, std::mem::take(&mut self.references));
             self.metrics.outbound_bytes.add(delivered * u64::from(segment.len));
         }
+        self.count(delivered);
+    }
+
+    fn count(&self, delivered: u64) {
         self.metrics.messages_delivered.add(delivered);
         self.metrics.frames_sent(FrameOut::Message, delivered);
+    }
+
+    /// Encodes one MESSAGE as the JSON string that a SockJS frame carries.
+    fn encode_message(&mut self, class: &Class, message_id: &str, ack: Option<&str>) -> Bytes {
+        self.head.clear();
+        encode::message_head(self.head, version_of(class), class.id.as_deref(), message_id, ack);
+        let mut text = Vec::with_capacity(self.head.len() + self.tail.len() + 32);
+        push_message(&mut text, &[self.head, self.tail]);
+        Bytes::from(text)
+    }
+
+    /// Queues a message in a SockJS session, or ends it if it has too many. Says which.
+    fn hand_over(&mut self, slot: u32, message: Bytes) -> bool {
+        let connection = &mut self.connections[slot as usize];
+        if !connection.is_live() {
+            return false;
+        }
+        if self.sessions.send(slot, message).is_err() {
+            self.overflowed.push(slot);
+            return false;
+        }
+        if !connection.is_dirty {
+            connection.is_dirty = true;
+            self.sessions.mark_dirty(slot);
+        }
+        true
     }
 
     /// Encodes one complete MESSAGE with the tail of the class's version.
@@ -211,6 +261,15 @@ impl FanOut<'_> {
         encode::message_head(self.head, version_of(class), id, message_id, ack);
         if class.framing & framing::WEBSOCKET == 0 {
             return self.arena.append(&[self.head, self.tail]);
+        }
+        if class.framing & framing::SOCKJS != 0 {
+            self.message.clear();
+            self.message.extend_from_slice(b"a[");
+            push_message(self.message, &[self.head, self.tail]);
+            self.message.push(b']');
+            let mut header = [0; 14];
+            let length = encode_header(&mut header, Opcode::Text, self.message.len() as u64);
+            return self.arena.append(&[&header[..length], self.message]);
         }
         let opcode = if self.publication.is_utf8() { Opcode::Text } else { Opcode::Binary };
         let mut header = [0; 14];
@@ -246,6 +305,10 @@ impl FanOut<'_> {
         }
         let number = MessageId::of_number(ledger.deliver(id, mode, Source::Topic, 0));
         let ack = (class.version == 2).then_some(number.as_str());
+        if class.framing & (framing::WEBSOCKET | framing::SOCKJS) == framing::SOCKJS {
+            let message = self.encode_message(class, number.as_str(), ack);
+            return self.hand_over(slot, message);
+        }
         let segment = self.encode_frame(class, number.as_str(), ack);
         let is_queued = self.enqueue(slot, segment);
         self.arena.retain_many(segment, std::mem::take(&mut self.references));

@@ -8,12 +8,12 @@
 
 use super::connection::{Phase, Then};
 use super::reason::DisconnectReason;
+use super::table::is_virtual;
 use super::tick::ticks;
 use super::{Shard, Shared, MESH_MESSAGES_PER_TURN};
 use crate::handler::inbox::{Inbox, Order};
 use crate::handler::{
-    endpoint, Close, Handler, Message, Outlet, SendError, Session, SessionId, SessionInfo,
-    SessionSender,
+    Close, Handler, Message, Outlet, SendError, Session, SessionId, SessionInfo, SessionSender,
 };
 use crate::mesh::Doorbell;
 use crate::reactor::Reactor;
@@ -86,16 +86,14 @@ impl<R: Reactor> Shard<R> {
     ) -> Option<Box<SessionInfo>> {
         let (endpoint, pattern, rest) = self.shared.endpoints.find(request.path)?;
         let path = request.path.strip_suffix(rest)?;
-        endpoint::is_raw(rest).then(|| {
-            Box::new(SessionInfo {
-                endpoint,
-                pattern: pattern.clone(),
-                path: path.into(),
-                query: request.query.unwrap_or_default().into(),
-                user: None,
-                peer: self.peers[slot as usize].ip(),
-            })
-        })
+        Some(Box::new(SessionInfo {
+            endpoint,
+            pattern: pattern.clone(),
+            path: path.into(),
+            query: request.query.unwrap_or_default().into(),
+            user: None,
+            peer: self.peers[slot as usize].ip(),
+        }))
     }
 
     /// The connection was upgraded for a handler, if there is `info`.
@@ -131,7 +129,7 @@ impl<R: Reactor> Shard<R> {
         }
     }
 
-    fn on_session_message(&mut self, slot: u32, kind: MessageKind, payload: &[u8]) {
+    pub(super) fn on_session_message(&mut self, slot: u32, kind: MessageKind, payload: &[u8]) {
         let message = match kind {
             MessageKind::Binary => Message::Binary(payload),
             MessageKind::Text => match std::str::from_utf8(payload) {
@@ -143,7 +141,8 @@ impl<R: Reactor> Shard<R> {
         self.metrics.handler_messages_received.inc();
         self.call(slot, |handler, session| handler.on_message(session, message));
         let is_open = self.connections[slot as usize].phase == Phase::Open;
-        if is_open && self.backlog_bytes(slot) > self.outbound_bytes_max / 2 {
+        // A session without a socket is bounded where its requests are taken.
+        if is_open && !is_virtual(slot) && self.backlog_bytes(slot) > self.outbound_bytes_max / 2 {
             self.wait_for(slot, 0, Then::Flushed);
         }
     }
@@ -235,6 +234,9 @@ impl<R: Reactor> Shard<R> {
 
     /// Pings a silent client, and ends one that answers none of three pings.
     pub(super) fn check_session(&mut self, slot: u32) {
+        if is_virtual(slot) {
+            return;
+        }
         let interval = ticks(self.shared.config.ping_interval).max(1);
         let connection = &mut self.connections[slot as usize];
         let silent = self.tick.saturating_sub(self.last_read[slot as usize]);
@@ -282,6 +284,13 @@ impl<R: Reactor> Shard<R> {
 impl<R: Reactor> Outlet for Shard<R> {
     fn send(&mut self, id: SessionId, message: Message<'_>) -> Result<(), SendError> {
         let slot = self.slot_of(id).ok_or(SendError::SessionEnded)?;
+        let connection = &self.connections[slot as usize];
+        if connection.is_sockjs || connection.transport_is_sockjs() {
+            let Message::Text(text) = message else { return Err(SendError::TextOnly) };
+            self.metrics.handler_messages_sent.inc();
+            self.push_sockjs(slot, text.as_bytes());
+            return self.slot_of(id).map(|_| ()).ok_or(SendError::SessionEnded);
+        }
         // What already waits counts, not this message: a legal one may be larger than the mark.
         if self.backlog_bytes(slot) > self.outbound_bytes_max {
             self.metrics.slow_consumers.inc();

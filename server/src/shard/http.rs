@@ -3,7 +3,7 @@
 //! Requests of a connection are answered in order, each answer (or its first piece) queued as one.
 //! What cannot be answered at once makes the connection wait, unread: a password hash, a file's
 //! next piece, or too many bytes of answers that the client did not take yet. Request bodies are
-//! read and dropped, for nothing here takes one, and the request is answered after its body.
+//! read (and dropped, but for those of SockJS), and the request is answered after its body.
 //!
 //! A refusal ends the connection when it is not certain where the next request starts: after
 //! malformed requests and after every upgrade that did not succeed.
@@ -19,10 +19,11 @@ use crate::handler::SessionInfo;
 use crate::metrics::{AuthMethod, AuthResult, ErrorKind, Protocol};
 use crate::reactor::Reactor;
 use crate::static_files::{self, Reply};
-use stompede_core::http::body::Body;
+use stompede_core::http::body::{Body, Piece};
 use stompede_core::http::error::Error;
 use stompede_core::http::request::{decode, normalized_path, Request, Version};
 use stompede_core::http::response;
+use stompede_core::limits::Limits;
 use stompede_core::ws::handshake;
 
 /// Sub-protocols of `/ws`, best first.
@@ -38,8 +39,17 @@ const TEXT: (&str, &str) = ("Content-Type", "text/plain; charset=utf-8");
 pub struct HttpState {
     /// Requests answered.
     requests_count: usize,
-    /// A request whose body is not over, in the form of its head.
-    held: Option<(Box<[u8]>, Body)>,
+    /// A request whose body is not over.
+    held: Option<Held>,
+}
+
+/// A request whose body is not over.
+#[derive(Debug)]
+struct Held {
+    head: Box<[u8]>,
+    body: Body,
+    /// What came of the body, if it is wanted.
+    gathered: Option<Vec<u8>>,
 }
 
 /// What a refusal says; without text it has no body.
@@ -69,6 +79,11 @@ impl<R: Reactor> Shard<R> {
 
     fn http_state(&self, slot: u32) -> Option<&HttpState> {
         self.connections[slot as usize].extras.as_ref()?.http.as_deref()
+    }
+
+    /// The number of the request in hand.
+    pub(super) fn requests_count(&self, slot: u32) -> u32 {
+        self.http_state(slot).map_or(0, |state| state.requests_count as u32)
     }
 
     fn http_state_mut(&mut self, slot: u32) -> &mut HttpState {
@@ -112,19 +127,22 @@ impl<R: Reactor> Shard<R> {
         };
         let head = &input[..head_bytes];
         if !request.has_body() {
-            self.answer(slot, head, &request);
+            self.answer(slot, head, &request, &mut Vec::new());
             return head_bytes;
         }
         if handshake::is_upgrade(&request.headers) {
             self.refuse(slot, 400, "an upgrade request has no body");
             return 0;
         }
-        match Body::new(&request, limits) {
+        let gathered_bytes_max = self.gathered_bytes_max(&request);
+        let http_body_bytes_max = gathered_bytes_max.unwrap_or(limits.http_body_bytes_max);
+        match Body::new(&request, &Limits { http_body_bytes_max, ..limits.clone() }) {
             Ok(body) => {
                 if request.expects_continue && input.len() == head_bytes {
                     self.push_bytes(slot, response::CONTINUE);
                 }
-                self.http_state_mut(slot).held = Some((head.into(), body));
+                let gathered = gathered_bytes_max.map(|_| Vec::new());
+                self.http_state_mut(slot).held = Some(Held { head: head.into(), body, gathered });
                 head_bytes
             }
             Err(error) => {
@@ -134,13 +152,18 @@ impl<R: Reactor> Shard<R> {
         }
     }
 
-    /// Drops bytes of a body; when it is over, answers the request.
+    /// Gathers or drops bytes of a body; when it is over, answers the request.
     fn on_body(&mut self, slot: u32, input: &[u8]) -> usize {
-        let Some((head, mut body)) = self.http_state_mut(slot).held.take() else { return 0 };
+        let Some(mut held) = self.http_state_mut(slot).held.take() else { return 0 };
         let mut consumed = 0;
         loop {
-            match body.next_piece(&input[consumed..]) {
-                Ok(Some((_, count))) => consumed += count,
+            match held.body.next_piece(&input[consumed..]) {
+                Ok(Some((piece, count))) => {
+                    consumed += count;
+                    if let (Piece::Data(data), Some(gathered)) = (piece, &mut held.gathered) {
+                        gathered.extend_from_slice(data);
+                    }
+                }
                 Ok(None) => break,
                 Err(error) => {
                     self.fail_http(slot, error);
@@ -148,26 +171,33 @@ impl<R: Reactor> Shard<R> {
                 }
             }
         }
-        if !body.is_done() {
-            self.http_state_mut(slot).held = Some((head, body));
+        if !held.body.is_done() {
+            self.http_state_mut(slot).held = Some(held);
             return consumed;
         }
+        let Held { head, gathered, .. } = held;
         let shared = self.shared.clone();
         match decode(&head, &shared.config.limits) {
-            Ok(Some((request, _))) => self.answer(slot, &head, &request),
+            Ok(Some((request, _))) => {
+                self.answer(slot, &head, &request, &mut gathered.unwrap_or_default());
+            }
             // It was decoded before, by the same limits.
             _ => self.refuse(slot, 500, "the request cannot be read again"),
         }
         consumed
     }
 
-    fn answer(&mut self, slot: u32, head: &[u8], request: &Request<'_>) {
+    fn answer(&mut self, slot: u32, head: &[u8], request: &Request<'_>, body: &mut Vec<u8>) {
         let state = self.http_state_mut(slot);
         state.requests_count += 1;
         let is_last = state.requests_count > self.shared.config.limits.http_requests_count_max;
         // What follows a refused upgrade may be frames, which must not be read as a request.
         let is_upgrade = handshake::is_upgrade(&request.headers);
         let keep_alive = request.keep_alive && !is_last && !is_upgrade;
+        if self.answer_sockjs(slot, request, keep_alive, body) {
+            return;
+        }
+        // What is left of a handler's paths is the upgrade of its own.
         let session = self.session_info(slot, request);
         let is_ws = request.path == "/ws" || session.is_some();
         match request.method {
@@ -249,12 +279,13 @@ impl<R: Reactor> Shard<R> {
                 self.last_write[slot as usize] = self.tick;
                 self.resume(slot);
             }
+            Some(Then::SockJs(_)) => self.on_exchange_flushed(slot),
             _ => {}
         }
     }
 
     /// Upgrades to the session of a handler, or without one to STOMP.
-    fn answer_upgrade(
+    pub(super) fn answer_upgrade(
         &mut self,
         slot: u32,
         request: &Request<'_>,
@@ -283,7 +314,8 @@ impl<R: Reactor> Shard<R> {
                 return self.refuse_with(slot, &Refusal { status, headers, text, reason });
             }
         };
-        let is_strict = self.shared.config.strict_subprotocol && session.is_none();
+        let is_sockjs = self.connections[slot as usize].is_sockjs;
+        let is_strict = self.shared.config.strict_subprotocol && session.is_none() && !is_sockjs;
         if accepted.protocol.is_none() && is_strict {
             let accepted = SUB_PROTOCOLS.join(", ");
             let text = format!("seen no subprotocol that is known here, accepted: {accepted}");
@@ -372,7 +404,7 @@ impl<R: Reactor> Shard<R> {
     }
 
     /// Answers in one piece.
-    fn respond(
+    pub(super) fn respond(
         &mut self,
         slot: u32,
         keep_alive: bool,
@@ -387,7 +419,7 @@ impl<R: Reactor> Shard<R> {
     }
 
     /// An answer is queued: the time for the next request starts, or the connection ends.
-    fn finish_answer(&mut self, slot: u32, keep_alive: bool) {
+    pub(super) fn finish_answer(&mut self, slot: u32, keep_alive: bool) {
         self.last_write[slot as usize] = self.tick;
         if !keep_alive {
             self.end(slot, DisconnectReason::HttpDone);
@@ -421,7 +453,7 @@ impl<R: Reactor> Shard<R> {
     }
 
     /// Answers with an error and ends the connection.
-    fn refuse(&mut self, slot: u32, status: u16, text: &str) {
+    pub(super) fn refuse(&mut self, slot: u32, status: u16, text: &str) {
         let reason = DisconnectReason::HttpError;
         self.refuse_with(slot, &Refusal { status, headers: &[], text, reason });
     }

@@ -28,7 +28,9 @@ pub mod remote;
 pub mod replies;
 pub mod send;
 pub mod settle;
+pub mod sockjs;
 pub mod subscribe;
+pub mod table;
 pub mod tick;
 pub mod users;
 
@@ -39,6 +41,7 @@ use crate::log::Suppressor;
 use crate::mesh::Mesh;
 use crate::metrics::ShardMetrics;
 use crate::reactor::{Event, Reactor, Shortfall, TICK_MS};
+use crate::sockjs::SockJs;
 use action::{Asker, Message};
 use admission::{AddressCounts, SLOTS_RESERVED};
 use compress::Compressor;
@@ -50,6 +53,7 @@ use peer::Peer;
 use queues::Queues;
 use reason::DisconnectReason;
 use slab::Slab;
+use sockjs::Sessions;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
@@ -66,7 +70,9 @@ use stompede_core::outbound::SendArena;
 use stompede_core::stomp::frame::HeaderTable;
 use stompede_core::ws::deflate::Inflater;
 use stompede_core::ws::extensions::Window;
+use stompede_core::ws::frame::Opcode;
 use stompede_core::ws::receiver::Receiver;
+use table::{is_virtual, Table};
 
 /// Bytes received from one connection at a time.
 const RECV_STRIDE_BYTES: usize = 16_384;
@@ -86,8 +92,10 @@ pub struct Shared {
     pub config: Config,
     /// Who may log in.
     pub authenticator: Authenticator,
-    /// Which pages may open a WebSocket.
+    /// Which pages may open a WebSocket or a SockJS session.
     pub origins: OriginPolicy,
+    /// What speaks SockJS, and where.
+    pub sockjs: SockJs,
     /// Random key of this start: home shards, session ids, hash tables.
     pub key: u64,
     /// `uring` or `epoll`.
@@ -112,16 +120,30 @@ impl Shared {
     /// # Errors
     /// A users file, a rule or an origin that cannot be used, in words for the operator.
     pub fn new(config: Config, key: u64, driver: &'static str) -> Result<Shared, String> {
+        Shared::with_endpoints(config, Endpoints::default(), key, driver)
+    }
+
+    /// As [`Shared::new`], with handlers.
+    ///
+    /// # Errors
+    /// Those of [`Shared::new`].
+    pub fn with_endpoints(
+        config: Config,
+        endpoints: Endpoints,
+        key: u64,
+        driver: &'static str,
+    ) -> Result<Shared, String> {
         Ok(Shared {
             authenticator: Authenticator::from_config(&config)?,
             origins: OriginPolicy::parse(&config.allowed_origins)?,
             prefixes: Prefixes::of(config.profile),
             authorization: config.authorization()?,
+            sockjs: SockJs::new(&config, &endpoints)?,
             key,
             driver,
             is_draining: AtomicBool::new(false),
             metrics: (0..config.shards.max(1)).map(|_| Arc::default()).collect(),
-            endpoints: Endpoints::default(),
+            endpoints,
             address_counts: (config.connections_per_ip_max > 0).then(AddressCounts::default),
             config,
         })
@@ -136,11 +158,13 @@ pub struct Shard<R> {
     reactor: R,
     mesh: Mesh<Message>,
     /// By slot.
-    connections: Vec<Connection>,
-    peers: Vec<Peer>,
+    connections: Table<Connection>,
+    peers: Table<Peer>,
     /// Ticks at which bytes last came and went, by slot: dense, swept by the tick.
-    last_read: Vec<u32>,
-    last_write: Vec<u32>,
+    last_read: Table<u32>,
+    last_write: Table<u32>,
+    /// SockJS sessions whose home is here.
+    sessions: Sessions,
     backlogs: Slab<Backlog>,
     spills: Slab<Spill>,
     arena: SendArena,
@@ -153,6 +177,8 @@ pub struct Shard<R> {
     queues: Queues,
     ready: Vec<u32>,
     dirty: Vec<u32>,
+    /// Slots of connections that wait, and for which nothing waits any more since this turn.
+    flushed: Vec<u32>,
     /// Consumers found too slow during a delivery.
     overflowed: Vec<u32>,
     /// Bytes that may wait for one connection now; see [`tick`].
@@ -204,6 +230,8 @@ struct Scratch {
     shown: String,
     /// What a queue wants done.
     outputs: Vec<Output>,
+    /// A MESSAGE as a SockJS frame.
+    message: Vec<u8>,
 }
 
 impl<R: Reactor> Shard<R> {
@@ -216,11 +244,11 @@ impl<R: Reactor> Shard<R> {
         Shard {
             index,
             metrics,
-            // Room for all: pages that nobody touches cost nothing, and growing never copies.
-            connections: Vec::with_capacity(slots_count),
-            peers: Vec::with_capacity(slots_count),
-            last_read: vec![0; slots_count],
-            last_write: vec![0; slots_count],
+            connections: Table::new(slots_count),
+            peers: Table::new(slots_count),
+            last_read: Table::new(slots_count),
+            last_write: Table::new(slots_count),
+            sessions: Sessions::new(&shared),
             backlogs: Slab::new(),
             spills: Slab::new(),
             arena: SendArena::new(stompede_core::outbound::CHUNK_BYTES),
@@ -234,6 +262,7 @@ impl<R: Reactor> Shard<R> {
             ),
             ready: Vec::new(),
             dirty: Vec::new(),
+            flushed: Vec::new(),
             overflowed: Vec::new(),
             outbound_bytes_max: shared.config.outbound_bytes_max,
             pending_interest: Vec::new(),
@@ -294,7 +323,9 @@ impl<R: Reactor> Shard<R> {
         self.receive_ready();
         self.take_messages();
         self.dispatch_queues();
+        self.flush_sessions();
         self.flush_dirty();
+        self.forget_chunk();
         self.mesh.flush();
         self.say_farewells();
         Ok(self.is_draining && self.is_drained())
@@ -307,7 +338,7 @@ impl<R: Reactor> Shard<R> {
 
     /// Says whether there is nothing left to do, after telling other shards that we sleep.
     fn prepare_sleep(&mut self) -> bool {
-        let is_idle = self.ready.is_empty() && self.dirty.is_empty();
+        let is_idle = self.ready.is_empty() && self.dirty.is_empty() && self.sessions.is_flushed();
         if !is_idle || self.queues.has_work() || self.mesh.overflow_count() > 0 {
             return false;
         }
@@ -356,29 +387,34 @@ impl<R: Reactor> Shard<R> {
     }
 
     fn on_accept(&mut self, slot: u32, listener: u8, peer: SocketAddr) {
-        while self.connections.len() <= slot as usize {
-            self.connections.push(Connection::free());
-            self.peers.push(Peer::default());
-        }
-        let connection = &mut self.connections[slot as usize];
-        connection.generation = connection.generation.wrapping_add(1);
-        connection.phase = Phase::Opening;
-        if listener == 1 {
-            connection.transport = Transport::Tcp;
-        }
-        self.peers[slot as usize] = Peer::from(peer);
-        self.last_read[slot as usize] = self.tick;
-        self.last_write[slot as usize] = self.tick;
-        self.metrics.opened();
+        let transport = if listener == 1 { Transport::Tcp } else { Transport::Http };
+        self.take_slot(slot, transport, Peer::from(peer));
         self.admit(slot);
         if self.is_draining {
             self.end(slot, DisconnectReason::Drain);
         }
     }
 
+    /// The record of a slot becomes that of a new connection.
+    fn take_slot(&mut self, slot: u32, transport: Transport, peer: Peer) {
+        self.connections.grow(slot, Connection::free);
+        self.peers.grow(slot, Peer::default);
+        self.last_read.grow(slot, || 0);
+        self.last_write.grow(slot, || 0);
+        let connection = &mut self.connections[slot as usize];
+        connection.generation = connection.generation.wrapping_add(1);
+        connection.phase = Phase::Opening;
+        connection.transport = transport;
+        self.peers[slot as usize] = peer;
+        self.last_read[slot as usize] = self.tick;
+        self.last_write[slot as usize] = self.tick;
+        self.metrics.opened();
+    }
+
     fn mark_ready(&mut self, slot: u32) {
         let Some(connection) = self.connections.get_mut(slot as usize) else { return };
-        if connection.phase != Phase::Free && !connection.is_ready {
+        // A virtual connection is not received from.
+        if connection.phase != Phase::Free && !connection.is_ready && !is_virtual(slot) {
             connection.is_ready = true;
             self.ready.push(slot);
         }
@@ -388,7 +424,11 @@ impl<R: Reactor> Shard<R> {
         let connection = &mut self.connections[slot as usize];
         if connection.phase != Phase::Free && !connection.is_dirty && !connection.is_blocked {
             connection.is_dirty = true;
-            self.dirty.push(slot);
+            if is_virtual(slot) {
+                self.sessions.mark_dirty(slot);
+            } else {
+                self.dirty.push(slot);
+            }
         }
     }
 
@@ -403,6 +443,10 @@ impl<R: Reactor> Shard<R> {
         for last in removed {
             self.withdraw_interest(last.destination, last.is_pattern);
         }
+        if is_virtual(slot) {
+            self.leave_session(slot, reason);
+        }
+        self.abandon_exchange(slot);
         self.forget_pending(slot);
         self.forget_client(slot);
         self.replies.close(slot);
@@ -439,6 +483,9 @@ impl<R: Reactor> Shard<R> {
         // The lists may still name the slot, once each: the flags stay, so that this remains true
         // for the connection that gets the slot next.
         *connection = Connection { generation, is_ready, is_dirty, ..Connection::free() };
+        if is_virtual(slot) {
+            return self.release_session(slot);
+        }
         self.reactor.close(slot);
         self.discharge(slot);
     }
@@ -468,7 +515,11 @@ impl<R: Reactor> Shard<R> {
         self.metrics.handshakes.inc();
         connection.forget_http();
         connection.transport = Transport::WebSocket(Receiver::new(deflate));
+        let is_sockjs = connection.is_sockjs;
         self.last_write[slot as usize] = self.tick;
+        if is_sockjs {
+            self.push_ws(slot, Opcode::Text, b"o");
+        }
     }
 
     fn asker(&self, slot: u32) -> Asker {
@@ -481,7 +532,7 @@ impl<R: Reactor> Shard<R> {
     }
 
     fn is_drained(&self) -> bool {
-        self.live_count == 0
+        self.live_count == 0 && self.sessions.live_count() == 0
     }
 
     /// May a line of this kind be logged? Peers can make some kinds come often.

@@ -24,8 +24,12 @@ pub enum DisconnectReason {
     HttpDone,
     /// An HTTP request that cannot be accepted.
     HttpError,
+    /// No request came for a SockJS session within the disconnect delay.
+    SessionExpired,
     /// A breach of RFC 6455.
     WebSocketError,
+    /// A WebSocket message that is no SockJS payload.
+    SockJsError,
     /// An ERROR of the STOMP protocol.
     StompError,
     /// Wrong login or passcode.
@@ -49,7 +53,7 @@ pub enum DisconnectReason {
 }
 
 /// Names of all reasons, by their number: the `reason` label of metrics and logs.
-pub const NAMES: [&str; 20] = [
+pub const NAMES: [&str; 22] = [
     "peer_closed",
     "peer_closed_mid_frame",
     "peer_reset",
@@ -59,7 +63,9 @@ pub const NAMES: [&str; 20] = [
     "handler_panic",
     "http_done",
     "http_error",
+    "session_expired",
     "websocket_error",
+    "sockjs_error",
     "stomp_error",
     "login_failed",
     "handshake_timeout",

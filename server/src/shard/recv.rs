@@ -58,7 +58,9 @@ impl<R: Reactor> Shard<R> {
     /// is while the mesh is full.
     fn may_receive(&mut self, slot: u32) -> bool {
         match self.connections[slot as usize].phase {
-            Phase::Free | Phase::Waiting => false,
+            Phase::Free => false,
+            // A client that waits for its session is listened to: it may break off.
+            Phase::Waiting => self.is_receiver(slot) && self.has_spill_room(slot),
             _ if self.mesh.overflow_count() > 0 => {
                 self.mark_ready(slot);
                 false
@@ -132,6 +134,8 @@ impl<R: Reactor> Shard<R> {
             Transport::Http => self.on_http_bytes(slot, input),
             Transport::Tcp => self.on_stream(slot, input, Self::decode_stomp),
             Transport::WebSocket(_) => self.on_ws(slot, input),
+            // Its bytes come by messages, not from a socket.
+            Transport::SockJs => {}
         }
     }
 
@@ -181,7 +185,7 @@ impl<R: Reactor> Shard<R> {
     }
 
     /// Decodes STOMP frames until one is incomplete or the connection has to wait.
-    fn decode_stomp(&mut self, slot: u32, input: &[u8]) -> usize {
+    pub(super) fn decode_stomp(&mut self, slot: u32, input: &[u8]) -> usize {
         let mut progress = Progress { consumed: 0 };
         let mut table = std::mem::take(&mut self.header_table);
         while let Some(rules) = self.connections[slot as usize].rules() {
@@ -296,7 +300,9 @@ impl<R: Reactor> Shard<R> {
         starts: bool,
         ends: bool,
     ) {
-        if self.connections[slot as usize].is_session {
+        if self.connections[slot as usize].is_sockjs {
+            self.on_sockjs_data(slot, payload, starts && ends, ends);
+        } else if self.connections[slot as usize].is_session {
             self.on_session_data(slot, kind, payload, starts, ends);
         } else {
             self.on_stream(slot, payload, Self::decode_stomp);
@@ -373,13 +379,21 @@ impl<R: Reactor> Shard<R> {
         self.end(slot, reason);
     }
 
-    /// Queues a WebSocket close frame where the transport has one.
+    /// Queues a close frame where the transport has one, or closes the session.
     pub(super) fn push_close(&mut self, slot: u32, close_code: u16, reason: &str) {
-        if let Transport::WebSocket(_) = self.connections[slot as usize].transport {
-            let mut bytes = Vec::new();
-            close::encode(&mut bytes, close_code, reason);
-            self.push_bytes(slot, &bytes);
-        }
+        let connection = &self.connections[slot as usize];
+        let (close_code, reason) = match connection.transport {
+            Transport::SockJs => return self.close_session(slot, close_code, reason),
+            Transport::WebSocket(_) if connection.is_sockjs => {
+                self.push_sockjs_close(slot, close_code, reason);
+                (close::code::NORMAL, "")
+            }
+            Transport::WebSocket(_) => (close_code, reason),
+            Transport::Http | Transport::Tcp => return,
+        };
+        let mut bytes = Vec::new();
+        close::encode(&mut bytes, close_code, reason);
+        self.push_bytes(slot, &bytes);
     }
 
     /// Goes on with a connection whose wait is over: first with the bytes that were kept.

@@ -68,6 +68,8 @@ impl<R: Reactor> Shard<R> {
                 self.deliver_reply(&publication);
                 self.answer_asker(asker);
             }
+            Message::SockJsCall(call) => self.on_call(*call),
+            Message::SockJsAnswer(answer) => self.on_remote_answer(answer.0, answer.1),
             Message::Done { slot, generation } => self.on_answer(slot, generation),
             Message::Enqueue { publication, expires_ms, asker, is_awaited } => {
                 self.on_enqueue(publication, expires_ms, asker, is_awaited);
@@ -151,7 +153,7 @@ impl<R: Reactor> Shard<R> {
             Then::Connect(login) => self.connected(slot, *login),
             Then::Upgrade(upgrade) => self.finish_upgrade(slot, *upgrade),
             // These wait for no answer of this kind.
-            Then::Consume(_) | Then::File { .. } | Then::Flushed => {}
+            Then::Consume(_) | Then::File { .. } | Then::Flushed | Then::SockJs(_) => {}
         }
         self.resume(slot);
     }

@@ -3,6 +3,7 @@
 
 use super::connection::{Backlog, Phase, Transport, NONE};
 use super::reason::DisconnectReason;
+use super::table::is_virtual;
 use super::Shard;
 use crate::reactor::{Parts, Reactor, SendRequest, Shortfall, PARTS_MAX};
 use stompede_core::outbound::{Outbound, Segment};
@@ -23,7 +24,11 @@ impl<R: Reactor> Shard<R> {
 
     /// Queues one STOMP frame (or heart-beat) for one connection, framed as its transport wants it.
     pub(super) fn push_stomp(&mut self, slot: u32, frame: &[u8]) {
-        if let Transport::WebSocket(_) = self.connections[slot as usize].transport {
+        let connection = &self.connections[slot as usize];
+        if connection.is_sockjs || connection.transport_is_sockjs() {
+            return self.push_sockjs(slot, frame);
+        }
+        if let Transport::WebSocket(_) = connection.transport {
             let is_text = std::str::from_utf8(frame).is_ok();
             let opcode = if is_text { Opcode::Text } else { Opcode::Binary };
             self.push_ws(slot, opcode, frame);
@@ -77,6 +82,14 @@ impl<R: Reactor> Shard<R> {
         }
         self.dirty.append(&mut batch);
         self.scratch.batch = batch;
+        // Only now: whoever goes on queues for others, and what they were offered is counted.
+        let mut flushed = std::mem::take(&mut self.flushed);
+        for slot in flushed.drain(..) {
+            if self.connections[slot as usize].outbound == NONE {
+                self.on_flushed(slot);
+            }
+        }
+        self.flushed = flushed;
     }
 
     /// Sends once to each connection of `batch`; those with more to send are marked dirty again.
@@ -181,13 +194,16 @@ impl<R: Reactor> Shard<R> {
                 // What already came is discarded; the end of the stream closes the connection.
                 self.mark_ready(slot);
             }
-            Phase::Waiting => self.on_flushed(slot),
+            Phase::Waiting => self.flushed.push(slot),
             _ => {}
         }
     }
 
     /// Bytes that wait for a connection.
     pub(super) fn backlog_bytes(&self, slot: u32) -> usize {
+        if is_virtual(slot) {
+            return self.sessions.waiting_bytes(slot);
+        }
         let index = self.connections[slot as usize].outbound;
         self.backlogs.get(index as usize).map_or(0, |backlog| backlog.outbound.bytes())
     }

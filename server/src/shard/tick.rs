@@ -8,7 +8,7 @@ use crate::reactor::{Reactor, TICK_MS};
 use slab::Slab;
 use std::time::Duration;
 use stompede_core::stomp::error::Error;
-use stompede_core::ws::close::{self, code};
+use stompede_core::ws::close::code;
 use stompede_core::ws::frame::Opcode;
 
 /// How long a closed connection may take to end its half.
@@ -34,7 +34,9 @@ impl<R: Reactor> Shard<R> {
         }
         self.keep_house();
         self.keep_queues();
-        for slot in 0..self.connections.len() as u32 {
+        let mut next = 0;
+        while let Some(slot) = self.connections.slot_from(next) {
+            next = slot + 1;
             match self.connections[slot as usize].phase {
                 Phase::Free => {}
                 Phase::Opening => self.check_opening(slot),
@@ -46,6 +48,7 @@ impl<R: Reactor> Shard<R> {
                 }
             }
         }
+        self.tick_sessions();
         self.metrics.mesh_full.set(self.mesh.full_count());
         self.metrics.uring_cq_overflow.set(self.reactor.overflow_count());
         self.metrics.subscriptions.set(self.subscriptions.len() as u64);
@@ -55,12 +58,11 @@ impl<R: Reactor> Shard<R> {
     /// Sets the mark for slow consumers, and gives back what only a burst needed.
     fn keep_house(&mut self) {
         let config = &self.shared.config;
-        let waiting: u64 = self.shared.metrics.iter().map(|shard| shard.outbound_bytes.get()).sum();
+        let waiting: u64 = self.shared.metrics.iter().map(|shard| shard.waiting_bytes()).sum();
         // Over the global mark everyone's limit shrinks, so that the slowest go first.
-        self.outbound_bytes_max = match waiting > config.memory_bytes_max {
-            true => config.outbound_bytes_max / 8,
-            false => config.outbound_bytes_max,
-        };
+        let divisor = if waiting > config.memory_bytes_max { 8 } else { 1 };
+        self.outbound_bytes_max = config.outbound_bytes_max / divisor;
+        self.sessions.bound_queues(&self.shared.sockjs, divisor);
         if self.backlogs.is_empty() && self.backlogs.capacity() > KEPT_CAPACITY {
             self.backlogs = Slab::new();
         }
@@ -101,6 +103,8 @@ impl<R: Reactor> Shard<R> {
     fn check_open(&mut self, slot: u32) {
         if self.connections[slot as usize].is_session {
             self.check_session(slot);
+            let quiet = self.tick.saturating_sub(self.last_write[slot as usize]);
+            self.check_sockjs_heartbeat(slot, quiet);
             return self.check_stall(slot);
         }
         let silent = self.silent_ticks(slot);
@@ -131,6 +135,7 @@ impl<R: Reactor> Shard<R> {
         if owed > 0 && quiet + 1 >= due && self.backlog_bytes(slot) == 0 {
             self.push_stomp(slot, b"\n");
         }
+        self.check_sockjs_heartbeat(slot, quiet);
         self.check_stall(slot);
     }
 
@@ -155,21 +160,20 @@ impl<R: Reactor> Shard<R> {
     fn drain_some(&mut self) {
         let per_tick = u64::from(self.shared.config.drain_rate) * TICK_MS / 1000;
         let mut left = (per_tick / self.mesh.shards_count() as u64).max(1);
-        while left > 0 && (self.drain_slot as usize) < self.connections.len() {
-            let slot = self.drain_slot;
-            self.drain_slot += 1;
-            if !self.connections[slot as usize].is_live() {
+        while left > 0 {
+            let Some(slot) = self.connections.slot_from(self.drain_slot) else { break };
+            self.drain_slot = slot + 1;
+            // Who waits for a session is told by it, and ended behind that answer.
+            if !self.connections[slot as usize].is_live() || self.is_receiver(slot) {
                 continue;
             }
             left -= 1;
             match self.connections[slot as usize].transport {
                 Transport::Http => self.end(slot, DisconnectReason::Drain),
-                Transport::WebSocket(_) => {
+                Transport::WebSocket(_) | Transport::SockJs => {
                     let text = "server is shutting down";
                     self.note_close(slot, code::GOING_AWAY, text);
-                    let mut bytes = Vec::new();
-                    close::encode(&mut bytes, code::GOING_AWAY, text);
-                    self.push_bytes(slot, &bytes);
+                    self.push_close(slot, code::GOING_AWAY, text);
                     self.end(slot, DisconnectReason::Drain);
                 }
                 Transport::Tcp => {

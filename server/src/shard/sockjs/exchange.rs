@@ -1,0 +1,326 @@
+//! The client's side: one request and its answer, while they wait for the session's home.
+//!
+//! A receiver's answer begins when the home has said so, and grows by the frames that come. When
+//! the socket has taken all of them, the home is told: that opens a stream's window again, or ends
+//! the answer. An exchange that ends before its answer does is an abort, and the home is told too.
+
+use super::{Answer, Ask, Call, Key, ReceiverId, StreamChunk};
+use crate::reactor::Reactor;
+use crate::shard::action::Message;
+use crate::shard::connection::{Phase, Then, NONE};
+use crate::shard::Shard;
+use std::sync::Arc;
+use stompede_core::http::response;
+use stompede_core::sockjs::error::Error;
+use stompede_core::sockjs::frame::{push_prelude, Frame, Wrapping};
+use stompede_core::sockjs::headers::{fields, Asked, Outcome};
+use stompede_core::sockjs::url::{Route, Transport};
+
+/// Bytes that a client may send behind a request that waits; it is not listened to beyond.
+const PIPELINED_BYTES_MAX: usize = 8_192;
+
+/// A request under way.
+#[derive(Debug)]
+pub struct Exchange {
+    pub(super) key: Arc<Key>,
+    pub(super) transport: Transport,
+    /// The function that jsonp and htmlfile call.
+    pub(super) callback: Box<str>,
+    pub(super) asked: OwnedAsked,
+    pub(super) is_http11: bool,
+    pub(super) keep_alive: bool,
+    /// The request's number on the connection.
+    pub(super) request: u32,
+    pub(super) progress: Progress,
+}
+
+/// How far the answer has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Progress {
+    /// Nothing of it yet.
+    Asked,
+    /// A stream: bytes of frames so far, and of these the ones that the home knows to be sent.
+    Begun { bytes: u32, reported_bytes: u32 },
+    /// All of it is queued.
+    Ended,
+}
+
+/// What the header fields of an answer depend on.
+#[derive(Debug, Default)]
+pub(super) struct OwnedAsked {
+    pub(super) origin: Option<Box<str>>,
+    pub(super) request_headers: Option<Box<str>>,
+    pub(super) set_cookie: Option<Box<str>>,
+}
+
+impl OwnedAsked {
+    pub(super) fn borrowed(&self) -> Asked<'_> {
+        Asked {
+            origin: self.origin.as_deref(),
+            request_headers: self.request_headers.as_deref(),
+            set_cookie: self.set_cookie.as_deref(),
+            ..Asked::default()
+        }
+    }
+}
+
+impl Exchange {
+    fn route(&self) -> Route<'static> {
+        Route::Session { session: "", transport: self.transport }
+    }
+
+    fn push_head(&self, out: &mut Vec<u8>, outcome: Outcome, body_bytes: u64) {
+        let asked = self.asked.borrowed();
+        let fields = fields(&self.route(), outcome, &asked);
+        if self.transport.is_streaming() && outcome == Outcome::Success {
+            response::encode_stream_head(out, 200, &fields, self.is_http11, self.keep_alive);
+        } else {
+            let status = self.transport.status();
+            response::encode_head(out, status, &fields, body_bytes, self.keep_alive);
+        }
+    }
+
+    fn begin(&mut self, out: &mut Vec<u8>) {
+        if self.progress != Progress::Asked {
+            return;
+        }
+        self.progress = Progress::Begun { bytes: 0, reported_bytes: 0 };
+        self.push_head(out, Outcome::Success, 0);
+        let mut prelude = Vec::new();
+        push_prelude(&mut prelude, self.transport, &self.callback);
+        push_piece(out, &prelude, self.is_http11);
+    }
+
+    fn push_frame(&mut self, out: &mut Vec<u8>, frame: &Frame, is_last: bool) {
+        let wrapping = Wrapping::of(self.transport, &self.callback);
+        let mut body = Vec::with_capacity(frame.wrapped_bytes(wrapping));
+        frame.encode(&mut body, wrapping);
+        if !self.transport.is_streaming() {
+            self.push_head(out, Outcome::Success, body.len() as u64);
+            out.extend_from_slice(&body);
+            self.progress = Progress::Ended;
+            return;
+        }
+        self.begin(out);
+        push_piece(out, &body, self.is_http11);
+        if let Progress::Begun { bytes, .. } = &mut self.progress {
+            *bytes = bytes.saturating_add(body.len() as u32);
+        }
+        if is_last {
+            if self.is_http11 {
+                out.extend_from_slice(response::LAST_CHUNK);
+            } else {
+                self.keep_alive = false;
+            }
+            self.progress = Progress::Ended;
+        }
+    }
+}
+
+impl<R: Reactor> Shard<R> {
+    fn exchange(&mut self, slot: u32) -> Option<&mut Exchange> {
+        let waiting = self.connections[slot as usize].extras.as_mut()?.waiting.as_mut()?;
+        match &mut waiting.then {
+            Then::SockJs(exchange) => Some(exchange),
+            _ => None,
+        }
+    }
+
+    /// Does the connection wait for frames of a session?
+    pub(in crate::shard) fn is_receiver(&self, slot: u32) -> bool {
+        let extras = self.connections[slot as usize].extras.as_ref();
+        match extras.and_then(|extras| extras.waiting.as_ref()).map(|waiting| &waiting.then) {
+            Some(Then::SockJs(exchange)) => exchange.transport.is_receiver(),
+            _ => false,
+        }
+    }
+
+    /// May more bytes of a waiting connection be kept?
+    pub(in crate::shard) fn has_spill_room(&self, slot: u32) -> bool {
+        let spill = self.connections[slot as usize].spill;
+        spill == NONE || self.spills[spill as usize].bytes.len() < PIPELINED_BYTES_MAX
+    }
+
+    fn receiver_id(&self, slot: u32, request: u32) -> ReceiverId {
+        let generation = self.connections[slot as usize].generation;
+        ReceiverId { shard: self.index as u32, slot, generation, request }
+    }
+
+    /// Asks the home of a session; the answer may come before this returns.
+    fn ask_home(&mut self, key: Arc<Key>, from: ReceiverId, ask: Ask) {
+        let home = self.home_of_session(&key);
+        let call = Call { key, from, ask };
+        if home == self.index {
+            self.metrics.sockjs_calls_local.inc();
+            self.on_call(call);
+        } else {
+            self.metrics.sockjs_calls_forwarded.inc();
+            self.mesh.push(home, Message::SockJsCall(Box::new(call)));
+        }
+    }
+
+    /// The connection waits from now on for the answer to `ask`.
+    pub(super) fn begin_exchange(&mut self, slot: u32, exchange: Exchange, ask: Ask) {
+        let (key, from) = (exchange.key.clone(), self.receiver_id(slot, exchange.request));
+        self.wait_for(slot, 1, Then::SockJs(Box::new(exchange)));
+        self.ask_home(key, from, ask);
+    }
+
+    /// The home has answered a request of ours.
+    pub(in crate::shard) fn on_sockjs_answer(&mut self, to: ReceiverId, answer: Answer) {
+        let slot = to.slot;
+        let connection = &self.connections[slot as usize];
+        if connection.generation != to.generation || connection.phase != Phase::Waiting {
+            // It broke off, which the home was told.
+            return;
+        }
+        if self.exchange(slot).is_none_or(|exchange| exchange.request != to.request) {
+            return;
+        }
+        let answer = match answer {
+            Answer::Frame { frame, is_last: false } => match self.stream_shared(slot, &frame) {
+                true => return,
+                false => Answer::Frame { frame, is_last: false },
+            },
+            answer => answer,
+        };
+        let Some(exchange) = self.exchange(slot) else { return };
+        let mut out = Vec::new();
+        match answer {
+            Answer::Begin => exchange.begin(&mut out),
+            Answer::Frame { frame, is_last } => exchange.push_frame(&mut out, &frame, is_last),
+            Answer::Taken => {
+                let body: &[u8] = match exchange.transport {
+                    Transport::JsonpSend => b"ok",
+                    _ => b"",
+                };
+                exchange.push_head(&mut out, Outcome::Success, body.len() as u64);
+                out.extend_from_slice(body);
+                exchange.progress = Progress::Ended;
+            }
+            Answer::Failed(error) => {
+                push_failure(&mut out, exchange, error);
+                exchange.progress = Progress::Ended;
+            }
+        }
+        let is_sender = exchange.transport.is_sender();
+        self.push_bytes(slot, &out);
+        if is_sender {
+            self.finish_exchange(slot);
+        }
+    }
+
+    /// Writes a frame with one message to a stream, as it was written to others before. Says
+    /// whether it did: not for other frames, nor for answers that have not begun.
+    fn stream_shared(&mut self, slot: u32, frame: &Frame) -> bool {
+        let Frame::Messages(messages) = frame else { return false };
+        let Some(message) = messages.single().cloned() else { return false };
+        let Some(exchange) = self.exchange(slot) else { return false };
+        let (transport, is_http11) = (exchange.transport, exchange.is_http11);
+        let Progress::Begun { .. } = exchange.progress else { return false };
+        let last = self.sessions.last_chunk.as_ref();
+        let known = last.filter(|last| {
+            let is_same = std::ptr::eq(&*last.message, &*message);
+            is_same && last.transport == transport && last.is_http11 == is_http11
+        });
+        let (segment, frame_bytes) = match known {
+            Some(last) => (last.segment, last.frame_bytes),
+            None => {
+                let mut body = Vec::new();
+                frame.encode(&mut body, Wrapping::of(transport, ""));
+                let frame_bytes = body.len() as u32;
+                let mut chunk = Vec::with_capacity(body.len() + 16);
+                push_piece(&mut chunk, &body, is_http11);
+                self.forget_chunk();
+                let segment = self.arena.append(&[&chunk]);
+                self.arena.retain(segment);
+                let chunk = StreamChunk { message, transport, is_http11, segment, frame_bytes };
+                self.sessions.last_chunk = Some(chunk);
+                (segment, frame_bytes)
+            }
+        };
+        self.push_segment(slot, segment);
+        if let Some(Exchange { progress: Progress::Begun { bytes, .. }, .. }) = self.exchange(slot)
+        {
+            *bytes = bytes.saturating_add(frame_bytes);
+        }
+        true
+    }
+
+    /// The chunk that streams share is not kept from turn to turn.
+    pub(in crate::shard) fn forget_chunk(&mut self) {
+        if let Some(last) = self.sessions.last_chunk.take() {
+            self.arena.release(last.segment);
+        }
+    }
+
+    /// As [`Shard::on_sockjs_answer`], from another shard: the connection goes on by itself.
+    pub(in crate::shard) fn on_remote_answer(&mut self, to: ReceiverId, answer: Answer) {
+        self.on_sockjs_answer(to, answer);
+        let connection = &self.connections[to.slot as usize];
+        if connection.generation == to.generation && connection.phase == Phase::Opening {
+            self.resume(to.slot);
+        }
+    }
+
+    /// All that was queued for a waiting request is sent.
+    pub(in crate::shard) fn on_exchange_flushed(&mut self, slot: u32) {
+        let Some(exchange) = self.exchange(slot) else { return };
+        let (key, request) = (exchange.key.clone(), exchange.request);
+        match &mut exchange.progress {
+            Progress::Asked => {}
+            Progress::Begun { bytes, reported_bytes } => {
+                if bytes > reported_bytes {
+                    *reported_bytes = *bytes;
+                    let ask = Ask::Sent(*bytes);
+                    self.ask_home(key, self.receiver_id(slot, request), ask);
+                }
+            }
+            Progress::Ended => {
+                self.ask_home(key, self.receiver_id(slot, request), Ask::Completed);
+                self.finish_exchange(slot);
+                self.resume(slot);
+            }
+        }
+    }
+
+    /// The answer is queued or sent to its end: the connection takes its next request.
+    fn finish_exchange(&mut self, slot: u32) {
+        let Some(Then::SockJs(exchange)) = self.stop_waiting(slot) else { return };
+        self.finish_answer(slot, exchange.keep_alive && !self.is_draining);
+    }
+
+    /// A request that is refused before the home hears of it.
+    pub(super) fn fail_exchange(&mut self, slot: u32, exchange: &Exchange, error: Error) {
+        let mut out = Vec::new();
+        push_failure(&mut out, exchange, error);
+        self.push_bytes(slot, &out);
+        self.finish_answer(slot, exchange.keep_alive);
+    }
+
+    /// A connection ends: the session must not wait for it.
+    pub(in crate::shard) fn abandon_exchange(&mut self, slot: u32) {
+        if self.is_receiver(slot) {
+            let Some(exchange) = self.exchange(slot) else { return };
+            let (key, request) = (exchange.key.clone(), exchange.request);
+            self.ask_home(key, self.receiver_id(slot, request), Ask::Aborted);
+        }
+    }
+}
+
+/// A piece of a stream's body.
+fn push_piece(out: &mut Vec<u8>, piece: &[u8], is_http11: bool) {
+    if is_http11 {
+        response::push_chunk(out, piece);
+    } else {
+        out.extend_from_slice(piece);
+    }
+}
+
+/// A refusal; the session, if there is one, is as before.
+fn push_failure(out: &mut Vec<u8>, exchange: &Exchange, error: Error) {
+    let asked = exchange.asked.borrowed();
+    let fields = fields(&exchange.route(), Outcome::Failure, &asked);
+    let body = error.body().as_bytes();
+    response::encode(out, error.status(), &fields, body, exchange.keep_alive);
+}

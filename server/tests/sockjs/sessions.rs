@@ -1,0 +1,175 @@
+//! The life of a session, whatever shard its requests land on (reference: protocol, "Sessions").
+
+use crate::client::{config, start, until};
+
+#[test]
+fn order_holds_over_many_connections() {
+    for shards in [1, 2, 4] {
+        let server = start(config(shards));
+        let session = server.session("/echo").open();
+        let mut seen = String::new();
+        for round in 0..40 {
+            session.send(&format!(r#"["{round}.0"]"#));
+            session.send(&format!(r#"["{round}.1","{round}.2"]"#));
+            seen += &session.poll();
+        }
+        let expected: String = (0..40).map(|r| format!(r#"a["{r}.0","{r}.1","{r}.2"]"#)).collect();
+        assert_eq!(seen, expected);
+        if shards > 1 {
+            let forwarded = server.sum(shards, |m| m.sockjs_calls_forwarded.get());
+            assert!(forwarded > 0, "no request landed elsewhere");
+        }
+    }
+}
+
+#[test]
+fn a_stream_ends_at_its_limit_and_nothing_is_lost() {
+    for shards in [1, 2, 4] {
+        let server = start(config(shards));
+        let session = server.session("/echo");
+        let mut stream = session.stream();
+        assert_eq!(stream.chunk(), "o\n");
+        let (mut seen, mut streams) = (0, 1);
+        for batch in 0..10 {
+            let texts: Vec<_> = (0..10).map(|i| format!("\"{:0128}\"", batch * 10 + i)).collect();
+            session.send(&format!("[{}]", texts.join(",")));
+            while seen < (batch + 1) * 10 {
+                let chunk = stream.chunk();
+                if chunk.is_empty() {
+                    stream = session.stream();
+                    streams += 1;
+                    continue;
+                }
+                let frame = chunk.strip_prefix("a[").and_then(|c| c.strip_suffix("]\n"));
+                for text in frame.expect("messages").split(',') {
+                    assert_eq!(text, format!("\"{seen:0128}\""));
+                    seen += 1;
+                }
+            }
+        }
+        assert!(streams > 2, "{streams} streams for 13 KiB, 4 KiB each");
+    }
+}
+
+#[test]
+fn a_second_receiver_is_told_and_the_first_is_untouched() {
+    for shards in [1, 2, 4] {
+        let server = start(config(shards));
+        let session = server.session("/echo");
+        let mut first = session.stream();
+        assert_eq!(first.chunk(), "o\n");
+        let told = r#"c[2010,"Another connection still open"]"#;
+        assert_eq!(session.poll(), told);
+        let mut second = session.stream();
+        assert_eq!(second.chunk(), format!("{told}\n"));
+        assert_eq!(second.chunk(), "");
+        session.send(r#"["x"]"#);
+        assert_eq!(first.chunk(), "a[\"x\"]\n");
+    }
+}
+
+#[test]
+fn first_requests_at_once_are_one_session() {
+    for shards in [1, 2, 4] {
+        let server = start(config(shards));
+        let session = server.session("/echo");
+        let mut firsts: Vec<_> = std::thread::scope(|scope| {
+            let all: Vec<_> = (0..4)
+                .map(|_| {
+                    scope.spawn(|| {
+                        let mut stream = session.stream();
+                        let frame = stream.chunk();
+                        (frame, stream)
+                    })
+                })
+                .collect();
+            all.into_iter().map(|one| one.join().expect("an answer")).collect()
+        });
+        firsts.sort_by_key(|(frame, _)| frame != "o\n");
+        assert_eq!(firsts[0].0, "o\n");
+        assert!(firsts[1..].iter().all(|(frame, _)| frame.starts_with("c[2010,")));
+    }
+}
+
+#[test]
+fn an_aborted_receiver_ends_the_session() {
+    for shards in [1, 2, 4] {
+        let server = start(config(shards));
+        let session = server.session("/echo");
+        let mut stream = session.stream();
+        assert_eq!(stream.chunk(), "o\n");
+        drop(stream);
+        let told = r#"c[1002,"Connection interrupted"]"#;
+        until("the abort", || session.poll() == told);
+        assert_eq!(session.post("xhr_send", r#"["x"]"#).status, 404);
+        until("the sockets to go", || server.sum(shards, |m| m.connections.get()) == 0);
+    }
+}
+
+#[test]
+fn a_close_is_told_again_and_again_behind_what_waits() {
+    let server = start(config(4));
+    let session = server.session("/burst_close").open();
+    session.send(r#"["3"]"#);
+    assert_eq!(session.poll(), r#"a["1","2","3"]"#);
+    for _ in 0..3 {
+        assert_eq!(session.poll(), r#"c[3000,"Go away!"]"#);
+    }
+    // Taken, as always, and dropped.
+    session.send(r#"["x"]"#);
+
+    let session = server.session("/burst_close");
+    let mut stream = session.stream();
+    assert_eq!(stream.chunk(), "o\n");
+    session.send(r#"["2"]"#);
+    assert_eq!(stream.chunk(), "a[\"1\",\"2\"]\n");
+    assert_eq!(stream.chunk(), "c[3000,\"Go away!\"]\n");
+    assert_eq!(stream.chunk(), "");
+}
+
+#[test]
+fn a_session_expires_is_remembered_and_then_forgotten() {
+    let mut config = config(2);
+    config.sockjs.disconnect_delay_ms = 250;
+    config.sockjs.tombstone_ms = 1_500;
+    let server = start(config);
+    let session = server.session("/echo").open();
+    until("the end", || session.post("xhr_send", "[]").status == 404);
+    assert_eq!(session.poll(), r#"c[1002,"Connection interrupted"]"#);
+    until("the tables to be empty", || server.sum(2, |m| m.sockjs_sessions.get()) == 0);
+    assert_eq!(session.poll(), "o");
+}
+
+#[test]
+fn a_broadcast_reaches_every_transport() {
+    for shards in [1, 4] {
+        let server = start(config(shards));
+        let polled = server.session("/broadcast").open();
+        let streamed = server.session("/broadcast");
+        let mut stream = streamed.stream();
+        assert_eq!(stream.chunk(), "o\n");
+        let mut socket = server.session("/broadcast").websocket();
+        assert_eq!(socket.text(), "o");
+        streamed.send(r#"["hi"]"#);
+        assert_eq!(polled.poll(), r#"a["hi"]"#);
+        assert_eq!(stream.chunk(), "a[\"hi\"]\n");
+        assert_eq!(socket.text(), r#"a["hi"]"#);
+    }
+}
+
+#[test]
+fn a_drain_is_told_to_receivers() {
+    for shards in [1, 2] {
+        let server = start(config(shards));
+        let session = server.session("/echo");
+        let mut stream = session.stream();
+        assert_eq!(stream.chunk(), "o\n");
+        let mut socket = server.session("/sockjs").websocket();
+        assert_eq!(socket.text(), "o");
+        server.drain();
+        let told = r#"c[1001,"server is shutting down"]"#;
+        assert_eq!(stream.chunk(), format!("{told}\n"));
+        assert_eq!(stream.chunk(), "");
+        assert_eq!(socket.text(), told);
+    }
+}

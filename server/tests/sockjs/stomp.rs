@@ -1,0 +1,103 @@
+//! STOMP over SockJS is STOMP over anything else.
+
+use crate::client::{config, masked, start, upgrade, Session};
+
+const CONNECT: &str = r#"["CONNECT\naccept-version:1.2\nhost:a\n\n\u0000"]"#;
+
+fn subscribe(destination: &str) -> String {
+    format!(r#"["SUBSCRIBE\nid:s\ndestination:{destination}\nreceipt:r\n\n\u0000"]"#)
+}
+
+/// Polls until a frame has `text` in it.
+fn poll_for(session: &Session, text: &str) -> String {
+    loop {
+        let frame = session.poll();
+        if frame.contains(text) {
+            return frame;
+        }
+    }
+}
+
+#[test]
+fn a_polling_client_subscribes_publishes_and_gets_receipts() {
+    for shards in [1, 2, 4] {
+        let server = start(config(shards));
+        for topic in 0..4 {
+            let session = server.session("/sockjs").open();
+            session.send(CONNECT);
+            assert!(session.poll().starts_with(r#"a["CONNECTED\nversion:1.2\n"#));
+            session.send(&subscribe(&format!("/topic/t{topic}")));
+            poll_for(&session, r"RECEIPT\nreceipt-id:r");
+            // A frame in pieces, as clients cut large ones.
+            session.send(&format!(r#"["SEND\ndestination:/topic/t{topic}\nrec"]"#));
+            session.send(r#"["eipt:q\n\n\"hi\" 100%\u0000"]"#);
+            let (mut is_sent, mut is_received) = (false, false);
+            while !(is_sent && is_received) {
+                let frame = session.poll();
+                is_sent |= frame.contains(r"RECEIPT\nreceipt-id:q\n\n\u0000");
+                is_received |= frame.contains(r#"\n\n\"hi\" 100%\u0000"#);
+            }
+            session.send(r#"["DISCONNECT\nreceipt:z\n\n\u0000"]"#);
+            poll_for(&session, r"receipt-id:z");
+            assert_eq!(session.poll(), r#"c[1000,""]"#);
+        }
+    }
+}
+
+#[test]
+fn one_publication_reaches_all_transports() {
+    for shards in [1, 4] {
+        let server = start(config(shards));
+        let polled = server.session("/sockjs").open();
+        polled.send(CONNECT);
+        poll_for(&polled, "CONNECTED");
+        polled.send(&subscribe("/topic/all"));
+        poll_for(&polled, "RECEIPT");
+
+        let mut socket = server.session("/sockjs").websocket();
+        assert_eq!(socket.text(), "o");
+        socket.send(&masked(CONNECT));
+        assert!(socket.text().starts_with(r#"a["CONNECTED"#));
+        socket.send(&masked(&subscribe("/topic/all")));
+        assert!(socket.text().starts_with(r#"a["RECEIPT"#));
+
+        let mut raw = upgrade(server.http_address, "/sockjs/websocket");
+        raw.send(&masked("CONNECT\naccept-version:1.2\nhost:a\n\n\0"));
+        assert!(raw.text().starts_with("CONNECTED"));
+        raw.send(&masked("SEND\ndestination:/topic/all\n\nhi\0"));
+        for frame in [polled.poll(), socket.text()] {
+            assert!(frame.starts_with(r#"a["MESSAGE\n"#), "{frame}");
+            assert!(frame.ends_with(r#"\n\nhi\u0000"]"#), "{frame}");
+        }
+    }
+}
+
+#[test]
+fn heart_beats_of_stomp_replace_those_of_sockjs() {
+    let mut config = config(2);
+    config.sockjs.heartbeat_ms = 250;
+    let server = start(config);
+    let session = server.session("/sockjs");
+    let mut stream = session.stream();
+    assert_eq!(stream.chunk(), "o\n");
+    assert_eq!(stream.chunk(), "h\n");
+    session.send(r#"["CONNECT\naccept-version:1.2\nhost:a\nheart-beat:0,1000\n\n\u0000"]"#);
+    let mut chunk = stream.chunk();
+    while chunk == "h\n" {
+        chunk = stream.chunk();
+    }
+    assert!(chunk.contains("CONNECTED"), "{chunk}");
+    for _ in 0..2 {
+        assert_eq!(stream.chunk(), "a[\"\\n\"]\n");
+    }
+}
+
+#[test]
+fn an_error_is_told_before_the_close() {
+    let server = start(config(2));
+    let session = server.session("/sockjs").open();
+    session.send(r#"["NONSENSE\n\n\u0000"]"#);
+    let frame = session.poll();
+    assert!(frame.starts_with(r#"a["ERROR\n"#), "{frame}");
+    assert!(session.poll().starts_with("c[1002,"));
+}
