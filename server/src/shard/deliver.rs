@@ -12,7 +12,6 @@ use super::Shard;
 use crate::metrics::{FrameOut, ShardMetrics};
 use crate::reactor::Reactor;
 use slab::Slab;
-use std::io::Write;
 use stompede_core::broker::ledger::{Ledger, Mode};
 use stompede_core::broker::publication::Publication;
 use stompede_core::broker::subscriptions::{Class, ClassIndex, Subscriber};
@@ -141,7 +140,7 @@ impl FanOut<'_> {
             }
         } else {
             // Unique for each delivery within a connection: the publication and the class.
-            let message_id = MessageId::new(format_args!("{:x}-{:x}", self.sequence, index.0));
+            let message_id = MessageId::of_class(self.sequence, index);
             let segment = self.encode_frame(class, message_id.as_str(), None);
             for subscriber in group {
                 delivered += u64::from(self.enqueue(subscriber.connection, segment));
@@ -193,7 +192,7 @@ impl FanOut<'_> {
             self.overflowed.push(slot);
             return false;
         }
-        let number = MessageId::new(format_args!("{}", ledger.deliver(id, mode)));
+        let number = MessageId::of_number(ledger.deliver(id, mode));
         let ack = (class.version == 2).then_some(number.as_str());
         let segment = self.encode_frame(class, number.as_str(), ack);
         let is_queued = self.enqueue(slot, segment);
@@ -237,24 +236,48 @@ impl FanOut<'_> {
 /// A short text on the stack.
 struct MessageId {
     bytes: [u8; Self::BYTES],
-    length: usize,
+    /// Where the text begins; it ends with the array.
+    start: usize,
 }
 
 impl MessageId {
     /// Room for two 64-bit numbers and a dash.
-    const BYTES: usize = 48;
+    const BYTES: usize = 41;
 
-    fn new(text: std::fmt::Arguments<'_>) -> MessageId {
-        let mut bytes = [0; Self::BYTES];
-        let mut rest = &mut bytes[..];
-        // Cannot fail: there is room.
-        let _ = rest.write_fmt(text);
-        let length = Self::BYTES - rest.len();
-        MessageId { bytes, length }
+    /// Of an automatic delivery: unique within a connection by publication and class. Always with
+    /// a dash.
+    fn of_class(sequence: u64, class: ClassIndex) -> MessageId {
+        let mut id = MessageId { bytes: [0; Self::BYTES], start: Self::BYTES };
+        id.prepend(u64::from(class.0), 16);
+        id.prepend_byte(b'-');
+        id.prepend(sequence, 16);
+        id
+    }
+
+    /// Of a delivery that waits for its ACK.
+    fn of_number(number: u64) -> MessageId {
+        let mut id = MessageId { bytes: [0; Self::BYTES], start: Self::BYTES };
+        id.prepend(number, 10);
+        id
+    }
+
+    fn prepend(&mut self, mut number: u64, base: u64) {
+        loop {
+            self.prepend_byte(b"0123456789abcdef"[(number % base) as usize]);
+            number /= base;
+            if number == 0 {
+                return;
+            }
+        }
+    }
+
+    fn prepend_byte(&mut self, byte: u8) {
+        self.start -= 1;
+        self.bytes[self.start] = byte;
     }
 
     fn as_str(&self) -> &str {
-        std::str::from_utf8(&self.bytes[..self.length]).unwrap_or_default()
+        std::str::from_utf8(&self.bytes[self.start..]).unwrap_or_default()
     }
 }
 
