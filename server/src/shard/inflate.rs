@@ -76,6 +76,7 @@ impl<R: Reactor> Shard<R> {
         let is_over = self.inflated_bytes > WS_INFLATED_BYTES_PER_TURN;
         if is_over {
             self.connections[slot as usize].extras().is_inflating = true;
+            self.mark_ready(slot);
         }
         is_over
     }
