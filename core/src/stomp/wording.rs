@@ -60,6 +60,9 @@ impl Wording {
                 };
                 (error.message(), format!("A subscription identified by '{tag}' already exists."))
             }
+            Error::MissingHeader(name) if *name != "destination" => {
+                ("Missing header", format!("Frame must include the '{name}' header\n"))
+            }
             Error::BadDestination | Error::UnroutableDestination => {
                 return destination_error(error, &destination)
             }
@@ -175,6 +178,12 @@ mod tests {
             Error::NotAllowed,
             "access_refused",
             "access to '/queue/a' refused\n",
+        );
+        says(
+            "ACK\n\n\0",
+            Error::MissingHeader("id"),
+            "Missing header",
+            "Frame must include the 'id' header\n",
         );
         let command = Wording::rabbitmq_command(&Error::UnknownCommand, "FO\u{1}O");
         assert_eq!(command.body, "Could not interpret command \"FO\\u{1}O\"\n");

@@ -136,7 +136,12 @@ impl<R: Reactor> Shard<R> {
         pattern: Option<Pattern>,
     ) -> SubscriptionKey {
         let Subscribe { id, destination, ack, terms, .. } = subscribe;
-        let class = self.class(slot, id, ack, terms.filter);
+        let mut class = self.class(slot, id, ack, terms.filter);
+        if is_internal(&destination) {
+            // What one session sees may hold secrets, which the length of a compressed message
+            // tells.
+            class.framing = framing::uncompressed(class.framing);
+        }
         let head = self.connections[slot as usize].subscriptions;
         let (key, _) = self.subscriptions.subscribe(slot, head, &destination, pattern, class);
         self.connections[slot as usize].subscriptions = key.0;
@@ -153,7 +158,9 @@ impl<R: Reactor> Shard<R> {
     ) -> Class {
         let connection = &self.connections[slot as usize];
         let mut framing = match connection.transport {
-            Transport::WebSocket(_) => framing::WEBSOCKET,
+            Transport::WebSocket(ref receiver) => {
+                framing::WEBSOCKET | framing::deflate(receiver.deflate())
+            }
             _ => framing::TCP,
         };
         if ack == AckMode::Client {

@@ -6,11 +6,13 @@
 //! the same. No test looks at a clock: they wait for events, with generous deadlines.
 
 mod client;
+mod compression;
 mod delivery;
 mod load;
 mod options;
 mod permissions;
 mod profiles;
+mod queues;
 mod replies;
 mod rows;
 mod session;
