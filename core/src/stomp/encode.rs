@@ -90,23 +90,17 @@ pub fn error(
     if let Some(detail) = detail {
         push_detail(&mut wording.body, detail);
     }
-    error_as(out, version, error, receipt_id, &wording);
+    error_as(out, version, receipt_id, &wording);
 }
 
-/// As [`error`], in the words that are given.
-pub fn error_as(
-    out: &mut Vec<u8>,
-    version: Version,
-    error: &Error,
-    receipt_id: Option<&str>,
-    wording: &Wording,
-) {
+/// ERROR, in the words that are given.
+pub fn error_as(out: &mut Vec<u8>, version: Version, receipt_id: Option<&str>, wording: &Wording) {
     out.extend_from_slice(b"ERROR\n");
     header(out, "message:", wording.message, version);
     if let Some(receipt_id) = receipt_id {
         header(out, "receipt-id:", receipt_id, version);
     }
-    if *error == Error::NoCommonVersion {
+    if wording.names_versions {
         header(out, "version:", SUPPORTED, version);
     }
     out.extend_from_slice(b"content-type:text/plain\n");

@@ -25,12 +25,21 @@ pub struct Wording {
     pub message: &'static str,
     /// The body, line end included.
     pub body: String,
+    /// Whether a `version` header names the versions that we speak.
+    pub names_versions: bool,
 }
 
 impl Wording {
     /// Our own.
     pub fn of(error: &Error) -> Wording {
-        Wording { message: error.message(), body: format!("{error}\n") }
+        let names_versions = *error == Error::NoCommonVersion;
+        Wording { message: error.message(), body: format!("{error}\n"), names_versions }
+    }
+
+    /// RabbitMQ's for a command that it does not know.
+    pub fn rabbitmq_command(error: &Error, command: &str) -> Wording {
+        let body = format!("Could not interpret command \"{}\"\n", quoted(command));
+        Wording { message: error.message(), body, names_versions: true }
     }
 
     /// RabbitMQ's for an error that `frame` made; ours where its clients compare nothing.
@@ -51,19 +60,23 @@ impl Wording {
                 };
                 (error.message(), format!("A subscription identified by '{tag}' already exists."))
             }
+            Error::MissingHeader(name) if *name != "destination" => {
+                ("Missing header", format!("Frame must include the '{name}' header\n"))
+            }
             Error::BadDestination | Error::UnroutableDestination => {
                 return destination_error(error, &destination)
             }
-            _ => return Wording::of(error),
+            _ => return Wording { names_versions: true, ..Wording::of(error) },
         };
-        Wording { message, body }
+        Wording { message, body, names_versions: true }
     }
 }
 
 fn destination_error(error: &Error, destination: &str) -> Wording {
-    let invalid = |kind: &str, rest: &str| Wording {
-        message: Error::BadDestination.message(),
-        body: format!("'{}' is not a valid {kind} destination\n", quoted(rest)),
+    let says = |message, body| Wording { message, body, names_versions: true };
+    let invalid = |kind: &str, rest: &str| {
+        let body = format!("'{}' is not a valid {kind} destination\n", quoted(rest));
+        says(Error::BadDestination.message(), body)
     };
     let kind = KINDS.iter().find_map(|(prefix, kind)| {
         let rest = destination.strip_prefix(prefix)?;
@@ -74,19 +87,18 @@ fn destination_error(error: &Error, destination: &str) -> Wording {
             // One name, then at most one routing key.
             let mut parts = rest.split('/').skip(1);
             match (parts.next(), parts.next(), parts.next()) {
-                (Some(name), _, None) if !name.is_empty() => Wording {
-                    message: "not_found",
-                    body: format!("no exchange '{}' in vhost '/'\n", quoted(name)),
-                },
+                (Some(name), _, None) if !name.is_empty() => {
+                    says("not_found", format!("no exchange '{}' in vhost '/'\n", quoted(name)))
+                }
                 _ => invalid("exchange", rest),
             }
         }
         Some((kind, rest)) => invalid(kind, rest),
-        None if *error == Error::UnroutableDestination => Wording {
-            message: error.message(),
-            body: format!("'{}' is not a valid destination.\n", quoted(destination)),
-        },
-        None => Wording::of(error),
+        None if *error == Error::UnroutableDestination => {
+            let body = format!("'{}' is not a valid destination.\n", quoted(destination));
+            says(error.message(), body)
+        }
+        None => Wording { names_versions: true, ..Wording::of(error) },
     }
 }
 
@@ -167,6 +179,14 @@ mod tests {
             "access_refused",
             "access to '/queue/a' refused\n",
         );
+        says(
+            "ACK\n\n\0",
+            Error::MissingHeader("id"),
+            "Missing header",
+            "Frame must include the 'id' header\n",
+        );
+        let command = Wording::rabbitmq_command(&Error::UnknownCommand, "FO\u{1}O");
+        assert_eq!(command.body, "Could not interpret command \"FO\\u{1}O\"\n");
         let ours = Wording::of(&Error::BadAckMode);
         says("SEND\n\n\0", Error::BadAckMode, ours.message, &ours.body);
     }

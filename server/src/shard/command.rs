@@ -93,7 +93,8 @@ impl<R: Reactor> Shard<R> {
                 let (subscription, transaction) = (subscription.as_deref(), transaction.as_deref());
                 // "requeue:false" is RabbitMQ's: the message is dead.
                 let settlement = match frame.header("requeue").as_deref() {
-                    Some("false") => Settlement::Reject,
+                    // Its suite's client writes it as Python does.
+                    Some("false" | "False") => Settlement::Reject,
                     _ => Settlement::Requeue,
                 };
                 self.settle(slot, &id, subscription, transaction, settlement)?;

@@ -15,6 +15,7 @@ use crate::metrics::{FrameOut, ShardMetrics};
 use crate::reactor::Reactor;
 use bytes::Bytes;
 use slab::Slab;
+use stompede_core::broker::destination::Profile;
 use stompede_core::broker::ledger::{Ledger, Mode, Source};
 use stompede_core::broker::publication::Publication;
 use stompede_core::broker::subscriptions::{Class, ClassIndex, Subscriber, Subscriptions};
@@ -124,6 +125,10 @@ impl<R: Reactor> Shard<R> {
         let fan_out = FanOut {
             publication,
             destination,
+            redelivered: match self.shared.config.profile {
+                Profile::RabbitMq => Some(("redelivered", "false")),
+                _ => None,
+            },
             sequence,
             tail_version: None,
             connections: &mut self.connections,
@@ -163,6 +168,8 @@ struct FanOut<'a> {
     publication: &'a Publication,
     /// What its receivers see as its destination.
     destination: &'a str,
+    /// The header that RabbitMQ has on each message.
+    redelivered: Option<(&'static str, &'static str)>,
     sequence: u64,
     /// The version of what is in `tail`: the tail is the same for all classes of one version.
     tail_version: Option<Version>,
@@ -194,6 +201,7 @@ impl FanOut<'_> {
             self.tail_version = Some(version);
             self.tail.clear();
             let (headers, body) = (self.publication.headers(), self.publication.body());
+            let headers = self.redelivered.into_iter().chain(headers);
             encode::message_tail(self.tail, version, self.destination, headers, body);
         }
         let mut delivered = 0;

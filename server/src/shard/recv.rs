@@ -10,6 +10,7 @@ use super::reason::DisconnectReason;
 use super::{Shard, RECVS_PER_TURN, RECV_BATCH, RECV_STRIDE_BYTES};
 use crate::metrics::{ErrorKind, Protocol};
 use crate::reactor::Reactor;
+use stompede_core::broker::destination::Profile;
 use stompede_core::stomp::decode::{bytes_needed_hint, decode, DecodeFailure, Item};
 use stompede_core::stomp::encode;
 use stompede_core::stomp::error::Error;
@@ -341,6 +342,10 @@ impl<R: Reactor> Shard<R> {
 
     fn fail(&mut self, slot: u32, failure: &DecodeFailure, reason: DisconnectReason) {
         let DecodeFailure { error, receipt, command } = failure;
+        if let (Some(command), Profile::RabbitMq) = (command, self.shared.config.profile) {
+            let wording = Wording::rabbitmq_command(error, command);
+            return self.fail_as(slot, error, receipt.as_deref(), reason, &wording);
+        }
         let mut frame = Vec::new();
         let version = self.connections[slot as usize].version;
         encode::error(&mut frame, version, error, receipt.as_deref(), command.as_deref());
@@ -358,7 +363,7 @@ impl<R: Reactor> Shard<R> {
     ) {
         let mut frame = Vec::new();
         let version = self.connections[slot as usize].version;
-        encode::error_as(&mut frame, version, error, receipt, wording);
+        encode::error_as(&mut frame, version, receipt, wording);
         self.end_with(slot, error, &frame, reason);
     }
 

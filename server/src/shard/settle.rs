@@ -6,6 +6,7 @@ use super::action::Action;
 use super::deliver::is_auto_message_id;
 use super::Shard;
 use crate::reactor::Reactor;
+use stompede_core::broker::destination::Profile;
 use stompede_core::broker::ledger::{Ledger, Settled};
 use stompede_core::broker::queue::Settlement;
 use stompede_core::broker::transaction::{self, Transactions};
@@ -20,6 +21,9 @@ impl<R: Reactor> Shard<R> {
         transaction: Option<&str>,
         settlement: Settlement,
     ) -> Result<(), Error> {
+        // RabbitMQ looks at the message id alone, which is unique in a connection.
+        let is_rabbitmq = self.shared.config.profile == Profile::RabbitMq;
+        let subscription = subscription.filter(|_| !is_rabbitmq);
         let extras = self.connections[slot as usize].extras.as_ref();
         let ledger = extras.and_then(|extras| extras.ledger.as_ref());
         let number = delivery_number(id).filter(|&number| {

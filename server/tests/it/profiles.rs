@@ -84,8 +84,16 @@ fn rabbitmq_matches_words() {
         ] {
             let mut client = server.session(over);
             client.publish(destination, "x");
-            assert_eq!(client.expect_error(message, 1002).body_text(), body);
+            let error = client.expect_error(message, 1002);
+            assert_eq!((error.body_text(), error.get("version")), (body, "1.0,1.1,1.2"));
         }
+        let mut client = server.session(over);
+        client.subscribe("s", "/topic/a", "");
+        client.publish("/topic/a", "x");
+        assert_eq!(client.expect("MESSAGE").get("redelivered"), "false");
+        client.send("FOO\n\n\0");
+        let error = client.expect_error("Bad command", 1002);
+        assert_eq!(error.body_text(), "Could not interpret command \"FOO\"\n");
     });
 }
 
