@@ -42,6 +42,13 @@ pub enum Error {
     },
     /// A required header is not there.
     MissingHeader(&'static str),
+    /// A header whose value is none of those allowed.
+    BadValue {
+        /// The header.
+        name: &'static str,
+        /// Its values, in words.
+        allowed: &'static str,
+    },
     /// A body on a frame other than SEND (1.1, 1.2).
     BodyNotAllowed,
     /// `heart-beat` that is not two non-negative integers.
@@ -185,6 +192,7 @@ impl Error {
             | Error::BadContentLength
             | Error::MissingNul { .. }
             | Error::MissingHeader(_)
+            | Error::BadValue { .. }
             | Error::BodyNotAllowed
             | Error::BadHeartbeat
             | Error::BadAckMode
@@ -238,6 +246,7 @@ impl Error {
             Error::BadContentLength => "Bad content-length",
             Error::MissingNul { .. } => "Frame does not end in NUL",
             Error::MissingHeader(name) => missing_header_message(name),
+            Error::BadValue { .. } => "Bad header value",
             Error::BodyNotAllowed => "Body not allowed",
             Error::BadHeartbeat => "Bad heart-beat",
             Error::BadAckMode => "Bad ack mode",
@@ -324,6 +333,9 @@ impl fmt::Display for Error {
             }
             Error::MissingHeader(name) => {
                 write!(f, "seen no header '{name}', this frame must have one")
+            }
+            Error::BadValue { name, allowed } => {
+                write!(f, "seen a header '{name}' with another value; allowed is {allowed}")
             }
             Error::NoCommonVersion => write!(f, "Supported versions are {SUPPORTED}"),
             Error::CommandTooLong { limit } => {

@@ -18,4 +18,5 @@ pub mod heartbeat;
 mod lines;
 mod marks;
 pub mod negotiation;
+pub mod replay;
 pub mod request;
