@@ -155,6 +155,14 @@ pub struct ShardMetrics {
     pub outbound_bytes: Counter,
     /// Clients ended or thinned out because they did not keep up.
     pub slow_consumers: Counter,
+    /// Deliveries given up for newer ones, by a slow-consumer policy.
+    pub messages_missed: Counter,
+    /// SUBSCRIBEs that recovered all they had missed.
+    pub recoveries: Counter,
+    /// SUBSCRIBEs that could not.
+    pub recoveries_refused: Counter,
+    /// Bytes of the histories kept here (gauge).
+    pub history_bytes: Counter,
     /// WebSocket handshakes that succeeded.
     pub handshakes: Counter,
     /// Clients ended because their heart-beat stayed away.
@@ -188,6 +196,10 @@ impl Default for ShardMetrics {
             subscriptions: Counter::default(),
             outbound_bytes: Counter::default(),
             slow_consumers: Counter::default(),
+            messages_missed: Counter::default(),
+            recoveries: Counter::default(),
+            recoveries_refused: Counter::default(),
+            history_bytes: Counter::default(),
             handshakes: Counter::default(),
             heartbeats_missed: Counter::default(),
             accept_errors: Counter::default(),
@@ -279,20 +291,24 @@ pub fn render(shards: &[Arc<ShardMetrics>], reasons: &[&str], build: &BuildInfo)
 /// Name without prefix and `_total`, help, and where it is.
 type Single = (&'static str, &'static str, fn(&ShardMetrics) -> &Counter);
 
-const GAUGES: [Single; 4] = [
+const GAUGES: [Single; 5] = [
     ("connections", "Connections that are open", |s| &s.connections),
     ("subscriptions", "Subscriptions there are", |s| &s.subscriptions),
     ("outbound_bytes", "Bytes that wait for clients", |s| &s.outbound_bytes),
     ("arena_bytes", "Bytes of the send arenas", |s| &s.arena_bytes),
+    ("history_bytes", "Bytes of the histories of topics", |s| &s.history_bytes),
 ];
 
-const COUNTERS: [Single; 12] = [
+const COUNTERS: [Single; 15] = [
     ("connections_opened", "Connections accepted", |s| &s.connections_opened),
     ("bytes_received", "Bytes read from clients", |s| &s.bytes_received),
     ("bytes_sent", "Bytes handed to the kernel for clients", |s| &s.bytes_sent),
     ("messages_published", "SEND frames that became a publication", |s| &s.messages_published),
     ("messages_delivered", "MESSAGE frames queued for a client", |s| &s.messages_delivered),
     ("slow_consumers", "Clients that did not keep up", |s| &s.slow_consumers),
+    ("messages_missed", "Deliveries given up for newer ones", |s| &s.messages_missed),
+    ("recoveries", "SUBSCRIBEs that recovered all they had missed", |s| &s.recoveries),
+    ("recoveries_refused", "SUBSCRIBEs that could not", |s| &s.recoveries_refused),
     ("handshakes", "WebSocket handshakes that succeeded", |s| &s.handshakes),
     ("heartbeats_missed", "Clients whose heart-beat stayed away", |s| &s.heartbeats_missed),
     ("accept_errors", "Errors of accept", |s| &s.accept_errors),

@@ -1,9 +1,12 @@
 //! Commands of clients in the form in which they wait or travel: owned, validated, small.
 
+use super::pace::Own;
 use std::sync::Arc;
+use stompede_core::broker::history::{Past, Position};
 use stompede_core::broker::publication::Publication;
 use stompede_core::stomp::heartbeat::Agreement;
 use stompede_core::stomp::negotiation::Version;
+use stompede_core::stomp::replay::Replay;
 use stompede_core::stomp::request::AckMode;
 
 /// What a transaction keeps until COMMIT.
@@ -26,6 +29,10 @@ pub struct Subscribe {
     pub ack: AckMode,
     /// RECEIPT to send once the subscription is live.
     pub receipt: Option<Box<str>>,
+    /// What it gets of the past first.
+    pub replay: Replay,
+    /// What the client says of its own slowness.
+    pub pace: Option<Box<Own>>,
 }
 
 /// A CONNECT that waits for its password check.
@@ -50,6 +57,17 @@ pub struct Upgrade {
     pub user: Box<str>,
 }
 
+/// A publication with its place, on its way to subscribers.
+#[derive(Clone, Debug)]
+pub struct Delivery {
+    /// What was sent.
+    pub publication: Arc<Publication>,
+    /// The number that its home shard gave it; unique in the server.
+    pub sequence: u64,
+    /// Its place in its destination's history, if that keeps one.
+    pub position: Option<Position>,
+}
+
 /// A message from shard to shard.
 #[derive(Debug)]
 pub enum Message {
@@ -57,13 +75,17 @@ pub enum Message {
     /// set.
     Publish(Arc<Publication>, Option<Asker>),
     /// From the home shard: deliver to the local subscribers.
-    Deliver(Arc<Publication>, u64),
+    Deliver(Delivery),
     /// To the home shard: the sender has (or has no more) subscribers of this destination.
     Interest { destination: Box<str>, is_wanted: bool, asker: Option<Asker> },
+    /// To the home shard: as above, and the asker wants what the destination's history has for it.
+    Subscribe { destination: Box<str>, replay: Box<Replay>, asker: Asker },
     /// To every shard: the sender has (or has no more) subscribers of this pattern.
     PatternInterest { pattern: Box<str>, is_wanted: bool, asker: Option<Asker> },
     /// The answer to an asker.
     Done { slot: u32, generation: u32 },
+    /// The answer to `Subscribe`; what the home shard delivers after it is what follows.
+    Past { slot: u32, generation: u32, past: Box<Past> },
 }
 
 /// The connection that waits for an answer.

@@ -27,6 +27,10 @@ pub struct Census {
     pub interests: usize,
     /// SUBSCRIBEs that wait for other shards.
     pub interests_pending: usize,
+    /// Subscriptions whose deliveries wait, or are counted.
+    pub paces: usize,
+    /// Topics whose home is here and that have a history.
+    pub histories: usize,
     /// Messages that wait because another shard's ring is full.
     pub mesh_overflow: usize,
 }
@@ -44,6 +48,8 @@ impl<R: Reactor> Shard<R> {
             arena_chunks: self.arena.chunks_in_use(),
             interests: self.interest.len(),
             interests_pending: self.pending_interest.len(),
+            paces: self.paces.len(),
+            histories: self.histories.len(),
             mesh_overflow: self.mesh.overflow_count(),
         }
     }

@@ -10,7 +10,7 @@ use super::action::{Action, Subscribe};
 use super::connection::{Phase, Then, Waiting};
 use super::reason::DisconnectReason;
 use super::settle::transaction_error;
-use super::Shard;
+use super::{pace, Shard};
 use crate::metrics::FrameIn;
 use crate::reactor::Reactor;
 use std::sync::Arc;
@@ -19,6 +19,7 @@ use stompede_core::stomp::decode::Rules;
 use stompede_core::stomp::encode;
 use stompede_core::stomp::error::Error;
 use stompede_core::stomp::frame::Frame;
+use stompede_core::stomp::replay;
 use stompede_core::stomp::request::{self, Request};
 
 impl<R: Reactor> Shard<R> {
@@ -64,6 +65,8 @@ impl<R: Reactor> Shard<R> {
                     destination: Box::from(&*destination),
                     ack,
                     receipt: receipt.map(Box::from),
+                    replay: replay::replay(frame)?,
+                    pace: pace::own(frame)?.map(Box::new),
                 };
                 return self.subscribe(slot, subscribe);
             }

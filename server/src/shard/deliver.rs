@@ -4,7 +4,9 @@
 //! arena; each subscriber gets a segment, not a copy. Subscriptions with explicit acknowledgement
 //! get a frame of their own, because its `ack` header differs.
 
+use super::action::Delivery;
 use super::connection::{Backlog, Connection, NONE};
+use super::pace::Paces;
 use super::reason::DisconnectReason;
 use super::Shard;
 use crate::metrics::{FrameOut, ShardMetrics};
@@ -13,7 +15,9 @@ use slab::Slab;
 use std::io::Write;
 use stompede_core::broker::ledger::{Ledger, Mode};
 use stompede_core::broker::publication::Publication;
-use stompede_core::broker::subscriptions::{Class, ClassIndex, Subscriber};
+use stompede_core::broker::subscriptions::{
+    Class, ClassIndex, Subscriber, SubscriptionKey, Subscriptions,
+};
 use stompede_core::outbound::{Outbound, Segment, SendArena};
 use stompede_core::stomp::encode;
 use stompede_core::stomp::negotiation::Version;
@@ -27,6 +31,8 @@ pub mod framing {
     pub const WEBSOCKET: u8 = 1;
     /// Set beside the above when deliveries are acknowledged cumulatively (`ack:client`).
     pub const CUMULATIVE: u8 = 2;
+    /// Set beside the above when deliveries may have to wait (see `shard::pace`).
+    pub const PACED: u8 = 4;
 }
 
 /// The STOMP version as the `version` of [`Class`] stores it.
@@ -51,10 +57,33 @@ impl<R: Reactor> Shard<R> {
     ///
     /// All of them in one go: a place in the dirty list and a segment cost some ten nanoseconds,
     /// and no shard has more than its slots. What costs, the sends, is bounded per turn.
-    pub(super) fn deliver(&mut self, publication: &Publication, sequence: u64) {
-        let mut fan_out = FanOut {
-            publication,
-            sequence,
+    pub(super) fn deliver(&mut self, delivery: &Delivery) {
+        let (mut fan_out, subscriptions) = self.fan_out(delivery);
+        let destination = delivery.publication.destination();
+        subscriptions.for_each_group(destination, |index, class, group| {
+            fan_out.deliver(subscriptions, index, class, group);
+        });
+        self.end_overflowed();
+        self.send_due();
+    }
+
+    /// Queues one delivery for one subscription, whatever waits already: of the past, or held back
+    /// before.
+    pub(super) fn deliver_to(&mut self, slot: u32, key: SubscriptionKey, one: &One<'_>) {
+        let (mut fan_out, subscriptions) = self.fan_out(one.delivery);
+        fan_out.note = one.note;
+        fan_out.outbound_bytes_max = usize::MAX;
+        let (index, class) = (subscriptions.class_index(key), subscriptions.class(key));
+        let group = [Subscriber { connection: slot, subscription: key.0 }];
+        fan_out.deliver_now(index, class, &group);
+        self.end_overflowed();
+    }
+
+    fn fan_out<'a>(&'a mut self, delivery: &'a Delivery) -> (FanOut<'a>, &'a Subscriptions) {
+        let fan_out = FanOut {
+            delivery,
+            publication: &delivery.publication,
+            note: Note::None,
             tail_version: None,
             connections: &mut self.connections,
             backlogs: &mut self.backlogs,
@@ -68,10 +97,13 @@ impl<R: Reactor> Shard<R> {
             outbound_bytes_max: self.outbound_bytes_max,
             unacknowledged_count_max: self.shared.config.limits.unacknowledged_count_max,
             references: 0,
+            paces: &mut self.paces,
+            now_ms: self.now_ms,
         };
-        self.subscriptions.for_each_group(publication.destination(), |index, class, group| {
-            fan_out.deliver(index, class, group);
-        });
+        (fan_out, &self.subscriptions)
+    }
+
+    fn end_overflowed(&mut self) {
         // Ended after the walk: the table must not change under it.
         while let Some(slot) = self.overflowed.pop() {
             // One that overflowed by several of its subscriptions is listed for each.
@@ -83,36 +115,67 @@ impl<R: Reactor> Shard<R> {
     }
 }
 
+/// A delivery for one subscription, and what it tells the client.
+pub(super) struct One<'a> {
+    pub delivery: &'a Delivery,
+    pub note: Note,
+}
+
+/// What the head of a MESSAGE says beside the usual.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Note {
+    None,
+    /// `recovered:true`: it is of the past.
+    Recovered,
+    /// `missed:N`: so many deliveries were given up before it.
+    Missed(u64),
+}
+
 /// One publication on its way to the groups of its subscribers.
-struct FanOut<'a> {
+pub(super) struct FanOut<'a> {
+    pub(super) delivery: &'a Delivery,
     publication: &'a Publication,
-    sequence: u64,
+    note: Note,
     /// The version of what is in `tail`: the tail is the same for all classes of one version.
     tail_version: Option<Version>,
-    connections: &'a mut [Connection],
-    backlogs: &'a mut Slab<Backlog>,
+    pub(super) connections: &'a mut [Connection],
+    pub(super) backlogs: &'a mut Slab<Backlog>,
     arena: &'a mut SendArena,
     dirty: &'a mut Vec<u32>,
-    overflowed: &'a mut Vec<u32>,
+    pub(super) overflowed: &'a mut Vec<u32>,
     head: &'a mut Vec<u8>,
     tail: &'a mut Vec<u8>,
-    metrics: &'a ShardMetrics,
+    pub(super) metrics: &'a ShardMetrics,
     tick: u32,
-    outbound_bytes_max: usize,
+    pub(super) outbound_bytes_max: usize,
     unacknowledged_count_max: usize,
     /// References that the segment in hand needs.
     references: u32,
+    pub(super) paces: &'a mut Paces,
+    pub(super) now_ms: u64,
 }
 
 impl FanOut<'_> {
-    fn deliver(&mut self, index: ClassIndex, class: &Class, group: &[Subscriber]) {
+    fn deliver(
+        &mut self,
+        subscriptions: &Subscriptions,
+        index: ClassIndex,
+        class: &Class,
+        group: &[Subscriber],
+    ) {
+        if class.framing & framing::PACED == 0 {
+            return self.deliver_now(index, class, group);
+        }
+        let at_once = self.hold_back(subscriptions, group);
+        self.deliver_now(index, class, &at_once);
+    }
+
+    fn deliver_now(&mut self, index: ClassIndex, class: &Class, group: &[Subscriber]) {
         let version = version_of(class);
         if self.tail_version != Some(version) {
             self.tail_version = Some(version);
             self.tail.clear();
-            let (destination, body) = (self.publication.destination(), self.publication.body());
-            let headers = self.publication.headers();
-            encode::message_tail(self.tail, version, destination, headers, body);
+            self.encode_tail(version);
         }
         let mut delivered = 0;
         if class.explicit_ack {
@@ -121,7 +184,8 @@ impl FanOut<'_> {
             }
         } else {
             // Unique for each delivery within a connection: the publication and the class.
-            let message_id = MessageId::new(format_args!("{:x}-{:x}", self.sequence, index.0));
+            let message_id =
+                MessageId::new(format_args!("{:x}-{:x}", self.delivery.sequence, index.0));
             let segment = self.encode_frame(class, message_id.as_str(), None);
             for subscriber in group {
                 delivered += u64::from(self.enqueue(subscriber.connection, segment));
@@ -133,11 +197,30 @@ impl FanOut<'_> {
         self.metrics.frames_sent(FrameOut::Message, delivered);
     }
 
+    fn encode_tail(&mut self, version: Version) {
+        if let Some(position) = &self.delivery.position {
+            // Ours come first, so that no publisher's own count: the first of a name does.
+            let offset = position.offset.to_string();
+            encode::message_header(self.tail, version, "offset:", &offset);
+            encode::message_header(self.tail, version, "epoch:", &position.epoch);
+        }
+        let (destination, body) = (self.publication.destination(), self.publication.body());
+        encode::message_tail(self.tail, version, destination, self.publication.headers(), body);
+    }
+
     /// Encodes one complete MESSAGE with the tail of the class's version.
     fn encode_frame(&mut self, class: &Class, message_id: &str, ack: Option<&str>) -> Segment {
         self.head.clear();
         let id = class.id.as_deref();
-        encode::message_head(self.head, version_of(class), id, message_id, ack);
+        let version = version_of(class);
+        encode::message_head(self.head, version, id, message_id, ack);
+        match self.note {
+            Note::None => {}
+            Note::Recovered => encode::message_header(self.head, version, "recovered:", "true"),
+            Note::Missed(count) => {
+                encode::message_header(self.head, version, "missed:", &count.to_string());
+            }
+        }
         if class.framing & framing::WEBSOCKET == 0 {
             return self.arena.append(&[self.head, self.tail]);
         }

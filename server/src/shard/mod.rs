@@ -13,8 +13,10 @@ pub mod command;
 pub mod connection;
 pub mod deliver;
 pub mod files;
+pub mod history;
 pub mod http;
 pub mod login;
+pub mod pace;
 pub mod password;
 pub mod peer;
 pub mod publish;
@@ -36,6 +38,7 @@ use action::{Asker, Message};
 use admission::{AddressCounts, SLOTS_RESERVED};
 use connection::{Backlog, Connection, Phase, Spill, Transport, NONE};
 use files::FileReads;
+use pace::Paces;
 use password::PasswordChecks;
 use peer::Peer;
 use reason::DisconnectReason;
@@ -45,6 +48,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
 use std::time::Instant;
 use stompede_core::broker::destination::{Prefixes, Profile};
+use stompede_core::broker::history::Histories;
 use stompede_core::broker::interest::Interest;
 use stompede_core::broker::subscriptions::Subscriptions;
 use stompede_core::http::origin::OriginPolicy;
@@ -125,6 +129,12 @@ pub struct Shard<R> {
     subscriptions: Subscriptions,
     /// Interest in the destinations whose home is here, and in all patterns.
     interest: Interest,
+    /// Of the topics whose home is here.
+    histories: Histories,
+    /// Of subscriptions here whose deliveries may have to wait.
+    paces: Paces,
+    /// The tick at which the histories were last looked through.
+    swept_tick: u32,
     /// Publications numbered here, as home shard.
     sequence: u64,
     ready: Vec<u32>,
@@ -138,6 +148,8 @@ pub struct Shard<R> {
     /// Destinations and patterns of subscriptions that wait to become live: their interest stays.
     pending_interest: Vec<Box<str>>,
     tick: u32,
+    /// The reactor's clock at the beginning of this turn.
+    now_ms: u64,
     /// Slots in use.
     live_count: usize,
     /// More connections than these are refused.
@@ -183,6 +195,9 @@ impl<R: Reactor> Shard<R> {
             arena: SendArena::new(stompede_core::outbound::CHUNK_BYTES),
             subscriptions: Subscriptions::new(shared.key),
             interest: Interest::new(shared.key),
+            histories: history::histories(&shared, index),
+            paces: Paces::new(&shared),
+            swept_tick: 0,
             sequence: 0,
             ready: Vec::new(),
             dirty: Vec::new(),
@@ -192,6 +207,7 @@ impl<R: Reactor> Shard<R> {
             password_checks: PasswordChecks::new(mesh.doorbell().clone()),
             file_reads: FileReads::new(mesh.doorbell().clone(), static_dir, limits),
             tick: 1,
+            now_ms: 0,
             live_count: 0,
             connections_max: connections_max(&shared.config, slots_count),
             is_draining: false,
@@ -225,7 +241,8 @@ impl<R: Reactor> Shard<R> {
         self.mesh.doorbell().wake_up();
         self.metrics.loop_turns.inc();
         // From the clock, not by counting: a late turn must not slow the deadlines down.
-        self.tick = 1 + (self.reactor.now_ms() / TICK_MS) as u32;
+        self.now_ms = self.reactor.now_ms();
+        self.tick = 1 + (self.now_ms / TICK_MS) as u32;
         let is_tick_due = events.contains(&Event::Tick);
         for event in events.drain(..) {
             self.on_event(event);
@@ -337,6 +354,7 @@ impl<R: Reactor> Shard<R> {
             self.withdraw_interest(last.destination, last.is_pattern);
         }
         self.forget_pending(slot);
+        self.forget_paces(slot);
         let connection = &mut self.connections[slot as usize];
         connection.subscriptions = NONE;
         connection.extras = None;

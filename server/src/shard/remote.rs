@@ -1,6 +1,6 @@
 //! What other shards sent, and what is sent to them: publications, interest, answers.
 
-use super::action::{Asker, Message};
+use super::action::{Asker, Delivery, Message};
 use super::connection::{Phase, Then, Transport};
 use super::reason::DisconnectReason;
 use super::{Shard, MESH_MESSAGES_PER_TURN};
@@ -8,6 +8,7 @@ use crate::metrics::{AuthMethod, AuthResult};
 use crate::reactor::Reactor;
 use std::sync::Arc;
 use stompede_core::broker::destination::is_pattern;
+use stompede_core::broker::history::Past;
 use stompede_core::broker::pattern::Pattern;
 use stompede_core::broker::publication::Publication;
 use stompede_core::stomp::error::Error;
@@ -35,7 +36,14 @@ impl<R: Reactor> Shard<R> {
                 self.order(publication);
                 self.answer_asker(asker);
             }
-            Message::Deliver(publication, sequence) => self.deliver(&publication, sequence),
+            Message::Deliver(delivery) => self.deliver(&delivery),
+            Message::Subscribe { destination, replay, asker } => {
+                self.interest.add(&destination, source);
+                let (slot, generation) = (asker.slot, asker.generation);
+                let past = Box::new(self.past(&destination, &replay));
+                self.mesh.push(source, Message::Past { slot, generation, past });
+            }
+            Message::Past { slot, generation, past } => self.on_answer(slot, generation, *past),
             Message::Interest { destination, is_wanted, asker } => {
                 if is_wanted {
                     self.interest.add(&destination, source);
@@ -52,27 +60,36 @@ impl<R: Reactor> Shard<R> {
                 }
                 self.answer_asker(asker);
             }
-            Message::Done { slot, generation } => self.on_answer(slot, generation),
+            Message::Done { slot, generation } => {
+                self.on_answer(slot, generation, Past::default());
+            }
         }
     }
 
     /// At the home shard: gives the publication its place in the destination's order and passes it
     /// to every shard that wants it.
     pub(super) fn order(&mut self, publication: Arc<Publication>) {
-        self.sequence += 1;
-        let sequence = self.sequence * self.mesh.shards_count() as u64 + self.index as u64;
+        let sequence = self.next_sequence();
+        let position = self.histories.append(&publication, self.now_ms);
         let shards = self.interest.shards(publication.destination());
+        let delivery = Delivery { publication, sequence, position };
         let mut is_wanted_here = false;
         for shard in shards.iter() {
             if shard == self.index {
                 is_wanted_here = true;
             } else {
-                self.mesh.push(shard, Message::Deliver(publication.clone(), sequence));
+                self.mesh.push(shard, Message::Deliver(delivery.clone()));
             }
         }
         if is_wanted_here {
-            self.deliver(&publication, sequence);
+            self.deliver(&delivery);
         }
+    }
+
+    /// A number that no other publication of the server has.
+    pub(super) fn next_sequence(&mut self) -> u64 {
+        self.sequence += 1;
+        self.sequence * self.mesh.shards_count() as u64 + self.index as u64
     }
 
     fn answer_asker(&mut self, asker: Option<Asker>) {
@@ -81,7 +98,8 @@ impl<R: Reactor> Shard<R> {
         }
     }
 
-    fn on_answer(&mut self, slot: u32, generation: u32) {
+    /// `past` is what a topic's home shard has for a new subscription; nothing in other answers.
+    fn on_answer(&mut self, slot: u32, generation: u32, past: Past) {
         let connection = &mut self.connections[slot as usize];
         if connection.generation != generation || connection.phase != Phase::Waiting {
             return self.on_orphaned_answer();
@@ -96,7 +114,7 @@ impl<R: Reactor> Shard<R> {
             Then::Receipts(receipts) => self.push_receipts(slot, &receipts),
             Then::Subscribe(subscribe) => {
                 self.remove_pending(&subscribe.destination);
-                self.subscribed(slot, *subscribe);
+                self.subscribed(slot, *subscribe, past);
             }
             Then::Connect(login) => self.connected(slot, *login),
             Then::Upgrade(upgrade) => self.finish_upgrade(slot, *upgrade),
@@ -124,7 +142,7 @@ impl<R: Reactor> Shard<R> {
 
     fn on_login_checked(&mut self, asker: Asker, is_accepted: bool) {
         if is_accepted {
-            return self.on_answer(asker.slot, asker.generation);
+            return self.on_answer(asker.slot, asker.generation, Past::default());
         }
         let connection = &self.connections[asker.slot as usize];
         if connection.generation == asker.generation && connection.phase == Phase::Waiting {

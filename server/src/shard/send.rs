@@ -181,6 +181,9 @@ impl<R: Reactor> Shard<R> {
             Phase::Waiting => self.on_flushed(slot),
             _ => {}
         }
+        if self.paces.is_any_waiting() {
+            self.send_held_back(slot);
+        }
     }
 
     /// Bytes that wait for a connection.

@@ -11,6 +11,7 @@ use super::publish::destination_error;
 use super::{Shard, Shared};
 use crate::reactor::Reactor;
 use stompede_core::broker::destination::{classify, is_pattern, Kind};
+use stompede_core::broker::history::Past;
 use stompede_core::broker::pattern::Pattern;
 use stompede_core::broker::subscriptions::Class;
 use stompede_core::stomp::error::Error;
@@ -51,11 +52,12 @@ impl<R: Reactor> Shard<R> {
         let home = self.home(&destination);
         if home == self.index {
             self.interest.add(&destination, self.index);
-            self.subscribed(slot, subscribe);
+            let past = self.past(&destination, &subscribe.replay);
+            self.subscribed(slot, subscribe, past);
         } else {
-            let asker = Some(self.asker(slot));
+            let asker = self.asker(slot);
             self.pending_interest.push(destination.clone());
-            self.mesh.push(home, Message::Interest { destination, is_wanted: true, asker });
+            self.mesh.push(home, self.ask_home(destination, &subscribe.replay, asker));
             self.wait_for(slot, 1, Then::Subscribe(Box::new(subscribe)));
         }
         Ok(())
@@ -69,16 +71,19 @@ impl<R: Reactor> Shard<R> {
         }
         let answers_count = self.mesh.shards_count() - 1;
         if answers_count == 0 {
-            self.subscribed(slot, subscribe);
+            self.subscribed(slot, subscribe, Past::default());
         } else {
             self.pending_interest.push(subscribe.destination.clone());
             self.wait_for(slot, answers_count, Then::Subscribe(Box::new(subscribe)));
         }
     }
 
-    /// Every shard that must know knows: the subscription is live, its RECEIPT goes first.
-    pub(super) fn subscribed(&mut self, slot: u32, subscribe: Subscribe) {
-        self.push_receipt(slot, subscribe.receipt.as_deref());
+    /// Every shard that must know knows: the subscription is live. Its RECEIPT goes first, then what
+    /// it gets of the past.
+    pub(super) fn subscribed(&mut self, slot: u32, subscribe: Subscribe, past: Past) {
+        let past = self.bound_past(slot, &subscribe, past);
+        self.push_subscribe_receipt(slot, subscribe.receipt.as_deref(), &past);
+        let is_paced = self.is_paced(&subscribe);
         let connection = &mut self.connections[slot as usize];
         let mut frames = match connection.transport {
             Transport::WebSocket(_) => framing::WEBSOCKET,
@@ -86,6 +91,9 @@ impl<R: Reactor> Shard<R> {
         };
         if subscribe.ack == AckMode::Client {
             frames |= framing::CUMULATIVE;
+        }
+        if is_paced {
+            frames |= framing::PACED;
         }
         let class = Class {
             id: subscribe.id,
@@ -102,6 +110,10 @@ impl<R: Reactor> Shard<R> {
         let head = connection.subscriptions;
         let (key, _) = self.subscriptions.subscribe(slot, head, destination, pattern, class);
         connection.subscriptions = key.0;
+        if let Some(own) = subscribe.pace {
+            self.set_pace(slot, key, &own);
+        }
+        self.push_past(slot, key, past);
     }
 
     pub(super) fn unsubscribe(
@@ -114,6 +126,7 @@ impl<R: Reactor> Shard<R> {
         let by_destination = destination.filter(|_| id.is_none());
         let key =
             self.subscriptions.find(head, id, by_destination).ok_or(Error::UnknownSubscription)?;
+        self.forget_pace(slot, key);
         let (head, removed) = self.subscriptions.unsubscribe(head, key);
         self.connections[slot as usize].subscriptions = head;
         if let Some(removed) = removed {

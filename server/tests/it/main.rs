@@ -7,10 +7,12 @@
 
 mod client;
 mod delivery;
+mod history;
 mod load;
 mod options;
 mod rows;
 mod session;
+mod slow;
 mod transactions;
 
 use client::{Client, Transport, TRANSPORTS};
