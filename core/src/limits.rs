@@ -81,6 +81,8 @@ pub struct Limits {
     pub heartbeat_ms_min: u32,
     /// Largest heart-beat interval we agree to, in milliseconds. Default 120,000.
     pub heartbeat_ms_max: u32,
+    /// Bytes that other threads may have waiting for the handlers of one shard. Default 16 MiB.
+    pub handler_inbox_bytes_max: usize,
 }
 
 impl Default for Limits {
@@ -122,6 +124,7 @@ impl Default for Limits {
             selector_steps_count_max: 65_536,
             heartbeat_ms_min: 1_000,
             heartbeat_ms_max: 120_000,
+            handler_inbox_bytes_max: 16 << 20,
         }
     }
 }

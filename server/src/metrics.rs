@@ -167,6 +167,12 @@ pub struct ShardMetrics {
     pub handshakes: Counter,
     /// Clients ended because their heart-beat stayed away.
     pub heartbeats_missed: Counter,
+    /// Messages given to handlers.
+    pub handler_messages_received: Counter,
+    /// Messages that handlers sent.
+    pub handler_messages_sent: Counter,
+    /// Callbacks of handlers that panicked.
+    pub handler_panics: Counter,
     /// Errors of accept.
     pub accept_errors: Counter,
     /// Times that a mesh ring to another shard was full.
@@ -202,6 +208,9 @@ impl Default for ShardMetrics {
             history_bytes: Counter::default(),
             handshakes: Counter::default(),
             heartbeats_missed: Counter::default(),
+            handler_messages_received: Counter::default(),
+            handler_messages_sent: Counter::default(),
+            handler_panics: Counter::default(),
             accept_errors: Counter::default(),
             mesh_full: Counter::default(),
             uring_cq_overflow: Counter::default(),
@@ -299,7 +308,7 @@ const GAUGES: [Single; 5] = [
     ("history_bytes", "Bytes of the histories of topics", |s| &s.history_bytes),
 ];
 
-const COUNTERS: [Single; 15] = [
+const COUNTERS: [Single; 18] = [
     ("connections_opened", "Connections accepted", |s| &s.connections_opened),
     ("bytes_received", "Bytes read from clients", |s| &s.bytes_received),
     ("bytes_sent", "Bytes handed to the kernel for clients", |s| &s.bytes_sent),
@@ -311,6 +320,9 @@ const COUNTERS: [Single; 15] = [
     ("recoveries_refused", "SUBSCRIBEs that could not", |s| &s.recoveries_refused),
     ("handshakes", "WebSocket handshakes that succeeded", |s| &s.handshakes),
     ("heartbeats_missed", "Clients whose heart-beat stayed away", |s| &s.heartbeats_missed),
+    ("handler_messages_received", "Messages given to handlers", |s| &s.handler_messages_received),
+    ("handler_messages_sent", "Messages that handlers sent", |s| &s.handler_messages_sent),
+    ("handler_panics", "Callbacks of handlers that panicked", |s| &s.handler_panics),
     ("accept_errors", "Errors of accept", |s| &s.accept_errors),
     ("mesh_full", "Times a ring between shards was full", |s| &s.mesh_full),
     ("uring_cq_overflow", "Completions the ring had no room for", |s| &s.uring_cq_overflow),

@@ -88,6 +88,10 @@ pub struct Config {
     pub heartbeat_max: Duration,
     /// `--subscriptions-max`: per connection.
     pub subscriptions_max: usize,
+    /// `--ping-interval`: silence after which a client of a handler is pinged.
+    pub ping_interval: Duration,
+    /// `--test-services`: endpoints for conformance suites, see [`crate::services`].
+    pub test_services: bool,
     /// `--log-format`.
     pub log_format: LogFormat,
     /// `--log-level`: off, error, warn, info, debug or trace.
@@ -178,6 +182,8 @@ impl Default for Config {
             heartbeat_min: Duration::from_millis(limits.heartbeat_ms_min.into()),
             heartbeat_max: Duration::from_millis(limits.heartbeat_ms_max.into()),
             subscriptions_max: limits.subscriptions_count_max,
+            ping_interval: Duration::from_secs(25),
+            test_services: false,
             log_format: LogFormat::Text,
             log_level: "info".to_owned(),
             limits,

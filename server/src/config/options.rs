@@ -391,6 +391,24 @@ pub static OPTIONS: &[Opt] = &[
         limits.ws_fragments_count_max
     ),
     size!(
+        "handler-inbox-max",
+        "16MiB",
+        "Bytes that other threads may have waiting for the handlers of one shard",
+        limits.handler_inbox_bytes_max
+    ),
+    deadline!(
+        "ping-interval",
+        "25s",
+        "Silence after which a client of a handler is pinged; it ends after 3 missed pings",
+        ping_interval
+    ),
+    switch!(
+        "test-services",
+        "false",
+        "Serve /echo, /close, /ticker, /broadcast and /amplify for conformance suites",
+        test_services
+    ),
+    size!(
         "http-request-line-max",
         "4KiB",
         "Bytes of an HTTP request line",

@@ -1,6 +1,7 @@
 //! Commands of clients in the form in which they wait or travel: owned, validated, small.
 
 use super::pace::Own;
+use crate::handler::SessionInfo;
 use std::sync::Arc;
 use stompede_core::broker::history::{Past, Position};
 use stompede_core::broker::publication::Publication;
@@ -55,6 +56,8 @@ pub struct Upgrade {
     pub response: Vec<u8>,
     /// The name logged in with.
     pub user: Box<str>,
+    /// The handler's session to open; without one it is STOMP.
+    pub(crate) session: Option<Box<SessionInfo>>,
 }
 
 /// A publication with its place, on its way to subscribers.

@@ -13,6 +13,7 @@ pub mod command;
 pub mod connection;
 pub mod deliver;
 pub mod files;
+pub mod handlers;
 pub mod history;
 pub mod http;
 pub mod login;
@@ -30,6 +31,7 @@ pub mod tick;
 
 use crate::auth::Authenticator;
 use crate::config::Config;
+use crate::handler::endpoint::Endpoints;
 use crate::log::Suppressor;
 use crate::mesh::Mesh;
 use crate::metrics::ShardMetrics;
@@ -38,6 +40,7 @@ use action::{Asker, Message};
 use admission::{AddressCounts, SLOTS_RESERVED};
 use connection::{Backlog, Connection, Phase, Spill, Transport, NONE};
 use files::FileReads;
+use handlers::Handlers;
 use pace::Paces;
 use password::PasswordChecks;
 use peer::Peer;
@@ -88,6 +91,8 @@ pub struct Shared {
     pub prefixes: Prefixes,
     /// Connections by client address, if they are limited.
     pub address_counts: Option<AddressCounts>,
+    /// What handlers serve.
+    pub endpoints: Endpoints,
 }
 
 impl Shared {
@@ -104,6 +109,7 @@ impl Shared {
             driver,
             is_draining: AtomicBool::new(false),
             metrics: (0..config.shards.max(1)).map(|_| Arc::default()).collect(),
+            endpoints: Endpoints::default(),
             address_counts: (config.connections_per_ip_max > 0).then(AddressCounts::default),
             config,
         })
@@ -145,6 +151,7 @@ pub struct Shard<R> {
     outbound_bytes_max: usize,
     password_checks: PasswordChecks,
     file_reads: FileReads,
+    handlers: Handlers,
     /// Destinations and patterns of subscriptions that wait to become live: their interest stays.
     pending_interest: Vec<Box<str>>,
     tick: u32,
@@ -206,6 +213,7 @@ impl<R: Reactor> Shard<R> {
             pending_interest: Vec::new(),
             password_checks: PasswordChecks::new(mesh.doorbell().clone()),
             file_reads: FileReads::new(mesh.doorbell().clone(), static_dir, limits),
+            handlers: Handlers::new(index, &shared, mesh.doorbell().clone()),
             tick: 1,
             now_ms: 0,
             live_count: 0,
@@ -256,6 +264,7 @@ impl<R: Reactor> Shard<R> {
         self.take_messages();
         self.flush_dirty();
         self.mesh.flush();
+        self.say_farewells();
         Ok(self.is_draining && self.is_drained())
     }
 
@@ -272,7 +281,10 @@ impl<R: Reactor> Shard<R> {
         }
         self.mesh.doorbell().prepare_sleep();
         // A message that came before the flag was set rang no bell: look once more.
-        self.mesh.is_empty() && !self.password_checks.has_answer() && !self.file_reads.has_reply()
+        self.mesh.is_empty()
+            && !self.password_checks.has_answer()
+            && !self.file_reads.has_reply()
+            && !self.handlers.has_post()
     }
 
     fn on_event(&mut self, event: Event) {
@@ -355,6 +367,7 @@ impl<R: Reactor> Shard<R> {
         }
         self.forget_pending(slot);
         self.forget_paces(slot);
+        self.take_leave(slot, reason);
         let connection = &mut self.connections[slot as usize];
         connection.subscriptions = NONE;
         connection.extras = None;

@@ -5,6 +5,7 @@
 //! unread rest the same way and is not read from: that is the back-pressure.
 
 use super::connection::{Phase, Spill, Transport, NONE};
+use super::handlers::CODE_MISSING;
 use super::reason::DisconnectReason;
 use super::{Shard, RECVS_PER_TURN, RECV_BATCH, RECV_STRIDE_BYTES};
 use crate::metrics::{ErrorKind, Protocol};
@@ -107,7 +108,9 @@ impl<R: Reactor> Shard<R> {
         let reason = match connection.phase {
             Phase::Closing(_) if connection.outbound != NONE => return,
             Phase::Closing(reason) | Phase::Lingering(reason) => reason,
-            _ if connection.spill != NONE => DisconnectReason::PeerClosedMidFrame,
+            _ if connection.spill != NONE || connection.is_mid_message() => {
+                DisconnectReason::PeerClosedMidFrame
+            }
             _ => DisconnectReason::PeerClosed,
         };
         // A half-close may still want answers: what is queued goes out first.
@@ -198,6 +201,9 @@ impl<R: Reactor> Shard<R> {
 
     /// Unmasks WebSocket frames in place and hands their payloads to the STOMP decoder.
     pub(super) fn on_ws(&mut self, slot: u32, input: &mut [u8]) {
+        if !self.connections[slot as usize].is_live() {
+            return;
+        }
         let mut whole;
         let mut rest = &mut *input;
         // Behind a wait, spilled bytes are raw WebSocket bytes of `ws_rest`; see `resume`.
@@ -247,10 +253,16 @@ impl<R: Reactor> Shard<R> {
 
     fn on_ws_event(&mut self, slot: u32, event: Event<'_>) {
         match event {
+            Event::Data { kind, payload, starts, ends }
+                if self.connections[slot as usize].is_session =>
+            {
+                self.on_session_data(slot, kind, payload, starts, ends);
+            }
             Event::Data { payload, .. } => self.on_stream(slot, payload, Self::decode_stomp),
             Event::Ping(payload) => self.push_ws(slot, Opcode::Pong, payload),
             Event::Pong(_) => {}
-            Event::Close { code, .. } => {
+            Event::Close { code, reason } => {
+                self.note_close(slot, code.unwrap_or(CODE_MISSING), reason);
                 // RFC 6455 §5.5.1: "When sending a Close frame in response, the endpoint typically
                 // echos the status code it received."
                 let mut bytes = Vec::new();
@@ -261,9 +273,11 @@ impl<R: Reactor> Shard<R> {
         }
     }
 
-    fn fail_ws(&mut self, slot: u32, error: WsError) {
+    pub(super) fn fail_ws(&mut self, slot: u32, error: WsError) {
         self.metrics.protocol_error(Protocol::Ws, ErrorKind::of_ws(&error));
-        if let WsError::MessageTooBig { seen, limit } = error {
+        self.note_close(slot, error.close_code(), &error.to_string());
+        let is_session = self.connections[slot as usize].is_session;
+        if let (WsError::MessageTooBig { seen, limit }, false) = (error, is_session) {
             // To the client it is a frame over the limit, and STOMP has an ERROR for that.
             let mut frame = Vec::new();
             let (version, error) =
@@ -331,7 +345,9 @@ impl<R: Reactor> Shard<R> {
             self.on_stream(slot, &mut [], Self::decode_http);
             return self.mark_ready(slot);
         }
-        self.on_stream(slot, &mut [], Self::decode_stomp);
+        if !self.connections[slot as usize].is_session {
+            self.on_stream(slot, &mut [], Self::decode_stomp);
+        }
         if self.connections[slot as usize].phase == Phase::Open {
             if let Transport::WebSocket(_) = self.connections[slot as usize].transport {
                 self.on_ws(slot, &mut []);

@@ -100,6 +100,10 @@ impl<R: Reactor> Shard<R> {
     }
 
     fn check_open(&mut self, slot: u32) {
+        if self.connections[slot as usize].is_session {
+            self.check_session(slot);
+            return self.check_stall(slot);
+        }
         let silent = self.silent_ticks(slot);
         let connection = &self.connections[slot as usize];
         let expected = u32::from(connection.expect_ticks);
@@ -159,8 +163,10 @@ impl<R: Reactor> Shard<R> {
             match self.connections[slot as usize].transport {
                 Transport::Http => self.end(slot, DisconnectReason::Drain),
                 Transport::WebSocket(_) => {
+                    let text = "server is shutting down";
+                    self.note_close(slot, code::GOING_AWAY, text);
                     let mut bytes = Vec::new();
-                    close::encode(&mut bytes, code::GOING_AWAY, "server is shutting down");
+                    close::encode(&mut bytes, code::GOING_AWAY, text);
                     self.push_bytes(slot, &bytes);
                     self.end(slot, DisconnectReason::Drain);
                 }

@@ -38,16 +38,20 @@ fn seeds() {
     };
     let is_whole = seeds.end - seeds.start >= SEEDS_COUNT;
     let mut ends = BTreeMap::new();
-    let mut deliveries_count = 0;
+    let (mut deliveries_count, mut missed_count, mut recoveries) = (0, 0, [0; 2]);
     for seed in seeds {
         let outcome = run_seed(seed);
         deliveries_count += outcome.deliveries_count;
+        missed_count += outcome.missed_count;
+        (0..2).for_each(|at| recoveries[at] += outcome.recoveries[at]);
         for (reason, count) in outcome.ends {
             *ends.entry(reason).or_insert(0) += count;
         }
     }
-    println!("{deliveries_count} deliveries; ends: {ends:?}");
+    println!("{deliveries_count} deliveries, {missed_count} given up; ends: {ends:?}");
+    println!("recoveries refused and granted: {recoveries:?}");
     assert!(deliveries_count > 0);
+    assert!(!is_whole || (recoveries[0] > 0 && recoveries[1] > 0 && missed_count > 0));
     // A simulation that never gets anywhere proves nothing.
     for reason in ["peer_reset", "slow_consumer", "heartbeat_missed", "stalled", "stomp_error"] {
         assert!(!is_whole || ends.contains_key(reason), "no seed ends a client by {reason}");
