@@ -100,7 +100,7 @@ fn what_is_empty_and_unused_is_freed_and_its_epoch_never_comes_back() {
 #[test]
 fn the_newest_are_as_many_as_fit() {
     let mut history = History::new("one", BOUNDS);
-    (0..3).for_each(|_| drop(history.append(publication("/t", 1_000), 0)));
+    (1..=3).for_each(|at| assert_eq!(history.append(publication("/t", 1_000), 0), at));
     let mut offsets = |count, bytes_max| {
         let past = history.past(&Replay::Newest(count), 0, bytes_max);
         assert_eq!(past.recovery, None);
