@@ -22,7 +22,7 @@ use handler::endpoint::Endpoints;
 use handler::Handler;
 use mesh::{Doorbell, Mesh};
 use reactor::epoll::EpollReactor;
-use reactor::listener::{listen, local_address};
+use reactor::listener::{claim, listen, local_address};
 use reactor::uring::UringReactor;
 use shard::action::Message;
 use shard::{Shard, Shared};
@@ -115,7 +115,7 @@ impl Builder {
         let slots_count = slots_count(&config, is_uring);
         let (mut config, mut shards) = (config, Vec::new());
         for _ in 0..shards_count {
-            shards.push(open_listeners(&mut config)?);
+            shards.push(open_listeners(&mut config, shards.is_empty())?);
         }
         let admin = admin::Listener::open(config.admin_listen)?;
         let key = random_key().map_err(|error| format!("cannot read random bytes: {error}"))?;
@@ -186,18 +186,26 @@ impl Handle {
 
 /// Opens one shard's listeners; a port 0 becomes the real one in `config`, for the shards that
 /// follow.
-fn open_listeners(config: &mut Config) -> Result<Vec<OwnedFd>, String> {
-    let mut listeners = vec![open_listener(&mut config.listen, "--listen")?];
+fn open_listeners(config: &mut Config, is_first: bool) -> Result<Vec<OwnedFd>, String> {
+    let mut listeners = vec![open_listener(&mut config.listen, "--listen", is_first)?];
     if let Some(address) = config.stomp_listen.as_mut() {
-        listeners.push(open_listener(address, "--stomp-listen")?);
+        listeners.push(open_listener(address, "--stomp-listen", is_first)?);
     }
     Ok(listeners)
 }
 
-fn open_listener(address: &mut SocketAddr, option: &str) -> Result<OwnedFd, String> {
+/// The first shard claims the address, the others share it.
+fn open_listener(
+    address: &mut SocketAddr,
+    option: &str,
+    is_first: bool,
+) -> Result<OwnedFd, String> {
     let explain = |error: io::Error| {
         format!("cannot listen on {address}: {error}; choose another address with {option}")
     };
+    if is_first {
+        claim(*address).map_err(explain)?;
+    }
     let fd = listen(*address).map_err(explain)?;
     let bound = local_address(&fd).map_err(explain)?;
     *address = bound;

@@ -69,6 +69,8 @@ pub struct Connection {
     pub is_dirty: bool,
     /// Did the socket refuse bytes, so that we wait until it is writable?
     pub is_blocked: bool,
+    /// Did the peer end its half, so that an end of stream waits behind the bytes?
+    pub is_ended: bool,
     /// Is it not read from because too much waits for it?
     pub is_paused: bool,
     /// Does it belong to a handler, so that its messages are not STOMP's?
@@ -103,6 +105,7 @@ impl Connection {
             is_ready: false,
             is_dirty: false,
             is_blocked: false,
+            is_ended: false,
             is_paused: false,
             is_session: false,
             is_pinged: false,

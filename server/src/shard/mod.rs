@@ -302,6 +302,12 @@ impl<R: Reactor> Shard<R> {
                 }
             }
             Event::Readable { slot } => self.mark_ready(slot),
+            Event::Ended { slot } => {
+                if let Some(connection) = self.connections.get_mut(slot as usize) {
+                    connection.is_ended = true;
+                    self.mark_ready(slot);
+                }
+            }
             Event::Writable { slot } => {
                 if let Some(connection) = self.connections.get_mut(slot as usize) {
                     connection.is_blocked = false;

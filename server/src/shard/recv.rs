@@ -85,15 +85,18 @@ impl<R: Reactor> Shard<R> {
         };
         self.metrics.bytes_received.add(count as u64);
         let connection = &mut self.connections[slot as usize];
-        if !connection.is_live() {
-            // Closing: read on until the peer ends too, so that no reset overtakes our last bytes.
-            return self.mark_ready(slot);
+        // Readiness is told once: whoever may have left something is asked again. A socket gives
+        // all it has, so a receive that did not fill its buffer left nothing.
+        let is_more = count == piece.len() || connection.is_ended;
+        // Closing: read on until the peer ends too, so that no reset overtakes our last bytes.
+        if connection.is_live() {
+            connection.is_pinged = false;
+            self.last_read[slot as usize] = self.tick;
+            self.on_bytes(slot, &mut piece[..count]);
         }
-        connection.is_pinged = false;
-        self.last_read[slot as usize] = self.tick;
-        self.on_bytes(slot, &mut piece[..count]);
-        // Readiness is told once: whoever may have left something is asked again.
-        self.mark_ready(slot);
+        if is_more {
+            self.mark_ready(slot);
+        }
     }
 
     fn closing_reason(&self, slot: u32) -> Option<DisconnectReason> {
