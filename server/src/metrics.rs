@@ -149,6 +149,10 @@ pub struct ShardMetrics {
     pub messages_published: Counter,
     /// MESSAGE frames put into a client's outbound.
     pub messages_delivered: Counter,
+    /// Messages for a user or a requester who is not there.
+    pub messages_undeliverable: Counter,
+    /// Frames that the rules of authorization do not allow.
+    pub denied: Counter,
     /// Subscriptions there are (gauge).
     pub subscriptions: Counter,
     /// Bytes that wait for clients (gauge).
@@ -199,6 +203,8 @@ impl Default for ShardMetrics {
             bytes_sent: Counter::default(),
             messages_published: Counter::default(),
             messages_delivered: Counter::default(),
+            messages_undeliverable: Counter::default(),
+            denied: Counter::default(),
             subscriptions: Counter::default(),
             outbound_bytes: Counter::default(),
             slow_consumers: Counter::default(),
@@ -308,12 +314,16 @@ const GAUGES: [Single; 5] = [
     ("history_bytes", "Bytes of the histories of topics", |s| &s.history_bytes),
 ];
 
-const COUNTERS: [Single; 18] = [
+const COUNTERS: [Single; 20] = [
     ("connections_opened", "Connections accepted", |s| &s.connections_opened),
     ("bytes_received", "Bytes read from clients", |s| &s.bytes_received),
     ("bytes_sent", "Bytes handed to the kernel for clients", |s| &s.bytes_sent),
     ("messages_published", "SEND frames that became a publication", |s| &s.messages_published),
     ("messages_delivered", "MESSAGE frames queued for a client", |s| &s.messages_delivered),
+    ("messages_undeliverable", "Messages for a user or a requester who is not there", |s| {
+        &s.messages_undeliverable
+    }),
+    ("denied", "Frames that the rules of authorization do not allow", |s| &s.denied),
     ("slow_consumers", "Clients that did not keep up", |s| &s.slow_consumers),
     ("messages_missed", "Deliveries given up for newer ones", |s| &s.messages_missed),
     ("recoveries", "SUBSCRIBEs that recovered all they had missed", |s| &s.recoveries),

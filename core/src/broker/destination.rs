@@ -84,17 +84,26 @@ pub enum Profile {
     ActiveMq,
 }
 
+impl Profile {
+    /// Its name as an option's value.
+    pub fn name(self) -> &'static str {
+        match self {
+            Profile::Default => "default",
+            Profile::Spring => "spring",
+            Profile::RabbitMq => "rabbitmq",
+            Profile::ActiveMq => "activemq",
+        }
+    }
+}
+
 impl std::str::FromStr for Profile {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Profile, &'static str> {
-        match text {
-            "default" => Ok(Profile::Default),
-            "spring" => Ok(Profile::Spring),
-            "rabbitmq" => Ok(Profile::RabbitMq),
-            "activemq" => Ok(Profile::ActiveMq),
-            _ => Err("allowed is default, spring, rabbitmq or activemq"),
-        }
+        [Profile::Default, Profile::Spring, Profile::RabbitMq, Profile::ActiveMq]
+            .into_iter()
+            .find(|profile| profile.name() == text)
+            .ok_or("allowed is default, spring, rabbitmq or activemq")
     }
 }
 
@@ -323,11 +332,6 @@ pub fn classify<'a>(
     Ok(Claim { kind: prefix.kind, dialect: prefix.dialect, name, alias: prefix.alias })
 }
 
-/// Whether a destination is an Ant pattern by `*` or `?` (stomp.md §2.1).
-pub fn is_pattern(destination: &str) -> bool {
-    destination.bytes().any(|byte| matches!(byte, b'*' | b'?'))
-}
-
 /// The home shard of a destination: `0..shards`, evenly spread by a hash keyed with `key`, the same
 /// on every shard of a process. No shards counts as one.
 pub fn home_shard(key: u64, destination: &str, shards: usize) -> usize {
@@ -442,12 +446,6 @@ mod tests {
             let seen = classify(unknown, &Prefixes::TOPICS, &limits);
             assert_eq!(seen, Err(DestinationError::Unroutable), "{unknown}");
         }
-    }
-
-    #[test]
-    fn patterns_are_recognised() {
-        assert!(is_pattern("/topic/*") && is_pattern("/topic/a?") && is_pattern("/topic/**"));
-        assert!(!is_pattern("/topic/a") && !is_pattern("/topic/>") && !is_pattern("/topic/#"));
     }
 
     #[test]

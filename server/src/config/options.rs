@@ -16,6 +16,7 @@ use stompede_core::broker::{conflate, history};
 use stompede_core::limits::Limits;
 
 use super::{value, Config, IoChoice, LogFormat};
+use stompede_core::broker::destination::Profile;
 
 /// One option.
 pub struct Opt {
@@ -207,6 +208,29 @@ pub static OPTIONS: &[Opt] = &[
         path,
         show_path
     ),
+    row!(
+        "profile",
+        "PROFILE",
+        "default",
+        "Whose prefixes, patterns and error texts: default, spring, rabbitmq or activemq",
+        profile,
+        profile,
+        show_profile
+    ),
+    Opt {
+        name: "rule",
+        value: "RULE",
+        doc: "allow or deny, who, verb, destination; the first that fits decides. \
+              --allow X and --deny X are short for --rule 'allow X' and 'deny X', in their order",
+        repeatable: true,
+        separator: '\n',
+        apply: |config, text| {
+            config.rules.push(rule(text)?);
+            Ok(())
+        },
+        show: |config| config.rules.join("\n"),
+        ..BASE
+    },
     switch!(
         "strict-subprotocol",
         "false",
@@ -301,6 +325,12 @@ pub static OPTIONS: &[Opt] = &[
     ),
     deadline!("heartbeat-min", "1s", "Shortest heart-beat interval agreed to", heartbeat_min),
     deadline!("heartbeat-max", "2m", "Longest heart-beat interval agreed to", heartbeat_max),
+    switch!(
+        "heartbeat-ping",
+        "true",
+        "Ping a silent WebSocket client, and take the pong for a heart-beat",
+        heartbeat_ping
+    ),
     count!("subscriptions-max", "1000", "Subscriptions of one connection", subscriptions_max),
     Opt {
         name: "frame-max",
@@ -377,6 +407,12 @@ pub static OPTIONS: &[Opt] = &[
         "1000",
         "Deliveries of one subscription that wait for an ACK",
         limits.unacknowledged_count_max
+    ),
+    count!(
+        "reply-queues-max",
+        "32",
+        "Labels of /temp-queue/ of one connection",
+        limits.reply_queues_count_max
     ),
     size!(
         "ws-message-max",
@@ -541,6 +577,23 @@ fn io(text: &str) -> Result<IoChoice, String> {
         .into_iter()
         .find(|choice| choice.name() == text)
         .ok_or_else(|| "allowed is auto, uring or epoll".to_owned())
+}
+
+fn profile(text: &str) -> Result<Profile, String> {
+    text.parse().map_err(str::to_owned)
+}
+
+fn show_profile(profile: Profile) -> String {
+    profile.name().to_owned()
+}
+
+/// Only the first word: what the rest means depends on the profile.
+fn rule(text: &str) -> Result<String, String> {
+    let text = text.trim();
+    match text.split_once(' ') {
+        Some(("allow" | "deny", _)) => Ok(text.to_owned()),
+        _ => Err("allowed is allow or deny, then who, verb and destination".to_owned()),
+    }
 }
 
 fn log_format(text: &str) -> Result<LogFormat, String> {

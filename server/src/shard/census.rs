@@ -31,6 +31,9 @@ pub struct Census {
     pub paces: usize,
     /// Topics whose home is here and that have a history.
     pub histories: usize,
+    /// Clients that logged in or asked for soft errors, users whose home is here, and tables of
+    /// reply queues.
+    pub identities: usize,
     /// Messages that wait because another shard's ring is full.
     pub mesh_overflow: usize,
 }
@@ -50,6 +53,9 @@ impl<R: Reactor> Shard<R> {
             interests_pending: self.pending_interest.len(),
             paces: self.paces.len(),
             histories: self.histories.len(),
+            identities: self.clients.len()
+                + self.users.len()
+                + usize::from(!self.replies.is_empty()),
             mesh_overflow: self.mesh.overflow_count(),
         }
     }

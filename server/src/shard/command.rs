@@ -34,6 +34,10 @@ impl<R: Reactor> Shard<R> {
         if let Err(error) = outcome {
             let reason = match error {
                 Error::LoginFailed => DisconnectReason::LoginFailed,
+                Error::NotAllowed => {
+                    self.on_denied(slot);
+                    DisconnectReason::StompError
+                }
                 _ => DisconnectReason::StompError,
             };
             self.fail_stomp(slot, &error, receipt, reason);
@@ -50,7 +54,7 @@ impl<R: Reactor> Shard<R> {
         match request {
             Request::Connect(connect) => return self.connect(slot, &connect),
             Request::Send { destination, transaction } => {
-                let publication = self.publication(frame, &destination)?;
+                let publication = self.publication(slot, frame, &destination)?;
                 if let Some(transaction) = transaction {
                     // The RECEIPT of a SEND in a transaction leaves after COMMIT.
                     let bytes = publication.bytes();

@@ -54,6 +54,31 @@ pub enum Phase {
     Lingering(DisconnectReason),
 }
 
+/// What is true of a connection now and then, a bit each: the record has no byte to spare.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Marks(u8);
+
+impl Marks {
+    /// The peer ended its half: an end of stream waits behind the bytes.
+    pub const ENDED: Marks = Marks(1);
+    /// It belongs to a handler: its messages are not STOMP's.
+    pub const SESSION: Marks = Marks(2);
+    /// We sent a WebSocket ping since the peer's last byte.
+    pub const PINGED: Marks = Marks(4);
+
+    /// Is this so?
+    pub fn has(self, mark: Marks) -> bool {
+        self.0 & mark.0 != 0
+    }
+
+    /// Sets it, and says whether it was so.
+    pub fn set(&mut self, mark: Marks, is_so: bool) -> bool {
+        let before = *self;
+        self.0 = if is_so { self.0 | mark.0 } else { self.0 & !mark.0 };
+        before.has(mark)
+    }
+}
+
 /// One connection. See the size assertion below.
 #[derive(Debug)]
 pub struct Connection {
@@ -69,14 +94,10 @@ pub struct Connection {
     pub is_dirty: bool,
     /// Did the socket refuse bytes, so that we wait until it is writable?
     pub is_blocked: bool,
-    /// Did the peer end its half, so that an end of stream waits behind the bytes?
-    pub is_ended: bool,
     /// Is it not read from because too much waits for it?
     pub is_paused: bool,
-    /// Does it belong to a handler, so that its messages are not STOMP's?
-    pub is_session: bool,
-    /// Did we send a WebSocket ping since the peer's last byte?
-    pub is_pinged: bool,
+    /// What else is true of it.
+    pub marks: Marks,
     /// Counts the connections that used this slot.
     pub generation: u32,
     /// Head of the list of subscriptions in the broker.
@@ -85,6 +106,8 @@ pub struct Connection {
     pub outbound: u32,
     /// Index of the unparsed input, or [`NONE`].
     pub spill: u32,
+    /// Index of what is known of the client, or [`NONE`].
+    pub client: u32,
     /// Ticks between two heart-beats that we owe, or 0.
     pub send_ticks: u16,
     /// Ticks between two heart-beats that the peer owes, or 0.
@@ -105,14 +128,13 @@ impl Connection {
             is_ready: false,
             is_dirty: false,
             is_blocked: false,
-            is_ended: false,
             is_paused: false,
-            is_session: false,
-            is_pinged: false,
+            marks: Marks::default(),
             generation: 0,
             subscriptions: NONE,
             outbound: NONE,
             spill: NONE,
+            client: NONE,
             send_ticks: 0,
             expect_ticks: 0,
             extras: None,

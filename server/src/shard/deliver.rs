@@ -13,6 +13,7 @@ use crate::metrics::{FrameOut, ShardMetrics};
 use crate::reactor::Reactor;
 use slab::Slab;
 use std::io::Write;
+use stompede_core::broker::history::Position;
 use stompede_core::broker::ledger::{Ledger, Mode};
 use stompede_core::broker::publication::Publication;
 use stompede_core::broker::subscriptions::{
@@ -21,6 +22,7 @@ use stompede_core::broker::subscriptions::{
 use stompede_core::outbound::{Outbound, Segment, SendArena};
 use stompede_core::stomp::encode;
 use stompede_core::stomp::negotiation::Version;
+use stompede_core::stomp::request::AckMode;
 use stompede_core::ws::frame::{encode_header, Opcode};
 
 /// How a class frames its STOMP frames: the `framing` of [`Class`].
@@ -58,31 +60,75 @@ impl<R: Reactor> Shard<R> {
     /// All of them in one go: a place in the dirty list and a segment cost some ten nanoseconds,
     /// and no shard has more than its slots. What costs, the sends, is bounded per turn.
     pub(super) fn deliver(&mut self, delivery: &Delivery) {
-        let (mut fan_out, subscriptions) = self.fan_out(delivery);
-        let destination = delivery.publication.destination();
-        subscriptions.for_each_group(destination, |index, class, group| {
+        let Delivery { publication, sequence, position } = delivery;
+        let name = publication.destination();
+        let (mut fan_out, subscriptions) = self.fan_out(publication, *sequence, name);
+        fan_out.position = position.as_ref();
+        fan_out.whole = Some(delivery);
+        subscriptions.for_each_group(name, |index, class, group| {
             fan_out.deliver(subscriptions, index, class, group);
         });
         self.end_overflowed();
         self.send_due();
     }
 
-    /// Queues one delivery for one subscription, whatever waits already: of the past, or held back
-    /// before.
-    pub(super) fn deliver_to(&mut self, slot: u32, key: SubscriptionKey, one: &One<'_>) {
-        let (mut fan_out, subscriptions) = self.fan_out(one.delivery);
-        fan_out.note = one.note;
-        fan_out.outbound_bytes_max = usize::MAX;
-        let (index, class) = (subscriptions.class_index(key), subscriptions.class(key));
-        let group = [Subscriber { connection: slot, subscription: key.0 }];
-        fan_out.deliver_now(index, class, &group);
+    /// As [`Shard::deliver`], to the subscribers of `name`, who see `shown` as its destination.
+    pub(super) fn deliver_as(
+        &mut self,
+        publication: &Publication,
+        sequence: u64,
+        name: &str,
+        shown: &str,
+    ) {
+        let (mut fan_out, subscriptions) = self.fan_out(publication, sequence, shown);
+        subscriptions.for_each_group(name, |index, class, group| {
+            fan_out.deliver_now(index, class, group);
+        });
         self.end_overflowed();
     }
 
-    fn fan_out<'a>(&'a mut self, delivery: &'a Delivery) -> (FanOut<'a>, &'a Subscriptions) {
+    /// Queues one delivery for one subscription, whatever waits already: of the past, or held back
+    /// before.
+    pub(super) fn deliver_to(&mut self, slot: u32, key: SubscriptionKey, one: &One<'_>) {
+        let Delivery { publication, sequence, position } = one.delivery;
+        let name = publication.destination();
+        let (mut fan_out, subscriptions) = self.fan_out(publication, *sequence, name);
+        fan_out.position = position.as_ref();
+        fan_out.note = one.note;
+        fan_out.outbound_bytes_max = usize::MAX;
+        let (index, class) = (subscriptions.class_index(key), subscriptions.class(key));
+        let only = Subscriber { connection: slot, subscription: key.0 };
+        fan_out.deliver_now(index, class, &[only]);
+        self.end_overflowed();
+    }
+
+    /// Queues `publication` for one connection that has not subscribed to it.
+    pub(super) fn deliver_private(
+        &mut self,
+        slot: u32,
+        subscription: Option<Box<str>>,
+        publication: &Publication,
+        sequence: u64,
+    ) {
+        let class = self.class(slot, subscription, AckMode::Auto);
+        let only = Subscriber { connection: slot, subscription: NONE };
+        let (mut fan_out, _) = self.fan_out(publication, sequence, publication.destination());
+        fan_out.deliver_now(ClassIndex(NONE), &class, &[only]);
+        self.end_overflowed();
+    }
+
+    fn fan_out<'a>(
+        &'a mut self,
+        publication: &'a Publication,
+        sequence: u64,
+        destination: &'a str,
+    ) -> (FanOut<'a>, &'a Subscriptions) {
         let fan_out = FanOut {
-            delivery,
-            publication: &delivery.publication,
+            publication,
+            destination,
+            sequence,
+            position: None,
+            whole: None,
             note: Note::None,
             tail_version: None,
             connections: &mut self.connections,
@@ -133,8 +179,14 @@ pub(super) enum Note {
 
 /// One publication on its way to the groups of its subscribers.
 pub(super) struct FanOut<'a> {
-    pub(super) delivery: &'a Delivery,
-    publication: &'a Publication,
+    pub(super) publication: &'a Publication,
+    /// What its receivers see as its destination.
+    destination: &'a str,
+    sequence: u64,
+    /// Its place in its topic's history.
+    position: Option<&'a Position>,
+    /// What may be held back; none if it goes at once or not at all.
+    pub(super) whole: Option<&'a Delivery>,
     note: Note,
     /// The version of what is in `tail`: the tail is the same for all classes of one version.
     tail_version: Option<Version>,
@@ -163,11 +215,13 @@ impl FanOut<'_> {
         class: &Class,
         group: &[Subscriber],
     ) {
-        if class.framing & framing::PACED == 0 {
-            return self.deliver_now(index, class, group);
+        match self.whole {
+            Some(delivery) if class.framing & framing::PACED != 0 => {
+                let at_once = self.hold_back(subscriptions, delivery, group);
+                self.deliver_now(index, class, &at_once);
+            }
+            _ => self.deliver_now(index, class, group),
         }
-        let at_once = self.hold_back(subscriptions, group);
-        self.deliver_now(index, class, &at_once);
     }
 
     fn deliver_now(&mut self, index: ClassIndex, class: &Class, group: &[Subscriber]) {
@@ -184,8 +238,7 @@ impl FanOut<'_> {
             }
         } else {
             // Unique for each delivery within a connection: the publication and the class.
-            let message_id =
-                MessageId::new(format_args!("{:x}-{:x}", self.delivery.sequence, index.0));
+            let message_id = MessageId::new(format_args!("{:x}-{:x}", self.sequence, index.0));
             let segment = self.encode_frame(class, message_id.as_str(), None);
             for subscriber in group {
                 delivered += u64::from(self.enqueue(subscriber.connection, segment));
@@ -198,13 +251,13 @@ impl FanOut<'_> {
     }
 
     fn encode_tail(&mut self, version: Version) {
-        if let Some(position) = &self.delivery.position {
+        if let Some(position) = self.position {
             // Ours come first, so that no publisher's own count: the first of a name does.
             let offset = position.offset.to_string();
             encode::message_header(self.tail, version, "offset:", &offset);
             encode::message_header(self.tail, version, "epoch:", &position.epoch);
         }
-        let (destination, body) = (self.publication.destination(), self.publication.body());
+        let (destination, body) = (self.destination, self.publication.body());
         encode::message_tail(self.tail, version, destination, self.publication.headers(), body);
     }
 
@@ -234,7 +287,7 @@ impl FanOut<'_> {
     fn deliver_acknowledged(&mut self, class: &Class, slot: u32) -> bool {
         let cumulative = class.framing & framing::CUMULATIVE != 0;
         let mode = if cumulative { Mode::Cumulative } else { Mode::Individual };
-        let id = class.id.as_deref().unwrap_or(self.publication.destination());
+        let id = class.id.as_deref().unwrap_or(self.destination);
         let extras = self.connections[slot as usize].extras();
         let ledger = extras.ledger.get_or_insert_with(Ledger::new);
         if ledger.unacknowledged_of(id) >= self.unacknowledged_count_max {

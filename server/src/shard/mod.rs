@@ -24,10 +24,12 @@ pub mod publish;
 pub mod reason;
 pub mod recv;
 pub mod remote;
+pub mod replies;
 pub mod send;
 pub mod settle;
 pub mod subscribe;
 pub mod tick;
+pub mod users;
 
 use crate::auth::Authenticator;
 use crate::config::Config;
@@ -38,7 +40,7 @@ use crate::metrics::ShardMetrics;
 use crate::reactor::{Event, Reactor, Shortfall, TICK_MS};
 use action::{Asker, Message};
 use admission::{AddressCounts, SLOTS_RESERVED};
-use connection::{Backlog, Connection, Phase, Spill, Transport, NONE};
+use connection::{Backlog, Connection, Marks, Phase, Spill, Transport, NONE};
 use files::FileReads;
 use handlers::Handlers;
 use pace::Paces;
@@ -50,10 +52,13 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
 use std::time::Instant;
-use stompede_core::broker::destination::{Prefixes, Profile};
+use stompede_core::broker::authorization::Authorization;
+use stompede_core::broker::destination::Prefixes;
 use stompede_core::broker::history::Histories;
 use stompede_core::broker::interest::Interest;
+use stompede_core::broker::reply::Replies;
 use stompede_core::broker::subscriptions::Subscriptions;
+use stompede_core::broker::user::{Session, Users};
 use stompede_core::http::origin::OriginPolicy;
 use stompede_core::outbound::SendArena;
 use stompede_core::stomp::frame::HeaderTable;
@@ -89,6 +94,8 @@ pub struct Shared {
     pub metrics: Vec<Arc<ShardMetrics>>,
     /// Which destinations there are, and what they mean.
     pub prefixes: Prefixes,
+    /// Who may send and subscribe where.
+    pub authorization: Authorization,
     /// Connections by client address, if they are limited.
     pub address_counts: Option<AddressCounts>,
     /// What handlers serve.
@@ -99,12 +106,13 @@ impl Shared {
     /// What `config` asks for; `key` is random per start, `driver` is `uring` or `epoll`.
     ///
     /// # Errors
-    /// A users file or an origin that cannot be used, in words for the operator.
+    /// A users file, a rule or an origin that cannot be used, in words for the operator.
     pub fn new(config: Config, key: u64, driver: &'static str) -> Result<Shared, String> {
         Ok(Shared {
             authenticator: Authenticator::from_config(&config)?,
             origins: OriginPolicy::parse(&config.allowed_origins)?,
-            prefixes: Prefixes::of(Profile::Default),
+            prefixes: Prefixes::of(config.profile),
+            authorization: config.authorization()?,
             key,
             driver,
             is_draining: AtomicBool::new(false),
@@ -154,6 +162,12 @@ pub struct Shard<R> {
     handlers: Handlers,
     /// Destinations and patterns of subscriptions that wait to become live: their interest stays.
     pending_interest: Vec<Box<str>>,
+    /// Clients that are not just anybody; see [`users`].
+    clients: Slab<users::Client>,
+    /// Sessions of the users whose home is here.
+    users: Users,
+    /// Reply queues of the connections here.
+    replies: Replies,
     tick: u32,
     /// The reactor's clock at the beginning of this turn.
     now_ms: u64,
@@ -180,6 +194,9 @@ struct Scratch {
     batch: Vec<u32>,
     tail: Vec<u8>,
     head: Vec<u8>,
+    sessions: Vec<Session>,
+    name: String,
+    shown: String,
 }
 
 impl<R: Reactor> Shard<R> {
@@ -211,6 +228,9 @@ impl<R: Reactor> Shard<R> {
             overflowed: Vec::new(),
             outbound_bytes_max: shared.config.outbound_bytes_max,
             pending_interest: Vec::new(),
+            clients: Slab::new(),
+            users: Users::new(shared.key),
+            replies: Replies::new(index as u32, shared.key),
             password_checks: PasswordChecks::new(mesh.doorbell().clone()),
             file_reads: FileReads::new(mesh.doorbell().clone(), static_dir, limits),
             handlers: Handlers::new(index, &shared, mesh.doorbell().clone()),
@@ -304,7 +324,7 @@ impl<R: Reactor> Shard<R> {
             Event::Readable { slot } => self.mark_ready(slot),
             Event::Ended { slot } => {
                 if let Some(connection) = self.connections.get_mut(slot as usize) {
-                    connection.is_ended = true;
+                    connection.marks.set(Marks::ENDED, true);
                     self.mark_ready(slot);
                 }
             }
@@ -374,6 +394,8 @@ impl<R: Reactor> Shard<R> {
         self.forget_pending(slot);
         self.forget_paces(slot);
         self.take_leave(slot, reason);
+        self.forget_client(slot);
+        self.replies.close(slot);
         let connection = &mut self.connections[slot as usize];
         connection.subscriptions = NONE;
         connection.extras = None;

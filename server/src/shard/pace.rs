@@ -17,6 +17,7 @@ use crate::reactor::Reactor;
 use std::collections::BTreeMap;
 use stompede_core::broker::amount;
 use stompede_core::broker::conflate::{parse_rule, Backlog, Bounds, Policy, Rate, Rule, Taken};
+use stompede_core::broker::destination::Kind;
 use stompede_core::broker::pattern::{ByPattern, Pattern};
 use stompede_core::broker::publication::Publication;
 use stompede_core::broker::subscriptions::{Subscriber, SubscriptionKey, Subscriptions};
@@ -137,6 +138,7 @@ impl FanOut<'_> {
     pub(super) fn hold_back(
         &mut self,
         subscriptions: &Subscriptions,
+        delivery: &Delivery,
         group: &[Subscriber],
     ) -> Vec<Subscriber> {
         let Some(first) = group.first() else { return Vec::new() };
@@ -145,7 +147,7 @@ impl FanOut<'_> {
         let mut at_once = Vec::with_capacity(group.len());
         for subscriber in group {
             if self.must_wait(&rule, *subscriber) {
-                self.hold_back_one(&rule, *subscriber);
+                self.hold_back_one(&rule, delivery, *subscriber);
             } else {
                 at_once.push(*subscriber);
             }
@@ -161,7 +163,7 @@ impl FanOut<'_> {
         is_needed || waiting > self.outbound_bytes_max / WINDOW_PART
     }
 
-    fn hold_back_one(&mut self, rule: &Rule, subscriber: Subscriber) {
+    fn hold_back_one(&mut self, rule: &Rule, delivery: &Delivery, subscriber: Subscriber) {
         let (slot, hash_key) = (subscriber.connection, self.paces.hash_key);
         let now_ms = self.now_ms;
         let new = || Pace::new(rule.clone(), usize::MAX, false, now_ms, hash_key);
@@ -169,10 +171,10 @@ impl FanOut<'_> {
         let (bytes_max, was_empty) = (self.outbound_bytes_max, pace.backlog.is_empty());
         let (bytes, missed) = (pace.backlog.bytes(), pace.backlog.missed_total());
         let bounds = Bounds { count_max: pace.count_max, bytes_max };
-        let publication = &self.delivery.publication;
+        let publication = &delivery.publication;
         let key = conflation_key(&pace.rule.policy, publication);
         let policy = &pace.rule.policy;
-        let item = self.delivery.clone();
+        let item = delivery.clone();
         if pace.backlog.offer(policy, bounds, key, publication.bytes(), item, drop).is_err() {
             self.overflowed.push(slot);
         }
@@ -187,8 +189,12 @@ impl FanOut<'_> {
 impl<R: Reactor> Shard<R> {
     /// Whether deliveries of this new subscription may ever have to wait.
     pub(super) fn is_paced(&self, subscribe: &Subscribe) -> bool {
-        let is_paced = || self.paces.rule(&subscribe.destination).is_paced();
-        subscribe.ack == AckMode::Auto && (subscribe.pace.is_some() || is_paced())
+        let destination = &*subscribe.destination;
+        let is_paced = || self.paces.rule(destination).is_paced();
+        // What is for one session, or for one consumer, is not the public's.
+        subscribe.ack == AckMode::Auto
+            && self.kind(destination) == Ok(Kind::Topic)
+            && (subscribe.pace.is_some() || is_paced())
     }
 
     /// The client said how slow it is: that is stronger than the operator's rule, except that no

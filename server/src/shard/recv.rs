@@ -4,7 +4,7 @@
 //! spill buffer of its own, until more comes. A connection that waits for another shard keeps its
 //! unread rest the same way and is not read from: that is the back-pressure.
 
-use super::connection::{Phase, Spill, Transport, NONE};
+use super::connection::{Marks, Phase, Spill, Transport, NONE};
 use super::handlers::CODE_MISSING;
 use super::reason::DisconnectReason;
 use super::{Shard, RECVS_PER_TURN, RECV_BATCH, RECV_STRIDE_BYTES};
@@ -87,10 +87,10 @@ impl<R: Reactor> Shard<R> {
         let connection = &mut self.connections[slot as usize];
         // Readiness is told once: whoever may have left something is asked again. A socket gives
         // all it has, so a receive that did not fill its buffer left nothing.
-        let is_more = count == piece.len() || connection.is_ended;
+        let is_more = count == piece.len() || connection.marks.has(Marks::ENDED);
         // Closing: read on until the peer ends too, so that no reset overtakes our last bytes.
         if connection.is_live() {
-            connection.is_pinged = false;
+            connection.marks.set(Marks::PINGED, false);
             self.last_read[slot as usize] = self.tick;
             self.on_bytes(slot, &mut piece[..count]);
         }
@@ -257,7 +257,7 @@ impl<R: Reactor> Shard<R> {
     fn on_ws_event(&mut self, slot: u32, event: Event<'_>) {
         match event {
             Event::Data { kind, payload, starts, ends }
-                if self.connections[slot as usize].is_session =>
+                if self.connections[slot as usize].marks.has(Marks::SESSION) =>
             {
                 self.on_session_data(slot, kind, payload, starts, ends);
             }
@@ -279,7 +279,7 @@ impl<R: Reactor> Shard<R> {
     pub(super) fn fail_ws(&mut self, slot: u32, error: WsError) {
         self.metrics.protocol_error(Protocol::Ws, ErrorKind::of_ws(&error));
         self.note_close(slot, error.close_code(), &error.to_string());
-        let is_session = self.connections[slot as usize].is_session;
+        let is_session = self.connections[slot as usize].marks.has(Marks::SESSION);
         if let (WsError::MessageTooBig { seen, limit }, false) = (error, is_session) {
             // To the client it is a frame over the limit, and STOMP has an ERROR for that.
             let mut frame = Vec::new();
@@ -348,7 +348,7 @@ impl<R: Reactor> Shard<R> {
             self.on_stream(slot, &mut [], Self::decode_http);
             return self.mark_ready(slot);
         }
-        if !self.connections[slot as usize].is_session {
+        if !self.connections[slot as usize].marks.has(Marks::SESSION) {
             self.on_stream(slot, &mut [], Self::decode_stomp);
         }
         if self.connections[slot as usize].phase == Phase::Open {

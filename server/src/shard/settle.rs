@@ -2,7 +2,7 @@
 //!
 //! stomp.md §1.9, §1.10.
 
-use super::action::{Action, Message};
+use super::action::Action;
 use super::connection::Then;
 use super::deliver::is_auto_message_id;
 use super::Shard;
@@ -93,14 +93,7 @@ impl<R: Reactor> Shard<R> {
         let asker = (!receipts.is_empty()).then(|| self.asker(slot));
         let mut answers_count = 0;
         for publication in publications {
-            self.metrics.messages_published.inc();
-            let home = self.home(publication.destination());
-            if home == self.index {
-                self.order(publication);
-            } else {
-                answers_count += usize::from(asker.is_some());
-                self.mesh.push(home, Message::Publish(publication, asker));
-            }
+            answers_count += usize::from(self.route(slot, publication, asker)?);
         }
         // A client that publishes to itself may have been ended as too slow by its own messages.
         if answers_count > 0 && self.connections[slot as usize].is_live() {

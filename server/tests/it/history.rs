@@ -55,10 +55,14 @@ fn what_was_missed_comes_first_and_then_the_live_stream() {
         let epoch = receipt.get("epoch").to_owned();
         assert_eq!((receipt.get("offset"), receipt.header("recovered")), ("0", None));
         subscribe(&mut other, topic, "");
-        ["1", "2"].map(|body| publish(&mut publisher, topic, body));
+        for body in ["1", "2"] {
+            publish(&mut publisher, topic, body);
+        }
         expect_bodies(&mut client, 1, &["1", "2"], false);
         drop(client);
-        ["3", "4"].map(|body| publish(&mut publisher, topic, body));
+        for body in ["3", "4"] {
+            publish(&mut publisher, topic, body);
+        }
         let mut client = server.session(over);
         let receipt = subscribe(&mut client, topic, &format!("from-offset:2\nepoch:{epoch}\n"));
         assert_eq!((receipt.get("recovered"), receipt.get("offset")), ("true", "4"));
@@ -168,7 +172,9 @@ fn a_publisher_cannot_forge_a_position() {
 fn acknowledged_subscriptions_recover_too() {
     everywhere(|server, over, topic| {
         let mut publisher = server.session(over);
-        ["1", "2"].map(|body| publish(&mut publisher, topic, body));
+        for body in ["1", "2"] {
+            publish(&mut publisher, topic, body);
+        }
         let mut client = server.session(over);
         subscribe(&mut client, topic, "ack:client-individual\nreplay:2\n");
         let acks = [(), ()].map(|()| client.expect("MESSAGE").get("ack").to_owned());

@@ -10,10 +10,14 @@ mod delivery;
 mod history;
 mod load;
 mod options;
+mod permissions;
+mod profiles;
+mod replies;
 mod rows;
 mod session;
 mod slow;
 mod transactions;
+mod users;
 
 use client::{Client, Transport, TRANSPORTS};
 use std::io::{Read, Write};

@@ -9,7 +9,7 @@
 //!   reordered, nothing lost in the middle;
 //! - the piece begins no later than the first publication sent after SUBSCRIBE's RECEIPT, and has
 //!   nothing that was ordered before SUBSCRIBE was sent;
-//! - on a topic with a history, each publication has one offset, and a subscription's offsets follow
+//! - on a topic with a history, each publication has one offset, and those of a subscription follow
 //!   each other from where its RECEIPT said: after those the client named, if it recovered;
 //! - a conflated subscription receives a part of the order, and is told how many it did not;
 //! - it reaches the end if the subscription still lives at the end.
