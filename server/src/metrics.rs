@@ -167,6 +167,8 @@ pub struct ShardMetrics {
     pub recoveries_refused: Counter,
     /// Bytes of the histories kept here (gauge).
     pub history_bytes: Counter,
+    /// Errors of mappings of application destinations.
+    pub app_errors: Counter,
     /// WebSocket handshakes that succeeded.
     pub handshakes: Counter,
     /// Clients ended because their heart-beat stayed away.
@@ -209,6 +211,7 @@ impl Default for ShardMetrics {
             outbound_bytes: Counter::default(),
             slow_consumers: Counter::default(),
             messages_missed: Counter::default(),
+            app_errors: Counter::default(),
             recoveries: Counter::default(),
             recoveries_refused: Counter::default(),
             history_bytes: Counter::default(),
@@ -314,7 +317,7 @@ const GAUGES: [Single; 5] = [
     ("history_bytes", "Bytes of the histories of topics", |s| &s.history_bytes),
 ];
 
-const COUNTERS: [Single; 20] = [
+const COUNTERS: [Single; 21] = [
     ("connections_opened", "Connections accepted", |s| &s.connections_opened),
     ("bytes_received", "Bytes read from clients", |s| &s.bytes_received),
     ("bytes_sent", "Bytes handed to the kernel for clients", |s| &s.bytes_sent),
@@ -328,6 +331,7 @@ const COUNTERS: [Single; 20] = [
     ("messages_missed", "Deliveries given up for newer ones", |s| &s.messages_missed),
     ("recoveries", "SUBSCRIBEs that recovered all they had missed", |s| &s.recoveries),
     ("recoveries_refused", "SUBSCRIBEs that could not", |s| &s.recoveries_refused),
+    ("app_errors", "Errors of mappings of /app", |s| &s.app_errors),
     ("handshakes", "WebSocket handshakes that succeeded", |s| &s.handshakes),
     ("heartbeats_missed", "Clients whose heart-beat stayed away", |s| &s.heartbeats_missed),
     ("handler_messages_received", "Messages given to handlers", |s| &s.handler_messages_received),

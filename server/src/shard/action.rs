@@ -96,6 +96,8 @@ pub enum Message {
     DeliverToSession { publication: Arc<Publication>, sequence: u64, session: Session },
     /// To the shard of a requester: the answer.
     Reply(Arc<Publication>, Option<Asker>),
+    /// To a shard that has a service connection for it: one of them gets it.
+    Serve(Arc<Publication>, Option<Asker>),
     /// The answer to an asker.
     Done { slot: u32, generation: u32 },
     /// The answer to `Subscribe`; what the home shard delivers after it is what follows.

@@ -35,6 +35,9 @@ pub mod framing {
     pub const CUMULATIVE: u8 = 2;
     /// Set beside the above when deliveries may have to wait (see `shard::pace`).
     pub const PACED: u8 = 4;
+    /// Set beside the above for a service connection: one of them gets each SEND to `/app`, and
+    /// none what is published there.
+    pub const SERVICE: u8 = 8;
 }
 
 /// The STOMP version as the `version` of [`Class`] stores it.
@@ -216,6 +219,7 @@ impl FanOut<'_> {
         group: &[Subscriber],
     ) {
         match self.whole {
+            Some(_) if class.framing & framing::SERVICE != 0 => {}
             Some(delivery) if class.framing & framing::PACED != 0 => {
                 let at_once = self.hold_back(subscriptions, delivery, group);
                 self.deliver_now(index, class, &at_once);

@@ -8,6 +8,7 @@
 pub mod action;
 pub mod admission;
 pub mod affinity;
+mod app;
 pub mod census;
 pub mod command;
 pub mod connection;
@@ -31,6 +32,7 @@ pub mod subscribe;
 pub mod tick;
 pub mod users;
 
+use crate::app::{App, Outbox};
 use crate::auth::Authenticator;
 use crate::config::Config;
 use crate::handler::endpoint::Endpoints;
@@ -49,6 +51,7 @@ use peer::Peer;
 use reason::DisconnectReason;
 use slab::Slab;
 use std::net::SocketAddr;
+use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
 use std::time::Instant;
@@ -57,7 +60,7 @@ use stompede_core::broker::destination::Prefixes;
 use stompede_core::broker::history::Histories;
 use stompede_core::broker::interest::Interest;
 use stompede_core::broker::reply::Replies;
-use stompede_core::broker::subscriptions::Subscriptions;
+use stompede_core::broker::subscriptions::{Subscriber, Subscriptions};
 use stompede_core::broker::user::{Session, Users};
 use stompede_core::http::origin::OriginPolicy;
 use stompede_core::outbound::SendArena;
@@ -100,6 +103,8 @@ pub struct Shared {
     pub address_counts: Option<AddressCounts>,
     /// What handlers serve.
     pub endpoints: Endpoints,
+    /// What mappings serve.
+    pub app: App,
 }
 
 impl Shared {
@@ -117,6 +122,7 @@ impl Shared {
             driver,
             is_draining: AtomicBool::new(false),
             metrics: (0..config.shards.max(1)).map(|_| Arc::default()).collect(),
+            app: App::default(),
             endpoints: Endpoints::default(),
             address_counts: (config.connections_per_ip_max > 0).then(AddressCounts::default),
             config,
@@ -160,6 +166,10 @@ pub struct Shard<R> {
     password_checks: PasswordChecks,
     file_reads: FileReads,
     handlers: Handlers,
+    /// What mappings sent.
+    outbox: Rc<Outbox>,
+    /// Counts what was given to services, so that each has its turn.
+    turns: usize,
     /// Destinations and patterns of subscriptions that wait to become live: their interest stays.
     pending_interest: Vec<Box<str>>,
     /// Clients that are not just anybody; see [`users`].
@@ -194,6 +204,7 @@ struct Scratch {
     batch: Vec<u32>,
     tail: Vec<u8>,
     head: Vec<u8>,
+    services: Vec<Subscriber>,
     sessions: Vec<Session>,
     name: String,
     shown: String,
@@ -228,6 +239,8 @@ impl<R: Reactor> Shard<R> {
             overflowed: Vec::new(),
             outbound_bytes_max: shared.config.outbound_bytes_max,
             pending_interest: Vec::new(),
+            outbox: Outbox::new(mesh.doorbell().clone()),
+            turns: 0,
             clients: Slab::new(),
             users: Users::new(shared.key),
             replies: Replies::new(index as u32, shared.key),
@@ -305,6 +318,7 @@ impl<R: Reactor> Shard<R> {
             && !self.password_checks.has_answer()
             && !self.file_reads.has_reply()
             && !self.handlers.has_post()
+            && self.outbox.is_empty()
     }
 
     fn on_event(&mut self, event: Event) {

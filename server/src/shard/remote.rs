@@ -21,6 +21,7 @@ impl<R: Reactor> Shard<R> {
                 self.on_message(source, message);
             }
         }
+        self.take_app_posts();
         while let Some((asker, is_accepted)) = self.password_checks.take() {
             self.on_login_checked(asker, is_accepted);
         }
@@ -73,6 +74,10 @@ impl<R: Reactor> Shard<R> {
             }
             Message::Reply(publication, asker) => {
                 self.deliver_reply(&publication);
+                self.answer_asker(asker);
+            }
+            Message::Serve(publication, asker) => {
+                self.serve(publication);
                 self.answer_asker(asker);
             }
             Message::Done { slot, generation } => {

@@ -52,6 +52,10 @@ impl<R: Reactor> Shard<R> {
         match kind {
             Kind::Topic => self.subscribe_to_topic(slot, subscribe, pattern),
             Kind::User => self.subscribe_to_user(slot, subscribe),
+            // A pattern is a service connection's, which the rules of authorization have allowed.
+            Kind::App if pattern.is_some() || self.has_snapshot(&subscribe.destination) => {
+                self.subscribe_to_topic(slot, subscribe, pattern);
+            }
             _ => return Err(Error::UnroutableDestination),
         }
         Ok(())
@@ -132,12 +136,16 @@ impl<R: Reactor> Shard<R> {
         let destination = &*subscribe.destination;
         // It was parsed before and is good.
         let pattern = self.pattern(destination).ok().flatten();
+        if pattern.is_some() && self.kind(destination) == Ok(Kind::App) {
+            class.framing |= framing::SERVICE;
+        }
         let head = self.connections[slot as usize].subscriptions;
         let (key, _) = self.subscriptions.subscribe(slot, head, destination, pattern, class);
         self.connections[slot as usize].subscriptions = key.0;
         if let (true, Some(own)) = (is_paced, subscribe.pace) {
             self.set_pace(slot, key, &own);
         }
+        self.push_snapshot(slot, key);
         self.push_past(slot, key, past);
     }
 

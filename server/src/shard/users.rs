@@ -65,7 +65,7 @@ impl<R: Reactor> Shard<R> {
         self.clients.get(self.connections[slot as usize].client as usize)
     }
 
-    fn session(&self, slot: u32) -> Session {
+    pub(super) fn session(&self, slot: u32) -> Session {
         let generation = self.connections[slot as usize].generation;
         Session { shard: self.index as u32, slot, generation }
     }
