@@ -80,7 +80,7 @@ pub struct Limits {
     /// Steps of one evaluation, a character of a LIKE being one. Default 65,536: four times the
     /// longest header line.
     pub selector_steps_count_max: u32,
-    /// Asynchronous mappings of application destinations that run at once on a shard. Default 1,024.
+    /// Asynchronous mappings of `/app` that run at once on a shard. Default 1,024.
     pub app_tasks_count_max: usize,
     /// Smallest heart-beat interval we agree to, in milliseconds. Default 1,000.
     pub heartbeat_ms_min: u32,

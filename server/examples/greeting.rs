@@ -10,7 +10,7 @@ use stompede::config::Config;
 use stompede::Server;
 
 /// Spring's guide sleeps in its mapping; ours is a task, and its shard goes on meanwhile.
-async fn greeting(context: Context, message: Message) -> Result<(), AppError> {
+pub async fn greeting(context: Context, message: Message) -> Result<(), AppError> {
     let hello: Hello = serde_json::from_slice(message.body())?;
     if hello.name.is_empty() {
         return Err(AppError::new("seen no name: say who you are"));

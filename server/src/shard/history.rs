@@ -17,7 +17,7 @@ use super::{Shard, Shared};
 use crate::reactor::{Reactor, TICK_MS};
 use std::hash::{DefaultHasher, Hasher};
 use stompede_core::broker::history::{parse_rule, Histories, Past, Position};
-use stompede_core::broker::pattern::{ByPattern, Pattern};
+use stompede_core::broker::pattern::ByPattern;
 use stompede_core::broker::subscriptions::SubscriptionKey;
 use stompede_core::stomp::encode;
 use stompede_core::stomp::replay::Replay;
@@ -34,7 +34,7 @@ pub(super) fn histories(shared: &Shared, index: usize) -> Histories {
     for text in &config.history {
         // The options were checked when they were read.
         let Ok((matched, bounds)) = parse_rule(text, budget_bytes) else { continue };
-        if let Ok(pattern) = Pattern::parse(matched, &config.limits) {
+        if let Some(pattern) = shared.rule_pattern(matched) {
             rules.push(pattern, bounds);
         }
     }

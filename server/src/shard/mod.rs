@@ -59,6 +59,7 @@ use stompede_core::broker::authorization::Authorization;
 use stompede_core::broker::destination::Prefixes;
 use stompede_core::broker::history::Histories;
 use stompede_core::broker::interest::Interest;
+use stompede_core::broker::pattern::Pattern;
 use stompede_core::broker::reply::Replies;
 use stompede_core::broker::subscriptions::{Subscriber, Subscriptions};
 use stompede_core::broker::user::{Session, Users};
@@ -127,6 +128,14 @@ impl Shared {
             address_counts: (config.connections_per_ip_max > 0).then(AddressCounts::default),
             config,
         })
+    }
+
+    /// The pattern of an operator's rule about destinations, in the dialect of its prefix. A
+    /// literal name is a pattern that matches itself.
+    fn rule_pattern(&self, text: &str) -> Option<Pattern> {
+        let limits = &self.config.limits;
+        let pattern = self.prefixes.pattern(text, limits).ok().flatten();
+        pattern.or_else(|| Pattern::parse(text, limits).ok())
     }
 }
 

@@ -18,7 +18,7 @@ use std::collections::BTreeMap;
 use stompede_core::broker::amount;
 use stompede_core::broker::conflate::{parse_rule, Backlog, Bounds, Policy, Rate, Rule, Taken};
 use stompede_core::broker::destination::Kind;
-use stompede_core::broker::pattern::{ByPattern, Pattern};
+use stompede_core::broker::pattern::ByPattern;
 use stompede_core::broker::publication::Publication;
 use stompede_core::broker::subscriptions::{Subscriber, SubscriptionKey, Subscriptions};
 use stompede_core::stomp::error::Error;
@@ -94,7 +94,7 @@ impl Paces {
         for text in &shared.config.slow_consumer {
             // The options were checked when they were read.
             let Ok((matched, rule)) = parse_rule(text) else { continue };
-            if let Ok(pattern) = Pattern::parse(matched, &shared.config.limits) {
+            if let Some(pattern) = shared.rule_pattern(matched) {
                 rules.push(pattern, rule);
             }
         }

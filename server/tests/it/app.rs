@@ -11,6 +11,11 @@ use stompede::app::{AppError, Context, Message, Payload};
 use stompede::config::Config;
 use stompede::{Builder, Server};
 
+/// The example's own code.
+#[path = "../../examples/greeting.rs"]
+#[allow(dead_code)]
+mod example;
+
 fn users(config: &mut Config) {
     config.users = ["ann", "bob", "worker"].map(|name| (name.into(), "pw".into())).to_vec();
     config.rules = vec![
@@ -180,6 +185,26 @@ fn asynchronous_mappings_answer_later_and_bounded() {
             assert!(done > 0);
             assert!(over == Transport::Ws || refused > 0, "{done} at once");
             client.sync();
+        }
+    });
+}
+
+#[test]
+fn the_greeting_of_springs_guide() {
+    let build = |builder: Builder| builder.message_async("/app/hello", example::greeting);
+    on_every_built(users, build, |server| {
+        for over in TRANSPORTS {
+            let mut client = login(server, over, "ann");
+            client.subscribe("g", "/topic/greetings", "");
+            client.subscribe("x", "/user/queue/errors", "");
+            client.publish("/app/hello", "{\"name\":\"wörld\"}");
+            let greeting = client.expect("MESSAGE");
+            assert_eq!(greeting.body_text(), "{\"content\":\"Hello, wörld!\"}");
+            assert_eq!(greeting.get("content-type"), "application/json");
+            client.publish("/app/hello", "{\"name\":\"\"}");
+            assert_eq!(client.expect("MESSAGE").get("message"), "seen no name\\c say who you are");
+            client.publish("/app/hello", "no json");
+            assert_eq!(client.expect("MESSAGE").get("destination"), "/user/queue/errors");
         }
     });
 }
