@@ -17,12 +17,16 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
+use stompede_core::broker::queue::Death;
 use stompede_core::stomp::error::Blame;
 use stompede_core::ws::close::code;
 use stompede_core::{stomp, ws};
 
 /// Value of `Content-Type` for the text of [`render`].
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// Labels of what a message of a queue died of, in the order of [`Death`].
+pub(crate) const DEATHS: [&str; 4] = ["expired", "rejected", "overflow", "deliveries"];
 
 /// Reasons of an end that are told apart; later ones count as `other`.
 pub const REASONS_COUNT_MAX: usize = 64;
@@ -189,6 +193,21 @@ pub struct ShardMetrics {
     pub loop_turns: Counter,
     /// Bytes of the send arena's chunks (gauge).
     pub arena_bytes: Counter,
+    /// Queues there are (gauge).
+    pub queues: Counter,
+    /// Messages that wait in queues (gauge).
+    pub queue_messages: Counter,
+    /// Messages of queues that were delivered and are not settled (gauge).
+    pub queue_unsettled: Counter,
+    /// Consumers of queues (gauge).
+    pub queue_consumers: Counter,
+    /// Bytes that queues hold (gauge).
+    pub queue_bytes: Counter,
+    /// SENDs that a full queue refused.
+    pub queue_refused: Counter,
+    /// Deliveries of messages that were delivered before.
+    pub messages_redelivered: Counter,
+    dead_letters: [Counter; DEATHS.len()],
     closed: [Counter; REASONS_COUNT_MAX],
     frames_received: [Counter; FrameIn::COUNT],
     frames_sent: [Counter; FrameOut::COUNT],
@@ -225,6 +244,14 @@ impl Default for ShardMetrics {
             uring_cq_overflow: Counter::default(),
             loop_turns: Counter::default(),
             arena_bytes: Counter::default(),
+            queues: Counter::default(),
+            queue_messages: Counter::default(),
+            queue_unsettled: Counter::default(),
+            queue_consumers: Counter::default(),
+            queue_bytes: Counter::default(),
+            queue_refused: Counter::default(),
+            messages_redelivered: Counter::default(),
+            dead_letters: Default::default(),
             closed: std::array::from_fn(|_| Counter::default()),
             frames_received: Default::default(),
             frames_sent: Default::default(),
@@ -272,6 +299,11 @@ impl ShardMetrics {
         self.protocol_errors[protocol as usize][kind as usize].inc();
     }
 
+    /// Counts a message of a queue that died.
+    pub fn dead_letters(&self, death: Death) {
+        self.dead_letters[death as usize].inc();
+    }
+
     /// Counts a log-in.
     pub fn auth(&self, method: AuthMethod, result: AuthResult) {
         self.auth[method as usize][result as usize].inc();
@@ -309,15 +341,20 @@ pub fn render(shards: &[Arc<ShardMetrics>], reasons: &[&str], build: &BuildInfo)
 /// Name without prefix and `_total`, help, and where it is.
 type Single = (&'static str, &'static str, fn(&ShardMetrics) -> &Counter);
 
-const GAUGES: [Single; 5] = [
+const GAUGES: [Single; 10] = [
     ("connections", "Connections that are open", |s| &s.connections),
     ("subscriptions", "Subscriptions there are", |s| &s.subscriptions),
     ("outbound_bytes", "Bytes that wait for clients", |s| &s.outbound_bytes),
     ("arena_bytes", "Bytes of the send arenas", |s| &s.arena_bytes),
     ("history_bytes", "Bytes of the histories of topics", |s| &s.history_bytes),
+    ("queues", "Queues there are", |s| &s.queues),
+    ("queue_messages", "Messages that wait in queues", |s| &s.queue_messages),
+    ("queue_unsettled", "Deliveries of queues without ACK or NACK", |s| &s.queue_unsettled),
+    ("queue_consumers", "Consumers of queues", |s| &s.queue_consumers),
+    ("queue_bytes", "Bytes that queues hold", |s| &s.queue_bytes),
 ];
 
-const COUNTERS: [Single; 21] = [
+const COUNTERS: [Single; 23] = [
     ("connections_opened", "Connections accepted", |s| &s.connections_opened),
     ("bytes_received", "Bytes read from clients", |s| &s.bytes_received),
     ("bytes_sent", "Bytes handed to the kernel for clients", |s| &s.bytes_sent),
@@ -327,6 +364,8 @@ const COUNTERS: [Single; 21] = [
         &s.messages_undeliverable
     }),
     ("denied", "Frames that the rules of authorization do not allow", |s| &s.denied),
+    ("messages_redelivered", "Deliveries that were not the first", |s| &s.messages_redelivered),
+    ("queue_refused", "SENDs that a full queue refused", |s| &s.queue_refused),
     ("slow_consumers", "Clients that did not keep up", |s| &s.slow_consumers),
     ("messages_missed", "Deliveries given up for newer ones", |s| &s.messages_missed),
     ("recoveries", "SUBSCRIBEs that recovered all they had missed", |s| &s.recoveries),
@@ -387,6 +426,16 @@ impl Scrape {
         Ok(())
     }
 
+    fn dead(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let help = "Messages that died in a queue";
+        let mut family = encoder.encode_descriptor("dead_letters", help, None, COUNTER)?;
+        for (index, death) in DEATHS.iter().enumerate() {
+            let count = self.sum(|shard| &shard.dead_letters[index]);
+            counter(&mut family, &[("reason", death)], count)?;
+        }
+        Ok(())
+    }
+
     fn errors_and_auth(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let help = "Errors of peers";
         let mut family = encoder.encode_descriptor("protocol_errors", help, None, COUNTER)?;
@@ -436,6 +485,7 @@ impl Collector for Scrape {
         }
         self.closed(&mut encoder)?;
         self.frames(&mut encoder)?;
+        self.dead(&mut encoder)?;
         self.errors_and_auth(&mut encoder)
     }
 }

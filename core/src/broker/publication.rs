@@ -61,6 +61,11 @@ impl Publication {
         })
     }
 
+    /// The value of a header, of a repeated one the first (STOMP 1.2, "Repeated Header Entries").
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers().find(|(seen, _)| *seen == name).map(|(_, value)| value)
+    }
+
     /// The body's bytes.
     pub fn body(&self) -> &[u8] {
         &self.data[(self.destination_len + self.head_len) as usize..]

@@ -42,13 +42,6 @@ pub enum Error {
     },
     /// A required header is not there.
     MissingHeader(&'static str),
-    /// A header whose value is none of those allowed.
-    BadValue {
-        /// The header.
-        name: &'static str,
-        /// Its values, in words.
-        allowed: &'static str,
-    },
     /// A body on a frame other than SEND (1.1, 1.2).
     BodyNotAllowed,
     /// `heart-beat` that is not two non-negative integers.
@@ -57,6 +50,15 @@ pub enum Error {
     BadAckMode,
     /// A destination that is empty or has control characters.
     BadDestination,
+    /// A header whose value is none of those that it may have.
+    BadValue(&'static str),
+    /// A selector that is not the grammar.
+    BadSelector {
+        /// Where, in bytes.
+        at: usize,
+        /// What was expected there.
+        expected: &'static str,
+    },
 
     // Misplaced: right frame, wrong moment.
     /// Another frame before CONNECT.
@@ -87,8 +89,6 @@ pub enum Error {
     UnroutableDestination,
     /// SEND to a pattern.
     SendToPattern,
-    /// SUBSCRIBE with a selector.
-    SelectorUnsupported,
 
     // Not allowed.
     /// Wrong or missing credentials; never says which.
@@ -137,6 +137,29 @@ pub enum Error {
     IdTooLong,
     /// A pattern with too many wildcards.
     PatternTooComplex,
+    /// A selector over its limit.
+    SelectorTooLong {
+        /// Bytes of the selector.
+        seen: usize,
+        /// Bytes a selector may have.
+        limit: usize,
+    },
+    /// A selector with too many parts or levels.
+    SelectorTooComplex {
+        /// Where the limit was met, in bytes.
+        at: usize,
+        /// Parts or levels a selector may have.
+        limit: usize,
+    },
+    /// A SEND to a queue without room for it.
+    QueueFull {
+        /// Messages or bytes there would be.
+        seen: usize,
+        /// Messages or bytes there may be.
+        limit: usize,
+        /// `messages` or `bytes`.
+        unit: &'static str,
+    },
     /// One subscription too many.
     TooManySubscriptions,
     /// One `/temp-queue/` too many.
@@ -196,11 +219,12 @@ impl Error {
             | Error::BadContentLength
             | Error::MissingNul { .. }
             | Error::MissingHeader(_)
-            | Error::BadValue { .. }
             | Error::BodyNotAllowed
             | Error::BadHeartbeat
             | Error::BadAckMode
-            | Error::BadDestination => Blame::Malformed,
+            | Error::BadDestination
+            | Error::BadValue(_)
+            | Error::BadSelector { .. } => Blame::Malformed,
             Error::NotConnected
             | Error::AlreadyConnected
             | Error::ServerCommand
@@ -211,10 +235,9 @@ impl Error {
             | Error::AckOnAuto
             | Error::UnknownTransaction
             | Error::DuplicateTransaction => Blame::Misplaced,
-            Error::NoCommonVersion
-            | Error::UnroutableDestination
-            | Error::SendToPattern
-            | Error::SelectorUnsupported => Blame::Unsupported,
+            Error::NoCommonVersion | Error::UnroutableDestination | Error::SendToPattern => {
+                Blame::Unsupported
+            }
             Error::LoginFailed | Error::NotAllowed => Blame::Identity,
             Error::CommandTooLong { .. }
             | Error::HeaderTooLong { .. }
@@ -224,6 +247,9 @@ impl Error {
             | Error::DestinationTooLong { .. }
             | Error::IdTooLong
             | Error::PatternTooComplex
+            | Error::SelectorTooLong { .. }
+            | Error::SelectorTooComplex { .. }
+            | Error::QueueFull { .. }
             | Error::TooManySubscriptions
             | Error::TooManyReplyQueues
             | Error::TooManyTransactions
@@ -252,11 +278,12 @@ impl Error {
             Error::BadContentLength => "Bad content-length",
             Error::MissingNul { .. } => "Frame does not end in NUL",
             Error::MissingHeader(name) => missing_header_message(name),
-            Error::BadValue { .. } => "Bad header value",
             Error::BodyNotAllowed => "Body not allowed",
             Error::BadHeartbeat => "Bad heart-beat",
             Error::BadAckMode => "Bad ack mode",
             Error::BadDestination => "Invalid destination",
+            Error::BadValue(_) => "Bad header value",
+            Error::BadSelector { .. } => "Bad selector",
             Error::NotConnected => "You must log in using CONNECT first",
             Error::AlreadyConnected => "Already connected",
             Error::ServerCommand => "Command is for servers only",
@@ -270,7 +297,6 @@ impl Error {
             Error::NoCommonVersion => "Version mismatch",
             Error::UnroutableDestination => "Unknown destination",
             Error::SendToPattern => "Cannot send to a pattern",
-            Error::SelectorUnsupported => "Selectors are not supported",
             Error::LoginFailed => "Bad CONNECT",
             Error::LoginTimeout => "Login timeout",
             Error::NotAllowed => "Access refused",
@@ -282,6 +308,9 @@ impl Error {
             Error::DestinationTooLong { .. } => "Destination too long",
             Error::IdTooLong => "Identifier too long",
             Error::PatternTooComplex => "Pattern too complex",
+            Error::SelectorTooLong { .. } => "Selector too long",
+            Error::SelectorTooComplex { .. } => "Selector too complex",
+            Error::QueueFull { .. } => "Queue full",
             Error::TooManySubscriptions => "Too many subscriptions",
             Error::TooManyReplyQueues => "Too many temporary queues",
             Error::TooManyTransactions => "Too many transactions",
@@ -304,6 +333,8 @@ impl Error {
             | Error::HeartbeatMissed { .. }
             | Error::IdTooLong
             | Error::PatternTooComplex
+            | Error::SelectorTooComplex { .. }
+            | Error::QueueFull { .. }
             | Error::TooManySubscriptions
             | Error::TooManyReplyQueues
             | Error::TooManyTransactions
@@ -314,6 +345,7 @@ impl Error {
             | Error::TooManyHeaders { .. }
             | Error::FrameTooLarge { .. }
             | Error::DestinationTooLong { .. }
+            | Error::SelectorTooLong { .. }
             | Error::TransactionTooLarge => 1009,
             Error::ServerShutdown => 1001,
             Error::ServerBusy => 1011,
@@ -343,9 +375,6 @@ impl fmt::Display for Error {
             Error::MissingHeader(name) => {
                 write!(f, "seen no header '{name}', this frame must have one")
             }
-            Error::BadValue { name, allowed } => {
-                write!(f, "seen a header '{name}' with another value; allowed is {allowed}")
-            }
             Error::NoCommonVersion => write!(f, "Supported versions are {SUPPORTED}"),
             Error::CommandTooLong { limit } => {
                 write!(f, "seen no line end after the command, limit is {limit} bytes")
@@ -364,6 +393,21 @@ impl fmt::Display for Error {
             }
             Error::DestinationTooLong { seen, limit } => {
                 write!(f, "seen a destination of {seen} bytes, limit is {limit} bytes")
+            }
+            Error::BadValue(name) => {
+                write!(f, "seen a value of the header '{name}' that it cannot have")
+            }
+            Error::BadSelector { at, expected } => {
+                write!(f, "seen something else at byte {at} of the selector, expected {expected}")
+            }
+            Error::SelectorTooLong { seen, limit } => {
+                write!(f, "seen a selector of {seen} bytes, limit is {limit} bytes")
+            }
+            Error::SelectorTooComplex { at, limit } => {
+                write!(f, "seen too much at byte {at} of the selector, limit is {limit}: split it")
+            }
+            Error::QueueFull { seen, limit, unit } => {
+                write!(f, "seen {seen} {unit} with this one, limit is {limit}: send it later")
             }
             Error::HeartbeatMissed { ms } => {
                 write!(f, "seen no data for {ms} ms, send at least as often as heart-beat promised")
@@ -405,7 +449,6 @@ fn fixed_body(error: &Error) -> &'static str {
             "seen a destination with a prefix nothing is configured for"
         }
         Error::SendToPattern => "seen wildcards in the destination of SEND, name one destination",
-        Error::SelectorUnsupported => "seen a selector header, subscribe without it",
         Error::LoginFailed => "seen wrong or missing credentials",
         Error::LoginTimeout => "seen no CONNECT in time",
         Error::NotAllowed => "seen a request that this user is not allowed to make",

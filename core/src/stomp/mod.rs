@@ -20,3 +20,4 @@ mod marks;
 pub mod negotiation;
 pub mod replay;
 pub mod request;
+pub mod wording;

@@ -251,10 +251,6 @@ impl<'a> View<'_, 'a> {
             Some("client-individual") => AckMode::ClientIndividual,
             Some(_) => return Err(Error::BadAckMode),
         };
-        // Ignoring it would deliver messages that the client did not ask for.
-        if self.frame.header("selector").is_some_and(|selector| !selector.is_empty()) {
-            return Err(Error::SelectorUnsupported);
-        }
         Ok(Request::Subscribe { id, destination, ack })
     }
 
@@ -413,7 +409,6 @@ mod tests {
         fails("SUBSCRIBE\ndestination:/a\n\n\0", V1_2, Error::MissingHeader("id"));
         let rest = "id:1\ndestination:/a\n";
         fails(&format!("SUBSCRIBE\n{rest}ack:sometimes\n\n\0"), V1_2, Error::BadAckMode);
-        fails(&format!("SUBSCRIBE\n{rest}selector:a=1\n\n\0"), V1_2, Error::SelectorUnsupported);
     }
 
     #[test]

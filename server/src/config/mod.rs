@@ -19,6 +19,7 @@ use std::time::Duration;
 
 use stompede_core::broker::authorization::Authorization;
 use stompede_core::broker::destination::{Prefixes, Profile};
+use stompede_core::broker::queue::{Overflow, Settings};
 use stompede_core::limits::Limits;
 
 pub use error::ConfigError;
@@ -96,6 +97,16 @@ pub struct Config {
     pub heartbeat_max: Duration,
     /// `--subscriptions-max`: per connection.
     pub subscriptions_max: usize,
+    /// `--queue-overflow`: what happens when a message comes to a full queue.
+    pub queue_overflow: Overflow,
+    /// `--queue-ttl`: life of a message in a queue; zero is for ever.
+    pub queue_ttl: Duration,
+    /// `--queue-prefetch`: of a subscription that does not say; 0 is `unacknowledged-max`.
+    pub queue_prefetch: u32,
+    /// `--queue-memory-max`: bytes of all queues together.
+    pub queue_memory_bytes_max: usize,
+    /// `--dead-letter`: destination of messages that died in a queue.
+    pub dead_letter: Option<String>,
     /// `--ping-interval`: silence after which a client of a handler is pinged.
     pub ping_interval: Duration,
     /// `--test-services`: endpoints for conformance suites, see [`crate::services`].
@@ -193,6 +204,11 @@ impl Default for Config {
             heartbeat_min: Duration::from_millis(limits.heartbeat_ms_min.into()),
             heartbeat_max: Duration::from_millis(limits.heartbeat_ms_max.into()),
             subscriptions_max: limits.subscriptions_count_max,
+            queue_overflow: Overflow::Reject,
+            queue_ttl: Duration::ZERO,
+            queue_prefetch: 1_000,
+            queue_memory_bytes_max: 1 << 30,
+            dead_letter: None,
             ping_interval: Duration::from_secs(25),
             test_services: false,
             log_format: LogFormat::Text,
@@ -270,6 +286,11 @@ impl Config {
             added.map_err(|error| format!("seen rule '{rule}': {error}"))?;
         }
         Ok(authorization)
+    }
+
+    /// The terms of every queue.
+    pub fn queue_settings(&self) -> Settings {
+        Settings { overflow: self.queue_overflow, ..Settings::new(&self.limits) }
     }
 
     /// Every address that is listened on, with its option's name.

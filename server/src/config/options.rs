@@ -11,7 +11,9 @@
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
-use stompede_core::broker::pattern::Pattern;
+use stompede_core::broker::destination::{QUEUE_PREFIX, TOPIC_PREFIX};
+use stompede_core::broker::pattern::{Dialect, Pattern};
+use stompede_core::broker::queue::Overflow;
 use stompede_core::broker::{conflate, history};
 use stompede_core::limits::Limits;
 
@@ -414,6 +416,58 @@ pub static OPTIONS: &[Opt] = &[
         "Labels of /temp-queue/ of one connection",
         limits.reply_queues_count_max
     ),
+    count!(
+        "queue-messages-max",
+        "100000",
+        "Messages of one queue, waiting or without ACK",
+        limits.queue_messages_count_max
+    ),
+    size!("queue-bytes-max", "64MiB", "Bytes of the messages of one queue", limits.queue_bytes_max),
+    size!(
+        "queue-memory-max",
+        "1GiB",
+        "Bytes of the messages of all queues together",
+        queue_memory_bytes_max
+    ),
+    row!(
+        "queue-overflow",
+        "POLICY",
+        "reject",
+        "What a full queue does: reject the new message, or drop-head to make room",
+        queue_overflow,
+        overflow,
+        show_overflow
+    ),
+    count!(
+        "queue-deliveries-max",
+        "20",
+        "Deliveries of one message of a queue, after which it dies instead of coming back",
+        limits.queue_deliveries_count_max
+    ),
+    count!(
+        "queue-prefetch",
+        "1000",
+        "Deliveries without ACK of a subscription that does not say prefetch-count",
+        queue_prefetch
+    ),
+    row!(
+        "queue-ttl",
+        "TIME",
+        "0s",
+        "Life of a message in a queue; 0s is for ever",
+        queue_ttl,
+        value::duration,
+        value::show_duration
+    ),
+    row!(
+        "dead-letter",
+        "DESTINATION",
+        "",
+        "Where messages go that die in a queue; without it they are dropped, and counted",
+        dead_letter,
+        destination,
+        |destination: Option<String>| destination.unwrap_or_default()
+    ),
     size!(
         "ws-message-max",
         "1MiB",
@@ -601,6 +655,32 @@ fn log_format(text: &str) -> Result<LogFormat, String> {
         .into_iter()
         .find(|format| format.name() == text)
         .ok_or_else(|| "allowed is text or json".to_owned())
+}
+
+fn overflow(text: &str) -> Result<Overflow, String> {
+    match text {
+        "reject" => Ok(Overflow::Reject),
+        "drop-head" => Ok(Overflow::DropHead),
+        _ => Err("allowed is reject or drop-head".to_owned()),
+    }
+}
+
+fn show_overflow(overflow: Overflow) -> String {
+    let name = match overflow {
+        Overflow::Reject => "reject",
+        Overflow::DropHead => "drop-head",
+    };
+    name.to_owned()
+}
+
+fn destination(text: &str) -> Result<Option<String>, String> {
+    let is_known = [QUEUE_PREFIX, TOPIC_PREFIX]
+        .iter()
+        .any(|prefix| text.strip_prefix(prefix).is_some_and(|name| !name.is_empty()));
+    if !is_known || text.chars().any(char::is_control) || Dialect::Ant.is_pattern(text) {
+        return Err("allowed is one /queue/... or /topic/...".to_owned());
+    }
+    Ok(Some(text.to_owned()))
 }
 
 fn log_level(text: &str) -> Result<String, String> {

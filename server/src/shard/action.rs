@@ -5,7 +5,10 @@ use crate::handler::SessionInfo;
 use std::sync::Arc;
 use stompede_core::broker::history::{Past, Position};
 use stompede_core::broker::publication::Publication;
+use stompede_core::broker::queue::{Consumer, ConsumerId, Delivery, Settlement, Unsettled};
+use stompede_core::broker::selector::Filter;
 use stompede_core::broker::user::Session;
+use stompede_core::stomp::error::Error;
 use stompede_core::stomp::heartbeat::Agreement;
 use stompede_core::stomp::negotiation::Version;
 use stompede_core::stomp::replay::Replay;
@@ -17,7 +20,7 @@ pub enum Action {
     /// A SEND, with its receipt.
     Publish(Arc<Publication>, Option<Box<str>>),
     /// An ACK or NACK of the delivery with this number.
-    Settle { number: u64, subscription: Option<Box<str>>, is_ack: bool },
+    Settle { number: u64, subscription: Option<Box<str>>, settlement: Settlement },
 }
 
 /// A SUBSCRIBE that waits until every shard knows of it.
@@ -35,6 +38,19 @@ pub struct Subscribe {
     pub replay: Replay,
     /// What the client says of its own slowness.
     pub pace: Option<Box<Own>>,
+    /// What else it asks for.
+    pub terms: Terms,
+}
+
+/// What a SUBSCRIBE may ask for.
+#[derive(Debug, Default)]
+pub struct Terms {
+    /// `selector`.
+    pub filter: Option<Arc<Filter>>,
+    /// `prefetch-count`: deliveries of a queue that may wait for their ACK.
+    pub prefetch: Option<u32>,
+    /// `exclusive`: nobody else gets messages of this queue meanwhile.
+    pub is_exclusive: bool,
 }
 
 /// A CONNECT that waits for its password check.
@@ -65,7 +81,7 @@ pub struct Upgrade {
 
 /// A publication with its place, on its way to subscribers.
 #[derive(Clone, Debug)]
-pub struct Delivery {
+pub struct Placed {
     /// What was sent.
     pub publication: Arc<Publication>,
     /// The number that its home shard gave it; unique in the server.
@@ -81,7 +97,7 @@ pub enum Message {
     /// set.
     Publish(Arc<Publication>, Option<Asker>),
     /// From the home shard: deliver to the local subscribers.
-    Deliver(Delivery),
+    Deliver(Placed),
     /// To the home shard: the sender has (or has no more) subscribers of this destination.
     Interest { destination: Box<str>, is_wanted: bool, asker: Option<Asker> },
     /// To the home shard: as above, and the asker wants what the destination's history has for it.
@@ -102,10 +118,62 @@ pub enum Message {
     Done { slot: u32, generation: u32 },
     /// The answer to `Subscribe`; what the home shard delivers after it is what follows.
     Past { slot: u32, generation: u32, past: Box<Past> },
+    /// To the home of a queue: a message, until then in Unix milliseconds. A refusal is answered
+    /// always, success if `is_awaited`.
+    Enqueue {
+        publication: Arc<Publication>,
+        expires_ms: Option<u64>,
+        asker: Option<Asker>,
+        is_awaited: bool,
+    },
+    /// To an asker: no, and why; `is_answer` if it waits for this one.
+    Refused { asker: Asker, error: Error, is_answer: bool },
+    /// To the home of a queue: its name, a consumer and its terms.
+    Consume(Box<(Box<str>, ConsumerId, Consumer)>),
+    /// The answer: the consumer is registered with the queue of this index.
+    Consuming { consumer: ConsumerId, queue: u32 },
+    /// From the home of a queue: for one of the consumers there.
+    Delivery(Delivery),
+    /// To the home of a queue: what became of a delivery.
+    Settle { queue: u32, consumer: ConsumerId, tag: u64, settlement: Settlement },
+    /// To the home of a queue: the consumer is gone.
+    Leave { queue: u32, consumer: ConsumerId, unsettled: Unsettled },
+    /// To the home of queues: keep room for a transaction; name, messages and bytes by queue.
+    Reserve(Box<(Asker, Vec<(Box<str>, usize, usize)>)>),
+    /// To the home of queues: the transaction is off.
+    Release(Asker),
+    /// To a home: its part of a transaction.
+    Apply(Box<Batch>),
+    /// Answered when everything before it was.
+    Barrier(Asker),
+}
+
+const _: () = assert!(size_of::<Message>() <= 64);
+
+/// The part of a transaction that one shard applies.
+#[derive(Debug)]
+pub struct Batch {
+    /// Whose transaction it is.
+    pub asker: Asker,
+    /// Does it wait for an answer?
+    pub is_awaited: bool,
+    /// What to do, in order.
+    pub steps: Vec<Step>,
+}
+
+/// One step of a [`Batch`].
+#[derive(Debug)]
+pub enum Step {
+    /// Order it and pass it on.
+    Publish(Arc<Publication>),
+    /// Into its queue, until then in Unix milliseconds; there is room.
+    Enqueue(Arc<Publication>, Option<u64>),
+    /// Settle a delivery.
+    Settle { queue: u32, consumer: ConsumerId, tag: u64, settlement: Settlement },
 }
 
 /// The connection that waits for an answer.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Asker {
     /// Its shard.
     pub shard: usize,

@@ -8,7 +8,7 @@
 //! the `reply-to` that it is given, or to any other destination. At most once, as for topics.
 //! stomp.md §2.1 `/app`, `@SubscribeMapping`, `@MessageExceptionHandler`.
 
-use super::action::{Asker, Delivery, Message};
+use super::action::{Asker, Message, Placed};
 use super::deliver::{framing, Note, One};
 use super::Shard;
 use crate::app::{self, AppError, Context, MessageMapping, Task, TaskGuard};
@@ -83,7 +83,7 @@ impl<R: Reactor> Shard<R> {
         });
         if let Some(payload) = payload {
             let (publication, sequence) = (payload.to(&destination), self.next_sequence());
-            let delivery = Delivery { publication, sequence, position: None };
+            let delivery = Placed { publication, sequence, position: None };
             self.deliver_to(slot, key, &One { delivery: &delivery, note: Note::None });
         }
         self.take_app_posts();
@@ -135,8 +135,12 @@ impl<R: Reactor> Shard<R> {
                 }
                 None => Err(Error::BadDestination),
             },
-            Ok(_) if !is_there => Ok(false),
-            Ok(_) => self.route(session.slot, publication, None),
+            Ok(Kind::ReplyQueue) => Ok(self.publish_reply(publication, None)),
+            // In the name of the client: it is the one to whom a full queue says no.
+            Ok(Kind::Queue) if is_there => {
+                self.publish_to_queue(session.slot, publication, None).map(|()| false)
+            }
+            Ok(_) => Err(Error::UnroutableDestination),
             Err(error) => Err(error),
         };
         if let Err(error) = outcome {
@@ -183,7 +187,7 @@ impl<R: Reactor> Shard<R> {
         self.turns = self.turns.wrapping_add(1);
         if let Some(service) = services.get(self.turns % services.len().max(1)) {
             let (slot, key) = (service.connection, service.key());
-            let delivery = Delivery { publication, sequence: self.next_sequence(), position: None };
+            let delivery = Placed { publication, sequence: self.next_sequence(), position: None };
             self.deliver_to(slot, key, &One { delivery: &delivery, note: Note::None });
         } else {
             // It left while the message was on its way.

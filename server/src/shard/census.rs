@@ -34,6 +34,10 @@ pub struct Census {
     /// Clients that logged in or asked for soft errors, users whose home is here, and tables of
     /// reply queues.
     pub identities: usize,
+    /// Queues whose home is here.
+    pub queues: usize,
+    /// Transactions that have room in queues here.
+    pub reservations: usize,
     /// Messages that wait because another shard's ring is full.
     pub mesh_overflow: usize,
 }
@@ -56,6 +60,8 @@ impl<R: Reactor> Shard<R> {
             identities: self.clients.len()
                 + self.users.len()
                 + usize::from(!self.replies.is_empty()),
+            queues: self.queues.len(),
+            reservations: self.queues.rooms_len(),
             mesh_overflow: self.mesh.overflow_count(),
         }
     }

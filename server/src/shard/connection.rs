@@ -14,6 +14,7 @@ use stompede_core::ws::receiver::Receiver;
 use super::action::Action;
 use super::handlers::SessionState;
 use super::http::HttpState;
+use super::queues::consume::Links;
 use super::reason::DisconnectReason;
 
 /// No index: the connection has none of it.
@@ -54,31 +55,6 @@ pub enum Phase {
     Lingering(DisconnectReason),
 }
 
-/// What is true of a connection now and then, a bit each: the record has no byte to spare.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Marks(u8);
-
-impl Marks {
-    /// The peer ended its half: an end of stream waits behind the bytes.
-    pub const ENDED: Marks = Marks(1);
-    /// It belongs to a handler: its messages are not STOMP's.
-    pub const SESSION: Marks = Marks(2);
-    /// We sent a WebSocket ping since the peer's last byte.
-    pub const PINGED: Marks = Marks(4);
-
-    /// Is this so?
-    pub fn has(self, mark: Marks) -> bool {
-        self.0 & mark.0 != 0
-    }
-
-    /// Sets it, and says whether it was so.
-    pub fn set(&mut self, mark: Marks, is_so: bool) -> bool {
-        let before = *self;
-        self.0 = if is_so { self.0 | mark.0 } else { self.0 & !mark.0 };
-        before.has(mark)
-    }
-}
-
 /// One connection. See the size assertion below.
 #[derive(Debug)]
 pub struct Connection {
@@ -94,10 +70,14 @@ pub struct Connection {
     pub is_dirty: bool,
     /// Did the socket refuse bytes, so that we wait until it is writable?
     pub is_blocked: bool,
+    /// Did the peer end its half, so that an end of stream waits behind the bytes?
+    pub is_ended: bool,
     /// Is it not read from because too much waits for it?
     pub is_paused: bool,
-    /// What else is true of it.
-    pub marks: Marks,
+    /// Does it belong to a handler, so that its messages are not STOMP's?
+    pub is_session: bool,
+    /// Did we send a WebSocket ping since the peer's last byte?
+    pub is_pinged: bool,
     /// Counts the connections that used this slot.
     pub generation: u32,
     /// Head of the list of subscriptions in the broker.
@@ -106,8 +86,6 @@ pub struct Connection {
     pub outbound: u32,
     /// Index of the unparsed input, or [`NONE`].
     pub spill: u32,
-    /// Index of what is known of the client, or [`NONE`].
-    pub client: u32,
     /// Ticks between two heart-beats that we owe, or 0.
     pub send_ticks: u16,
     /// Ticks between two heart-beats that the peer owes, or 0.
@@ -128,13 +106,14 @@ impl Connection {
             is_ready: false,
             is_dirty: false,
             is_blocked: false,
+            is_ended: false,
             is_paused: false,
-            marks: Marks::default(),
+            is_session: false,
+            is_pinged: false,
             generation: 0,
             subscriptions: NONE,
             outbound: NONE,
             spill: NONE,
-            client: NONE,
             send_ticks: 0,
             expect_ticks: 0,
             extras: None,
@@ -201,6 +180,10 @@ pub struct Extras {
     pub ledger: Option<Ledger>,
     /// Open transactions.
     pub transactions: Option<Transactions<Action>>,
+    /// Subscriptions to queues.
+    pub(super) links: Option<Box<Links>>,
+    /// Homes of queues that were sent to without receipt, and may refuse yet.
+    pub unheard_homes: Vec<u32>,
     /// What the connection waits for in [`Phase::Waiting`].
     pub waiting: Option<Waiting>,
     /// What an HTTP connection has to remember.
@@ -218,6 +201,8 @@ impl Extras {
     pub fn is_empty(&self) -> bool {
         self.ledger.is_none()
             && self.transactions.is_none()
+            && self.links.is_none()
+            && self.unheard_homes.is_empty()
             && self.waiting.is_none()
             && self.http.is_none()
             && self.basic_user.is_none()
@@ -242,6 +227,12 @@ pub enum Then {
     Receipts(Vec<Box<str>>),
     /// Make the subscription live, then send the RECEIPT if there is one.
     Subscribe(Box<super::action::Subscribe>),
+    /// Make the subscription to a queue live: its consumer is registered.
+    Consume(Box<super::action::Subscribe>),
+    /// There is room in all queues: apply the transaction.
+    Commit(Box<super::queues::Commit>),
+    /// All that was sent was taken: send the RECEIPT and end.
+    Disconnect(Option<Box<str>>),
     /// The login was checked.
     Connect(Box<super::action::Login>),
     /// The login of an upgrade request was checked.

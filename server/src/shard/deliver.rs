@@ -4,7 +4,7 @@
 //! arena; each subscriber gets a segment, not a copy. Subscriptions with explicit acknowledgement
 //! get a frame of their own, because its `ack` header differs.
 
-use super::action::Delivery;
+use super::action::Placed;
 use super::connection::{Backlog, Connection, NONE};
 use super::pace::Paces;
 use super::reason::DisconnectReason;
@@ -14,7 +14,7 @@ use crate::reactor::Reactor;
 use slab::Slab;
 use std::io::Write;
 use stompede_core::broker::history::Position;
-use stompede_core::broker::ledger::{Ledger, Mode};
+use stompede_core::broker::ledger::{Ledger, Mode, Source};
 use stompede_core::broker::publication::Publication;
 use stompede_core::broker::subscriptions::{
     Class, ClassIndex, Subscriber, SubscriptionKey, Subscriptions,
@@ -49,7 +49,7 @@ pub(super) fn version_number(version: Version) -> u8 {
     }
 }
 
-fn version_of(class: &Class) -> Version {
+pub(super) fn version_of(class: &Class) -> Version {
     match class.version {
         0 => Version::V1_0,
         1 => Version::V1_1,
@@ -62,8 +62,8 @@ impl<R: Reactor> Shard<R> {
     ///
     /// All of them in one go: a place in the dirty list and a segment cost some ten nanoseconds,
     /// and no shard has more than its slots. What costs, the sends, is bounded per turn.
-    pub(super) fn deliver(&mut self, delivery: &Delivery) {
-        let Delivery { publication, sequence, position } = delivery;
+    pub(super) fn deliver(&mut self, delivery: &Placed) {
+        let Placed { publication, sequence, position } = delivery;
         let name = publication.destination();
         let (mut fan_out, subscriptions) = self.fan_out(publication, *sequence, name);
         fan_out.position = position.as_ref();
@@ -85,7 +85,7 @@ impl<R: Reactor> Shard<R> {
     ) {
         let (mut fan_out, subscriptions) = self.fan_out(publication, sequence, shown);
         subscriptions.for_each_group(name, |index, class, group| {
-            fan_out.deliver_now(index, class, group);
+            fan_out.deliver(subscriptions, index, class, group);
         });
         self.end_overflowed();
     }
@@ -93,7 +93,7 @@ impl<R: Reactor> Shard<R> {
     /// Queues one delivery for one subscription, whatever waits already: of the past, or held back
     /// before.
     pub(super) fn deliver_to(&mut self, slot: u32, key: SubscriptionKey, one: &One<'_>) {
-        let Delivery { publication, sequence, position } = one.delivery;
+        let Placed { publication, sequence, position } = one.delivery;
         let name = publication.destination();
         let (mut fan_out, subscriptions) = self.fan_out(publication, *sequence, name);
         fan_out.position = position.as_ref();
@@ -101,7 +101,7 @@ impl<R: Reactor> Shard<R> {
         fan_out.outbound_bytes_max = usize::MAX;
         let (index, class) = (subscriptions.class_index(key), subscriptions.class(key));
         let only = Subscriber { connection: slot, subscription: key.0 };
-        fan_out.deliver_now(index, class, &[only]);
+        fan_out.deliver(subscriptions, index, class, &[only]);
         self.end_overflowed();
     }
 
@@ -113,7 +113,7 @@ impl<R: Reactor> Shard<R> {
         publication: &Publication,
         sequence: u64,
     ) {
-        let class = self.class(slot, subscription, AckMode::Auto);
+        let class = self.class(slot, subscription, AckMode::Auto, None);
         let only = Subscriber { connection: slot, subscription: NONE };
         let (mut fan_out, _) = self.fan_out(publication, sequence, publication.destination());
         fan_out.deliver_now(ClassIndex(NONE), &class, &[only]);
@@ -166,7 +166,7 @@ impl<R: Reactor> Shard<R> {
 
 /// A delivery for one subscription, and what it tells the client.
 pub(super) struct One<'a> {
-    pub delivery: &'a Delivery,
+    pub delivery: &'a Placed,
     pub note: Note,
 }
 
@@ -189,7 +189,7 @@ pub(super) struct FanOut<'a> {
     /// Its place in its topic's history.
     position: Option<&'a Position>,
     /// What may be held back; none if it goes at once or not at all.
-    pub(super) whole: Option<&'a Delivery>,
+    pub(super) whole: Option<&'a Placed>,
     note: Note,
     /// The version of what is in `tail`: the tail is the same for all classes of one version.
     tail_version: Option<Version>,
@@ -218,6 +218,9 @@ impl FanOut<'_> {
         class: &Class,
         group: &[Subscriber],
     ) {
+        if class.filter.as_ref().is_some_and(|filter| !filter.selects(self.publication)) {
+            return;
+        }
         match self.whole {
             Some(_) if class.framing & framing::SERVICE != 0 => {}
             Some(delivery) if class.framing & framing::PACED != 0 => {
@@ -298,7 +301,7 @@ impl FanOut<'_> {
             self.overflowed.push(slot);
             return false;
         }
-        let number = MessageId::new(format_args!("{}", ledger.deliver(id, mode)));
+        let number = MessageId::new(format_args!("{}", ledger.deliver(id, mode, Source::Topic, 0)));
         let ack = (class.version == 2).then_some(number.as_str());
         let segment = self.encode_frame(class, number.as_str(), ack);
         let is_queued = self.enqueue(slot, segment);
@@ -340,7 +343,7 @@ impl FanOut<'_> {
 }
 
 /// A short text on the stack.
-struct MessageId {
+pub(super) struct MessageId {
     bytes: [u8; Self::BYTES],
     length: usize,
 }
@@ -349,7 +352,7 @@ impl MessageId {
     /// Room for two 64-bit numbers and a dash.
     const BYTES: usize = 48;
 
-    fn new(text: std::fmt::Arguments<'_>) -> MessageId {
+    pub(super) fn new(text: std::fmt::Arguments<'_>) -> MessageId {
         let mut bytes = [0; Self::BYTES];
         let mut rest = &mut bytes[..];
         // Cannot fail: there is room.
@@ -358,7 +361,7 @@ impl MessageId {
         MessageId { bytes, length }
     }
 
-    fn as_str(&self) -> &str {
+    pub(super) fn as_str(&self) -> &str {
         std::str::from_utf8(&self.bytes[..self.length]).unwrap_or_default()
     }
 }

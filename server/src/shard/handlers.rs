@@ -6,7 +6,7 @@
 //! session, whose buffer goes with the message. While half the mark waits for a client, its next
 //! message is not taken (RFC 6455 knows no other back-pressure): an echo never ends a client.
 
-use super::connection::{Marks, Phase, Then};
+use super::connection::{Phase, Then};
 use super::reason::DisconnectReason;
 use super::tick::ticks;
 use super::{Shard, Shared, MESH_MESSAGES_PER_TURN};
@@ -106,7 +106,7 @@ impl<R: Reactor> Shard<R> {
         let state = SessionState { info, message, close, pings_count: 0, ping_tick: self.tick };
         let connection = &mut self.connections[slot as usize];
         connection.phase = Phase::Open;
-        connection.marks.set(Marks::SESSION, true);
+        connection.is_session = true;
         connection.extras().session = Some(Box::new(state));
         self.call(slot, |handler, session| handler.on_open(session));
     }
@@ -200,7 +200,7 @@ impl<R: Reactor> Shard<R> {
     pub(super) fn take_leave(&mut self, slot: u32, cause: DisconnectReason) {
         let id = self.handle_of(slot);
         let connection = &mut self.connections[slot as usize];
-        connection.marks.set(Marks::SESSION, false);
+        connection.is_session = false;
         let state = connection.extras.as_mut().and_then(|extras| extras.session.take());
         let Some(state) = state else { return };
         let (code, reason) = state.close.unwrap_or((CODE_ABNORMAL, "".into()));
@@ -243,7 +243,7 @@ impl<R: Reactor> Shard<R> {
         if silent < interval || !is_read {
             return;
         }
-        let (tick, is_first) = (self.tick, !connection.marks.set(Marks::PINGED, true));
+        let (tick, is_first) = (self.tick, !std::mem::replace(&mut connection.is_pinged, true));
         let Some(state) = self.session_state(slot) else { return };
         if is_first {
             state.pings_count = 0;
@@ -273,7 +273,7 @@ impl<R: Reactor> Shard<R> {
         let connection = self.connections.get(id.slot as usize)?;
         let is_it = id.shard as usize == self.index
             && connection.generation == id.generation
-            && connection.marks.has(Marks::SESSION)
+            && connection.is_session
             && connection.is_live();
         is_it.then_some(id.slot)
     }

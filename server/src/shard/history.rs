@@ -11,7 +11,7 @@
 //! says `recovered:true`. A past of more than half of what may wait for a client is refused: the
 //! other half is for what is published while it is under way.
 
-use super::action::{Asker, Delivery, Message, Subscribe};
+use super::action::{Asker, Message, Placed, Subscribe};
 use super::deliver::{Note, One};
 use super::{Shard, Shared};
 use crate::reactor::{Reactor, TICK_MS};
@@ -109,7 +109,7 @@ impl<R: Reactor> Shard<R> {
         let Some(newest) = past.position else { return };
         for (offset, publication) in past.publications {
             let position = Some(Position { offset, epoch: newest.epoch.clone() });
-            let delivery = Delivery { publication, sequence: self.next_sequence(), position };
+            let delivery = Placed { publication, sequence: self.next_sequence(), position };
             self.deliver_to(slot, key, &One { delivery: &delivery, note: Note::Recovered });
         }
     }

@@ -22,6 +22,7 @@ pub mod pace;
 pub mod password;
 pub mod peer;
 pub mod publish;
+pub mod queues;
 pub mod reason;
 pub mod recv;
 pub mod remote;
@@ -42,12 +43,13 @@ use crate::metrics::ShardMetrics;
 use crate::reactor::{Event, Reactor, Shortfall, TICK_MS};
 use action::{Asker, Message};
 use admission::{AddressCounts, SLOTS_RESERVED};
-use connection::{Backlog, Connection, Marks, Phase, Spill, Transport, NONE};
+use connection::{Backlog, Connection, Phase, Spill, Transport, NONE};
 use files::FileReads;
 use handlers::Handlers;
 use pace::Paces;
 use password::PasswordChecks;
 use peer::Peer;
+use queues::Queues;
 use reason::DisconnectReason;
 use slab::Slab;
 use std::net::SocketAddr;
@@ -60,6 +62,7 @@ use stompede_core::broker::destination::Prefixes;
 use stompede_core::broker::history::Histories;
 use stompede_core::broker::interest::Interest;
 use stompede_core::broker::pattern::Pattern;
+use stompede_core::broker::queue::Output;
 use stompede_core::broker::reply::Replies;
 use stompede_core::broker::subscriptions::{Subscriber, Subscriptions};
 use stompede_core::broker::user::{Session, Users};
@@ -166,6 +169,8 @@ pub struct Shard<R> {
     swept_tick: u32,
     /// Publications numbered here, as home shard.
     sequence: u64,
+    /// Queues whose home is here.
+    queues: Queues,
     ready: Vec<u32>,
     dirty: Vec<u32>,
     /// Consumers found too slow during a delivery.
@@ -183,6 +188,8 @@ pub struct Shard<R> {
     pending_interest: Vec<Box<str>>,
     /// Clients that are not just anybody; see [`users`].
     clients: Slab<users::Client>,
+    /// Their numbers by slot, counted from 1: pages that only anonymous clients have stay untouched.
+    client_numbers: Vec<u32>,
     /// Sessions of the users whose home is here.
     users: Users,
     /// Reply queues of the connections here.
@@ -217,6 +224,8 @@ struct Scratch {
     sessions: Vec<Session>,
     name: String,
     shown: String,
+    /// What a queue wants done.
+    outputs: Vec<Output>,
 }
 
 impl<R: Reactor> Shard<R> {
@@ -243,6 +252,11 @@ impl<R: Reactor> Shard<R> {
             paces: Paces::new(&shared),
             swept_tick: 0,
             sequence: 0,
+            queues: Queues::new(
+                shared.config.queue_settings(),
+                shared.key,
+                shared.config.queue_memory_bytes_max,
+            ),
             ready: Vec::new(),
             dirty: Vec::new(),
             overflowed: Vec::new(),
@@ -251,6 +265,7 @@ impl<R: Reactor> Shard<R> {
             outbox: Outbox::new(mesh.doorbell().clone()),
             turns: 0,
             clients: Slab::new(),
+            client_numbers: vec![0; slots_count],
             users: Users::new(shared.key),
             replies: Replies::new(index as u32, shared.key),
             password_checks: PasswordChecks::new(mesh.doorbell().clone()),
@@ -304,6 +319,7 @@ impl<R: Reactor> Shard<R> {
         self.scratch.events = events;
         self.receive_ready();
         self.take_messages();
+        self.dispatch_queues();
         self.flush_dirty();
         self.mesh.flush();
         self.say_farewells();
@@ -318,7 +334,7 @@ impl<R: Reactor> Shard<R> {
     /// Says whether there is nothing left to do, after telling other shards that we sleep.
     fn prepare_sleep(&mut self) -> bool {
         let is_idle = self.ready.is_empty() && self.dirty.is_empty();
-        if !is_idle || self.mesh.overflow_count() > 0 {
+        if !is_idle || self.queues.has_work() || self.mesh.overflow_count() > 0 {
             return false;
         }
         self.mesh.doorbell().prepare_sleep();
@@ -347,7 +363,7 @@ impl<R: Reactor> Shard<R> {
             Event::Readable { slot } => self.mark_ready(slot),
             Event::Ended { slot } => {
                 if let Some(connection) = self.connections.get_mut(slot as usize) {
-                    connection.marks.set(Marks::ENDED, true);
+                    connection.is_ended = true;
                     self.mark_ready(slot);
                 }
             }
@@ -415,10 +431,11 @@ impl<R: Reactor> Shard<R> {
             self.withdraw_interest(last.destination, last.is_pattern);
         }
         self.forget_pending(slot);
-        self.forget_paces(slot);
-        self.take_leave(slot, reason);
         self.forget_client(slot);
         self.replies.close(slot);
+        self.leave_queues(slot, reason);
+        self.take_leave(slot, reason);
+        self.forget_paces(slot);
         let connection = &mut self.connections[slot as usize];
         connection.subscriptions = NONE;
         connection.extras = None;

@@ -10,7 +10,7 @@
 //! What is given up meanwhile is counted, and the next MESSAGE of the subscription says `missed:N`.
 //! Policies are for `ack:auto`: what must be acknowledged may not be given up.
 
-use super::action::{Delivery, Subscribe};
+use super::action::{Placed, Subscribe};
 use super::deliver::{FanOut, Note, One};
 use super::{Shard, Shared};
 use crate::reactor::Reactor;
@@ -47,10 +47,9 @@ pub fn own(frame: &Frame<'_>) -> Result<Option<Own>, Error> {
     if rate.is_none() && count_max.is_none() {
         return Ok(None);
     }
-    let allowed = "a count and s, m or h, such as 5/s";
-    let bad_rate = Error::BadValue { name: "max-rate", allowed };
+    let bad_rate = Error::BadValue("max-rate");
     let rate = rate.map(|text| Rate::parse(&text).ok_or(bad_rate)).transpose()?;
-    let bad_count = Error::BadValue { name: PENDING, allowed: "a number" };
+    let bad_count = Error::BadValue(PENDING);
     let parse = |text: &str| usize::try_from(amount::count(text)?).ok();
     let count_max = count_max.map(|text| parse(&text).ok_or(bad_count)).transpose()?;
     Ok(Some(Own { rate, count_max: count_max.filter(|&count| count > 0) }))
@@ -59,7 +58,7 @@ pub fn own(frame: &Frame<'_>) -> Result<Option<Own>, Error> {
 struct Pace {
     rule: Rule,
     count_max: usize,
-    backlog: Backlog<Delivery>,
+    backlog: Backlog<Placed>,
     /// Set by the client, so that it cannot be made anew.
     is_own: bool,
 }
@@ -138,7 +137,7 @@ impl FanOut<'_> {
     pub(super) fn hold_back(
         &mut self,
         subscriptions: &Subscriptions,
-        delivery: &Delivery,
+        delivery: &Placed,
         group: &[Subscriber],
     ) -> Vec<Subscriber> {
         let Some(first) = group.first() else { return Vec::new() };
@@ -163,7 +162,7 @@ impl FanOut<'_> {
         is_needed || waiting > self.outbound_bytes_max / WINDOW_PART
     }
 
-    fn hold_back_one(&mut self, rule: &Rule, delivery: &Delivery, subscriber: Subscriber) {
+    fn hold_back_one(&mut self, rule: &Rule, delivery: &Placed, subscriber: Subscriber) {
         let (slot, hash_key) = (subscriber.connection, self.paces.hash_key);
         let now_ms = self.now_ms;
         let new = || Pace::new(rule.clone(), usize::MAX, false, now_ms, hash_key);

@@ -59,8 +59,12 @@ impl<R: Reactor> Shard<R> {
         publication: Arc<Publication>,
         receipt: Option<&str>,
     ) -> Result<(), Error> {
+        let kind = self.kind(publication.destination())?;
+        if kind == Kind::Queue {
+            return self.publish_to_queue(slot, publication, receipt);
+        }
         let asker = receipt.map(|_| self.asker(slot));
-        let is_awaited = self.route(slot, publication, asker)?;
+        let is_awaited = self.pass_on(slot, publication, kind, asker)?;
         match receipt {
             Some(receipt) if is_awaited => {
                 self.wait_for(slot, 1, Then::Receipts(vec![receipt.into()]));
@@ -70,15 +74,15 @@ impl<R: Reactor> Shard<R> {
         Ok(())
     }
 
-    /// Passes a publication on, to where its kind of destination is served. Says whether `asker`
-    /// gets an answer from there.
-    pub(super) fn route(
+    /// Passes a publication that no queue keeps on, to where its kind of destination is served.
+    /// Says whether `asker` gets an answer from there.
+    pub(super) fn pass_on(
         &mut self,
         slot: u32,
         publication: Arc<Publication>,
+        kind: Kind,
         asker: Option<Asker>,
     ) -> Result<bool, Error> {
-        let kind = self.kind(publication.destination())?;
         self.metrics.messages_published.inc();
         Ok(match kind {
             Kind::Topic => self.publish_to_topic(publication, asker),

@@ -4,14 +4,16 @@
 //! spill buffer of its own, until more comes. A connection that waits for another shard keeps its
 //! unread rest the same way and is not read from: that is the back-pressure.
 
-use super::connection::{Marks, Phase, Spill, Transport, NONE};
+use super::connection::{Phase, Spill, Transport, NONE};
 use super::handlers::CODE_MISSING;
 use super::reason::DisconnectReason;
 use super::{Shard, RECVS_PER_TURN, RECV_BATCH, RECV_STRIDE_BYTES};
 use crate::metrics::{ErrorKind, Protocol};
 use crate::reactor::Reactor;
 use stompede_core::stomp::decode::{bytes_needed_hint, decode, DecodeFailure, Item};
+use stompede_core::stomp::encode;
 use stompede_core::stomp::error::Error;
+use stompede_core::stomp::wording::Wording;
 use stompede_core::ws::close::{self, code};
 use stompede_core::ws::error::Error as WsError;
 use stompede_core::ws::frame::Opcode;
@@ -87,10 +89,10 @@ impl<R: Reactor> Shard<R> {
         let connection = &mut self.connections[slot as usize];
         // Readiness is told once: whoever may have left something is asked again. A socket gives
         // all it has, so a receive that did not fill its buffer left nothing.
-        let is_more = count == piece.len() || connection.marks.has(Marks::ENDED);
+        let is_more = count == piece.len() || connection.is_ended;
         // Closing: read on until the peer ends too, so that no reset overtakes our last bytes.
         if connection.is_live() {
-            connection.marks.set(Marks::PINGED, false);
+            connection.is_pinged = false;
             self.last_read[slot as usize] = self.tick;
             self.on_bytes(slot, &mut piece[..count]);
         }
@@ -257,7 +259,7 @@ impl<R: Reactor> Shard<R> {
     fn on_ws_event(&mut self, slot: u32, event: Event<'_>) {
         match event {
             Event::Data { kind, payload, starts, ends }
-                if self.connections[slot as usize].marks.has(Marks::SESSION) =>
+                if self.connections[slot as usize].is_session =>
             {
                 self.on_session_data(slot, kind, payload, starts, ends);
             }
@@ -279,7 +281,7 @@ impl<R: Reactor> Shard<R> {
     pub(super) fn fail_ws(&mut self, slot: u32, error: WsError) {
         self.metrics.protocol_error(Protocol::Ws, ErrorKind::of_ws(&error));
         self.note_close(slot, error.close_code(), &error.to_string());
-        let is_session = self.connections[slot as usize].marks.has(Marks::SESSION);
+        let is_session = self.connections[slot as usize].is_session;
         if let (WsError::MessageTooBig { seen, limit }, false) = (error, is_session) {
             // To the client it is a frame over the limit, and STOMP has an ERROR for that.
             let mut frame = Vec::new();
@@ -308,6 +310,28 @@ impl<R: Reactor> Shard<R> {
 
     fn fail(&mut self, slot: u32, failure: &DecodeFailure, reason: DisconnectReason) {
         let DecodeFailure { error, receipt, command } = failure;
+        let mut frame = Vec::new();
+        let version = self.connections[slot as usize].version;
+        encode::error(&mut frame, version, error, receipt.as_deref(), command.as_deref());
+        self.end_with(slot, error, &frame, reason);
+    }
+
+    /// As [`Shard::fail_stomp`], in the words that are given.
+    pub(super) fn fail_as(
+        &mut self,
+        slot: u32,
+        error: &Error,
+        receipt: Option<&str>,
+        reason: DisconnectReason,
+        wording: &Wording,
+    ) {
+        let mut frame = Vec::new();
+        let version = self.connections[slot as usize].version;
+        encode::error_as(&mut frame, version, error, receipt, wording);
+        self.end_with(slot, error, &frame, reason);
+    }
+
+    fn end_with(&mut self, slot: u32, error: &Error, frame: &[u8], reason: DisconnectReason) {
         if !self.connections[slot as usize].is_live() {
             return;
         }
@@ -319,16 +343,7 @@ impl<R: Reactor> Shard<R> {
             tracing::info!(peer = %self.peers[slot as usize], "TLS on a plain port");
             return self.end(slot, reason);
         }
-        let version = self.connections[slot as usize].version;
-        let mut frame = Vec::new();
-        stompede_core::stomp::encode::error(
-            &mut frame,
-            version,
-            error,
-            receipt.as_deref(),
-            command.as_deref(),
-        );
-        self.push_stomp(slot, &frame);
+        self.push_stomp(slot, frame);
         self.push_close(slot, error.close_code(), error.message());
         self.end(slot, reason);
     }
@@ -348,7 +363,7 @@ impl<R: Reactor> Shard<R> {
             self.on_stream(slot, &mut [], Self::decode_http);
             return self.mark_ready(slot);
         }
-        if !self.connections[slot as usize].marks.has(Marks::SESSION) {
+        if !self.connections[slot as usize].is_session {
             self.on_stream(slot, &mut [], Self::decode_stomp);
         }
         if self.connections[slot as usize].phase == Phase::Open {

@@ -1,12 +1,13 @@
 //! What other shards sent, and what is sent to them: publications, interest, answers.
 
-use super::action::{Asker, Delivery, Message};
+use super::action::{Asker, Message, Placed};
 use super::connection::{Phase, Then, Transport};
 use super::reason::DisconnectReason;
 use super::{Shard, MESH_MESSAGES_PER_TURN};
 use crate::metrics::{AuthMethod, AuthResult};
 use crate::reactor::Reactor;
 use std::sync::Arc;
+use stompede_core::broker::destination::Kind;
 use stompede_core::broker::history::Past;
 use stompede_core::broker::publication::Publication;
 use stompede_core::broker::user::is_internal;
@@ -83,6 +84,33 @@ impl<R: Reactor> Shard<R> {
             Message::Done { slot, generation } => {
                 self.on_answer(slot, generation, Past::default());
             }
+            Message::Enqueue { publication, expires_ms, asker, is_awaited } => {
+                self.on_enqueue(publication, expires_ms, asker, is_awaited);
+            }
+            Message::Refused { asker, error, is_answer } => {
+                self.on_refused(asker, error, is_answer);
+            }
+            Message::Consume(consume) => {
+                let (name, consumer, terms) = *consume;
+                let queue = self.add_consumer(&name, consumer, terms);
+                self.mesh.push(source, Message::Consuming { consumer, queue });
+            }
+            Message::Consuming { consumer, queue } => self.on_consuming(source, consumer, queue),
+            Message::Delivery(delivery) => self.on_delivery(delivery),
+            Message::Settle { queue, consumer, tag, settlement } => {
+                self.settle_here(queue, consumer, tag, settlement);
+            }
+            Message::Leave { queue, consumer, unsettled } => {
+                self.remove_consumer(queue, consumer, unsettled);
+            }
+            Message::Reserve(reserve) => self.on_reserve(reserve.0, &reserve.1),
+            Message::Release(asker) => self.release_here(asker),
+            Message::Apply(batch) => {
+                let asker = batch.is_awaited.then_some(batch.asker);
+                self.apply(*batch);
+                self.answer_asker(asker);
+            }
+            Message::Barrier(asker) => self.answer_asker(Some(asker)),
         }
     }
 
@@ -92,7 +120,7 @@ impl<R: Reactor> Shard<R> {
         let sequence = self.next_sequence();
         let position = self.histories.append(&publication, self.now_ms);
         let shards = self.interest.shards(publication.destination());
-        let delivery = Delivery { publication, sequence, position };
+        let delivery = Placed { publication, sequence, position };
         let mut is_wanted_here = false;
         for shard in shards.iter() {
             if shard == self.index {
@@ -112,7 +140,7 @@ impl<R: Reactor> Shard<R> {
         self.sequence * self.mesh.shards_count() as u64 + self.index as u64
     }
 
-    fn answer_asker(&mut self, asker: Option<Asker>) {
+    pub(super) fn answer_asker(&mut self, asker: Option<Asker>) {
         if let Some(Asker { shard, slot, generation }) = asker {
             self.mesh.push(shard, Message::Done { slot, generation });
         }
@@ -136,10 +164,12 @@ impl<R: Reactor> Shard<R> {
                 self.remove_pending(&subscribe.destination);
                 self.subscribed(slot, *subscribe, past);
             }
+            Then::Commit(commit) => self.apply_commit(slot, *commit),
+            Then::Disconnect(receipt) => return self.disconnected(slot, receipt.as_deref()),
             Then::Connect(login) => self.connected(slot, *login),
             Then::Upgrade(upgrade) => self.finish_upgrade(slot, *upgrade),
             // These wait for no answer of this kind.
-            Then::File { .. } | Then::Flushed => {}
+            Then::Consume(_) | Then::File { .. } | Then::Flushed => {}
         }
         self.resume(slot);
     }
@@ -180,6 +210,9 @@ impl<R: Reactor> Shard<R> {
     pub(super) fn forget_pending(&mut self, slot: u32) {
         let Some(extras) = self.connections[slot as usize].extras.as_mut() else { return };
         let Some(waiting) = extras.waiting.take() else { return };
+        if let Then::Commit(commit) = &waiting.then {
+            return self.roll_back(slot, commit);
+        }
         if let Then::Subscribe(subscribe) = waiting.then {
             let destination = subscribe.destination;
             self.remove_pending(&destination);
@@ -201,6 +234,9 @@ impl<R: Reactor> Shard<R> {
     pub(super) fn withdraw_interest(&mut self, destination: Box<str>, is_pattern: bool) {
         if is_internal(&destination) || self.pending_interest.contains(&destination) {
             // An internal name is of interest to nobody else.
+            return;
+        }
+        if let Ok(Kind::Queue) = self.kind(&destination) {
             return;
         }
         if is_pattern {

@@ -10,12 +10,14 @@ use super::deliver::{framing, version_number};
 use super::publish::destination_error;
 use super::{Shard, Shared};
 use crate::reactor::Reactor;
+use std::sync::Arc;
 use stompede_core::broker::authorization::Verb;
 use stompede_core::broker::destination::{classify, Kind};
 use stompede_core::broker::history::Past;
 use stompede_core::broker::pattern::{Dialect, Pattern, PatternError};
 use stompede_core::broker::reply::is_reserved_id;
-use stompede_core::broker::subscriptions::Class;
+use stompede_core::broker::selector::Filter;
+use stompede_core::broker::subscriptions::{Class, SubscriptionKey};
 use stompede_core::broker::user::{is_internal, resembles_internal};
 use stompede_core::stomp::error::Error;
 use stompede_core::stomp::request::AckMode;
@@ -52,6 +54,7 @@ impl<R: Reactor> Shard<R> {
         match kind {
             Kind::Topic => self.subscribe_to_topic(slot, subscribe, pattern),
             Kind::User => self.subscribe_to_user(slot, subscribe),
+            Kind::Queue => return self.subscribe_to_queue(slot, subscribe),
             // A pattern is a service connection's, which the rules of authorization have allowed.
             Kind::App if pattern.is_some() || self.has_snapshot(&subscribe.destination) => {
                 self.subscribe_to_topic(slot, subscribe, pattern);
@@ -68,7 +71,7 @@ impl<R: Reactor> Shard<R> {
         let kind = claim.for_subscribe().map_err(destination_error)?.kind;
         let name = match kind {
             Kind::User => self.own_name(slot, destination)?,
-            _ => claim.canonical(destination).into(),
+            _ => claim.subscribed(destination).into(),
         };
         Ok((kind, name))
     }
@@ -128,29 +131,47 @@ impl<R: Reactor> Shard<R> {
     pub(super) fn subscribed(&mut self, slot: u32, subscribe: Subscribe, past: Past) {
         let past = self.bound_past(slot, &subscribe, past);
         self.push_subscribe_receipt(slot, subscribe.receipt.as_deref(), &past);
-        let is_paced = self.is_paced(&subscribe);
-        let mut class = self.class(slot, subscribe.id, subscribe.ack);
-        if is_paced {
-            class.framing |= framing::PACED;
-        }
-        let destination = &*subscribe.destination;
         // It was parsed before and is good.
-        let pattern = self.pattern(destination).ok().flatten();
-        if pattern.is_some() && self.kind(destination) == Ok(Kind::App) {
-            class.framing |= framing::SERVICE;
-        }
-        let head = self.connections[slot as usize].subscriptions;
-        let (key, _) = self.subscriptions.subscribe(slot, head, destination, pattern, class);
-        self.connections[slot as usize].subscriptions = key.0;
-        if let (true, Some(own)) = (is_paced, subscribe.pace) {
-            self.set_pace(slot, key, &own);
-        }
+        let pattern = self.pattern(&subscribe.destination).ok().flatten();
+        let key = self.enter_subscription(slot, subscribe, pattern);
         self.push_snapshot(slot, key);
         self.push_past(slot, key, past);
     }
 
-    /// What the frames of a subscription of this connection look like.
-    pub(super) fn class(&self, slot: u32, id: Option<Box<str>>, ack: AckMode) -> Class {
+    /// Enters a subscription into the table of this shard.
+    pub(super) fn enter_subscription(
+        &mut self,
+        slot: u32,
+        subscribe: Subscribe,
+        pattern: Option<Pattern>,
+    ) -> SubscriptionKey {
+        let is_paced = self.is_paced(&subscribe);
+        let is_service = pattern.is_some() && self.kind(&subscribe.destination) == Ok(Kind::App);
+        let Subscribe { id, destination, ack, terms, pace, .. } = subscribe;
+        let mut class = self.class(slot, id, ack, terms.filter);
+        if is_paced {
+            class.framing |= framing::PACED;
+        }
+        if is_service {
+            class.framing |= framing::SERVICE;
+        }
+        let head = self.connections[slot as usize].subscriptions;
+        let (key, _) = self.subscriptions.subscribe(slot, head, &destination, pattern, class);
+        self.connections[slot as usize].subscriptions = key.0;
+        if let (true, Some(own)) = (is_paced, pace) {
+            self.set_pace(slot, key, &own);
+        }
+        key
+    }
+
+    /// What the frames of a subscription of this connection look like, and which it gets.
+    pub(super) fn class(
+        &self,
+        slot: u32,
+        id: Option<Box<str>>,
+        ack: AckMode,
+        filter: Option<Arc<Filter>>,
+    ) -> Class {
         let connection = &self.connections[slot as usize];
         let mut framing = match connection.transport {
             Transport::WebSocket(_) => framing::WEBSOCKET,
@@ -160,7 +181,7 @@ impl<R: Reactor> Shard<R> {
             framing |= framing::CUMULATIVE;
         }
         let version = version_number(connection.version);
-        Class { id, version, framing, explicit_ack: ack != AckMode::Auto }
+        Class { id, version, framing, explicit_ack: ack != AckMode::Auto, filter }
     }
 
     pub(super) fn unsubscribe(
@@ -179,6 +200,7 @@ impl<R: Reactor> Shard<R> {
         };
         let key = self.subscriptions.find(head, id, name.as_deref());
         let key = key.ok_or(Error::UnknownSubscription)?;
+        self.unsubscribe_from_queue(slot, key);
         self.forget_pace(slot, key);
         let (head, removed) = self.subscriptions.unsubscribe(head, key);
         self.connections[slot as usize].subscriptions = head;

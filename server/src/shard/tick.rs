@@ -1,7 +1,7 @@
 //! Every 250 ms: heart-beats, deadlines, stalled clients, the drain. One sweep over dense arrays,
 //! no timer per connection.
 
-use super::connection::{Marks, Phase, Transport};
+use super::connection::{Phase, Transport};
 use super::reason::DisconnectReason;
 use super::Shard;
 use crate::reactor::{Reactor, TICK_MS};
@@ -33,6 +33,7 @@ impl<R: Reactor> Shard<R> {
             self.drain_some();
         }
         self.keep_house();
+        self.keep_queues();
         for slot in 0..self.connections.len() as u32 {
             match self.connections[slot as usize].phase {
                 Phase::Free => {}
@@ -100,7 +101,7 @@ impl<R: Reactor> Shard<R> {
     }
 
     fn check_open(&mut self, slot: u32) {
-        if self.connections[slot as usize].marks.has(Marks::SESSION) {
+        if self.connections[slot as usize].is_session {
             self.check_session(slot);
             return self.check_stall(slot);
         }
@@ -119,11 +120,10 @@ impl<R: Reactor> Shard<R> {
             return;
         }
         let is_ws = matches!(connection.transport, Transport::WebSocket(_));
-        let may_ping =
-            is_ws && !connection.marks.has(Marks::PINGED) && self.shared.config.heartbeat_ping;
+        let may_ping = is_ws && !connection.is_pinged && self.shared.config.heartbeat_ping;
         if expected > 0 && silent > expected && may_ping {
             // A pong is life too: it keeps throttled background pages connected.
-            self.connections[slot as usize].marks.set(Marks::PINGED, true);
+            self.connections[slot as usize].is_pinged = true;
             self.push_ws(slot, Opcode::Ping, b"");
         }
         let owed = u32::from(self.connections[slot as usize].send_ticks);

@@ -8,7 +8,7 @@
 //! its place in the order and passes it to the sessions. stomp.md §2.1 "User destinations", §0.12.
 
 use super::action::{Asker, Message, Subscribe};
-use super::connection::{Then, NONE};
+use super::connection::Then;
 use super::Shard;
 use crate::reactor::Reactor;
 use std::sync::Arc;
@@ -40,17 +40,15 @@ impl<R: Reactor> Shard<R> {
     pub(super) fn remember_client(&mut self, slot: u32, user: Option<Box<str>>, is_soft: bool) {
         if user.is_some() || is_soft {
             let client = Client { user, is_soft, is_registered: false };
-            self.connections[slot as usize].client = self.clients.insert(client) as u32;
+            self.client_numbers[slot as usize] = self.clients.insert(client) as u32 + 1;
         }
     }
 
     /// The connection ends.
     pub(super) fn forget_client(&mut self, slot: u32) {
-        let index = std::mem::replace(&mut self.connections[slot as usize].client, NONE);
-        if index == NONE {
-            return;
-        }
-        let client = self.clients.remove(index as usize);
+        let Some(index) = self.client_index(slot) else { return };
+        self.client_numbers[slot as usize] = 0;
+        let client = self.clients.remove(index);
         if let (Some(user), true) = (client.user, client.is_registered) {
             self.register(slot, user, false, None);
         }
@@ -62,7 +60,11 @@ impl<R: Reactor> Shard<R> {
     }
 
     fn client(&self, slot: u32) -> Option<&Client> {
-        self.clients.get(self.connections[slot as usize].client as usize)
+        self.clients.get(self.client_index(slot)?)
+    }
+
+    fn client_index(&self, slot: u32) -> Option<usize> {
+        (self.client_numbers[slot as usize] as usize).checked_sub(1)
     }
 
     pub(super) fn session(&self, slot: u32) -> Session {
@@ -126,8 +128,7 @@ impl<R: Reactor> Shard<R> {
 
     /// A SUBSCRIBE to a user destination: live once the user's home shard knows of the session.
     pub(super) fn subscribe_to_user(&mut self, slot: u32, subscribe: Subscribe) {
-        let index = self.connections[slot as usize].client as usize;
-        let client = self.clients.get_mut(index);
+        let client = self.client_index(slot).and_then(|index| self.clients.get_mut(index));
         let new = client.filter(|client| client.user.is_some() && !client.is_registered);
         let user = new.and_then(|client| {
             client.is_registered = true;

@@ -133,7 +133,7 @@ fn rules_speak_the_dialect_of_the_profile_and_see_through_aliases() {
         ] {
             let mut client = login(server, Transport::Ws, "bob", "");
             client.send(frame);
-            client.expect_error("Access refused", 1008);
+            client.expect_error("access_refused", 1008);
         }
         let mut client = login(server, Transport::Ws, "bob", "");
         client.subscribe("s", "/topic/public.#", "");

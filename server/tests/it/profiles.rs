@@ -60,18 +60,31 @@ fn rabbitmq_matches_words() {
             ("/topic/a.?", &[]),
             ("/exchange/amq.direct/a.b", &["/exchange/amq.direct/a.b"]),
             ("/exchange/amq.direct/a.*", &[]),
+            ("/exchange/amq.fanout", &["/exchange/amq.fanout", "/exchange/amq.fanout/a"]),
+            ("/exchange/amq.fanout/b", &["/exchange/amq.fanout", "/exchange/amq.fanout/a"]),
         ];
-        let sent = ["/topic/a", "/topic/a.b", "/topic/a.b.c", "/exchange/amq.direct/a.b"];
+        let sent = [
+            "/topic/a",
+            "/topic/a.b",
+            "/topic/a.b.c",
+            "/exchange/amq.direct/a.b",
+            "/exchange/amq.fanout",
+            "/exchange/amq.fanout/a",
+        ];
         check(server, over, expected, &sent);
         for destination in ["/topic/a/b", "/topic/", "/queue/a/b"] {
             let mut client = server.session(over);
             client.publish(destination, "x");
             client.expect_error("Invalid destination", 1002);
         }
-        for destination in ["/exchange/nope/a", "/something/interesting"] {
+        for (destination, message, body) in [
+            ("/exchange/nope/a", "not_found", "no exchange 'nope' in vhost '/'\n"),
+            ("/a/b", "Unknown destination", "'/a/b' is not a valid destination.\n"),
+            ("/queue/a/b", "Invalid destination", "'/a/b' is not a valid queue destination\n"),
+        ] {
             let mut client = server.session(over);
             client.publish(destination, "x");
-            client.expect_error("Unknown destination", 1002);
+            assert_eq!(client.expect_error(message, 1002).body_text(), body);
         }
     });
 }

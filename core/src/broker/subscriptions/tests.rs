@@ -9,7 +9,7 @@ use crate::limits::Limits;
 use proptest::prelude::*;
 
 fn class(id: Option<&str>, version: u8) -> Class {
-    Class { id: id.map(Into::into), version, framing: 1, explicit_ack: false }
+    Class { id: id.map(Into::into), version, framing: 1, explicit_ack: false, filter: None }
 }
 
 fn pattern_of(destination: &str) -> Option<Pattern> {
