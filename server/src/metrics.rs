@@ -177,6 +177,8 @@ pub struct ShardMetrics {
     pub handshakes: Counter,
     /// Clients ended because their heart-beat stayed away.
     pub heartbeats_missed: Counter,
+    /// Publications compressed, each time for one window and version.
+    pub compressions: Counter,
     /// Messages given to handlers.
     pub handler_messages_received: Counter,
     /// Messages that handlers sent.
@@ -236,6 +238,7 @@ impl Default for ShardMetrics {
             history_bytes: Counter::default(),
             handshakes: Counter::default(),
             heartbeats_missed: Counter::default(),
+            compressions: Counter::default(),
             handler_messages_received: Counter::default(),
             handler_messages_sent: Counter::default(),
             handler_panics: Counter::default(),
@@ -354,7 +357,7 @@ const GAUGES: [Single; 10] = [
     ("queue_bytes", "Bytes that queues hold", |s| &s.queue_bytes),
 ];
 
-const COUNTERS: [Single; 23] = [
+const COUNTERS: [Single; 24] = [
     ("connections_opened", "Connections accepted", |s| &s.connections_opened),
     ("bytes_received", "Bytes read from clients", |s| &s.bytes_received),
     ("bytes_sent", "Bytes handed to the kernel for clients", |s| &s.bytes_sent),
@@ -373,6 +376,7 @@ const COUNTERS: [Single; 23] = [
     ("app_errors", "Errors of mappings of /app", |s| &s.app_errors),
     ("handshakes", "WebSocket handshakes that succeeded", |s| &s.handshakes),
     ("heartbeats_missed", "Clients whose heart-beat stayed away", |s| &s.heartbeats_missed),
+    ("compressions", "Publications compressed", |s| &s.compressions),
     ("handler_messages_received", "Messages given to handlers", |s| &s.handler_messages_received),
     ("handler_messages_sent", "Messages that handlers sent", |s| &s.handler_messages_sent),
     ("handler_panics", "Callbacks of handlers that panicked", |s| &s.handler_panics),

@@ -35,6 +35,15 @@ pub enum IoChoice {
     Epoll,
 }
 
+/// What becomes of permessage-deflate (RFC 7692).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Compression {
+    /// It is not negotiated.
+    Off,
+    /// It is; broadcasts are compressed once for all who agreed on it.
+    Shared,
+}
+
 /// How log lines look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogFormat {
@@ -97,6 +106,10 @@ pub struct Config {
     pub heartbeat_max: Duration,
     /// `--subscriptions-max`: per connection.
     pub subscriptions_max: usize,
+    /// `--compression`: permessage-deflate.
+    pub compression: Compression,
+    /// `--compression-threshold`: bytes below which a broadcast is not compressed.
+    pub compression_threshold_bytes: usize,
     /// `--queue-overflow`: what happens when a message comes to a full queue.
     pub queue_overflow: Overflow,
     /// `--queue-ttl`: life of a message in a queue; zero is for ever.
@@ -164,6 +177,16 @@ impl IoChoice {
     }
 }
 
+impl Compression {
+    /// Its name as an option's value.
+    pub fn name(self) -> &'static str {
+        match self {
+            Compression::Off => "off",
+            Compression::Shared => "shared",
+        }
+    }
+}
+
 impl LogFormat {
     /// Its name as an option's value.
     pub fn name(self) -> &'static str {
@@ -204,6 +227,8 @@ impl Default for Config {
             heartbeat_min: Duration::from_millis(limits.heartbeat_ms_min.into()),
             heartbeat_max: Duration::from_millis(limits.heartbeat_ms_max.into()),
             subscriptions_max: limits.subscriptions_count_max,
+            compression: Compression::Off,
+            compression_threshold_bytes: 1_024,
             queue_overflow: Overflow::Reject,
             queue_ttl: Duration::ZERO,
             queue_prefetch: 1_000,

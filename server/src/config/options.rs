@@ -17,7 +17,7 @@ use stompede_core::broker::queue::Overflow;
 use stompede_core::broker::{conflate, history};
 use stompede_core::limits::Limits;
 
-use super::{value, Config, IoChoice, LogFormat};
+use super::{value, Compression, Config, IoChoice, LogFormat};
 use stompede_core::broker::destination::Profile;
 
 /// One option.
@@ -519,6 +519,27 @@ pub static OPTIONS: &[Opt] = &[
         limits.http_requests_count_max
     ),
     row!(
+        "compression",
+        "MODE",
+        "off",
+        "off or shared: permessage-deflate, a broadcast compressed once for all subscribers",
+        compression,
+        compression,
+        |compression: Compression| compression.name().to_owned()
+    ),
+    size!(
+        "compression-threshold",
+        "1KiB",
+        "Bytes of headers and body from which on a broadcast is compressed",
+        compression_threshold_bytes
+    ),
+    count!(
+        "ws-inflate-ratio-max",
+        "256",
+        "Times that a compressed WebSocket message may grow, above 64 KiB",
+        limits.ws_inflate_ratio_max
+    ),
+    row!(
         "log-format",
         "FORMAT",
         "text",
@@ -631,6 +652,13 @@ fn io(text: &str) -> Result<IoChoice, String> {
         .into_iter()
         .find(|choice| choice.name() == text)
         .ok_or_else(|| "allowed is auto, uring or epoll".to_owned())
+}
+
+fn compression(text: &str) -> Result<Compression, String> {
+    [Compression::Off, Compression::Shared]
+        .into_iter()
+        .find(|choice| choice.name() == text)
+        .ok_or_else(|| "allowed is off or shared".to_owned())
 }
 
 fn profile(text: &str) -> Result<Profile, String> {

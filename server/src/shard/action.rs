@@ -13,6 +13,7 @@ use stompede_core::stomp::heartbeat::Agreement;
 use stompede_core::stomp::negotiation::Version;
 use stompede_core::stomp::replay::Replay;
 use stompede_core::stomp::request::AckMode;
+use stompede_core::ws::extensions::Window;
 
 /// What a transaction keeps until COMMIT.
 #[derive(Clone, Debug)]
@@ -73,7 +74,9 @@ pub struct Login {
 pub struct Upgrade {
     /// The 101.
     pub response: Vec<u8>,
-    /// The name logged in with.
+    /// The window of permessage-deflate, if that was agreed on.
+    pub deflate: Option<Window>,
+    /// The name logged in with; empty without a login.
     pub user: Box<str>,
     /// The handler's session to open; without one it is STOMP.
     pub(crate) session: Option<Box<SessionInfo>>,
@@ -138,8 +141,8 @@ pub enum Message {
     Settle { queue: u32, consumer: ConsumerId, tag: u64, settlement: Settlement },
     /// To the home of a queue: the consumer is gone.
     Leave { queue: u32, consumer: ConsumerId, unsettled: Unsettled },
-    /// To the home of queues: keep room for a transaction; name, messages and bytes by queue.
-    Reserve(Box<(Asker, Vec<(Box<str>, usize, usize)>)>),
+    /// To the home of queues: keep room for a transaction.
+    Reserve(Box<(Asker, Wanted)>),
     /// To the home of queues: the transaction is off.
     Release(Asker),
     /// To a home: its part of a transaction.
@@ -149,6 +152,9 @@ pub enum Message {
 }
 
 const _: () = assert!(size_of::<Message>() <= 64);
+
+/// The room in queues that a transaction wants: name, messages and bytes by queue.
+pub type Wanted = Vec<(Box<str>, usize, usize)>;
 
 /// The part of a transaction that one shard applies.
 #[derive(Debug)]

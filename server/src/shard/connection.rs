@@ -194,6 +194,10 @@ pub struct Extras {
     pub session: Option<Box<SessionState>>,
     /// WebSocket bytes that are not taken yet: an incomplete frame head, or what waits.
     pub ws_rest: Vec<u8>,
+    /// The pieces of an incomplete compressed message.
+    pub deflated: Vec<u8>,
+    /// Does `ws_rest` wait for the next turn, because much was inflated in this one?
+    pub is_inflating: bool,
 }
 
 impl Extras {
@@ -208,6 +212,8 @@ impl Extras {
             && self.basic_user.is_none()
             && self.session.is_none()
             && self.ws_rest.is_empty()
+            && self.deflated.is_empty()
+            && !self.is_inflating
     }
 }
 

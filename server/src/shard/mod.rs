@@ -11,12 +11,14 @@ pub mod affinity;
 mod app;
 pub mod census;
 pub mod command;
+pub mod compress;
 pub mod connection;
 pub mod deliver;
 pub mod files;
 pub mod handlers;
 pub mod history;
 pub mod http;
+pub mod inflate;
 pub mod login;
 pub mod pace;
 pub mod password;
@@ -43,6 +45,7 @@ use crate::metrics::ShardMetrics;
 use crate::reactor::{Event, Reactor, Shortfall, TICK_MS};
 use action::{Asker, Message};
 use admission::{AddressCounts, SLOTS_RESERVED};
+use compress::Compressor;
 use connection::{Backlog, Connection, Phase, Spill, Transport, NONE};
 use files::FileReads;
 use handlers::Handlers;
@@ -69,6 +72,8 @@ use stompede_core::broker::user::{Session, Users};
 use stompede_core::http::origin::OriginPolicy;
 use stompede_core::outbound::SendArena;
 use stompede_core::stomp::frame::HeaderTable;
+use stompede_core::ws::deflate::Inflater;
+use stompede_core::ws::extensions::Window;
 use stompede_core::ws::receiver::Receiver;
 
 /// Bytes received from one connection at a time.
@@ -206,6 +211,11 @@ pub struct Shard<R> {
     drain_slot: u32,
     suppressor: Suppressor,
     header_table: HeaderTable,
+    compressor: Compressor,
+    /// Made on first use.
+    inflater: Option<Box<Inflater>>,
+    /// Bytes inflated for the connection in hand, in this turn.
+    inflated_bytes: usize,
     scratch: Scratch,
 }
 
@@ -279,6 +289,9 @@ impl<R: Reactor> Shard<R> {
             drain_slot: 0,
             suppressor: Suppressor::new(LOG_LINES_PER_SECOND),
             header_table: HeaderTable::default(),
+            compressor: Compressor::new(shared.config.compression_threshold_bytes),
+            inflater: None,
+            inflated_bytes: 0,
             scratch: Scratch { receive, ..Scratch::default() },
             reactor,
             shared,
@@ -491,11 +504,11 @@ impl<R: Reactor> Shard<R> {
     }
 
     /// Turns the transport into WebSocket after the 101 was queued.
-    fn upgrade(&mut self, slot: u32) {
+    fn upgrade(&mut self, slot: u32, deflate: Option<Window>) {
         let connection = &mut self.connections[slot as usize];
         self.metrics.handshakes.inc();
         connection.forget_http();
-        connection.transport = Transport::WebSocket(Receiver::default());
+        connection.transport = Transport::WebSocket(Receiver::new(deflate));
         self.last_write[slot as usize] = self.tick;
     }
 

@@ -146,14 +146,19 @@ impl<R: Reactor> Shard<R> {
         pattern: Option<Pattern>,
     ) -> SubscriptionKey {
         let is_paced = self.is_paced(&subscribe);
-        let is_service = pattern.is_some() && self.kind(&subscribe.destination) == Ok(Kind::App);
+        let is_app = self.kind(&subscribe.destination) == Ok(Kind::App);
         let Subscribe { id, destination, ack, terms, pace, .. } = subscribe;
         let mut class = self.class(slot, id, ack, terms.filter);
         if is_paced {
             class.framing |= framing::PACED;
         }
-        if is_service {
+        if is_app && pattern.is_some() {
             class.framing |= framing::SERVICE;
+        }
+        if is_app || is_internal(&destination) {
+            // What one session sees may hold secrets, which the length of a compressed message
+            // tells.
+            class.framing = framing::uncompressed(class.framing);
         }
         let head = self.connections[slot as usize].subscriptions;
         let (key, _) = self.subscriptions.subscribe(slot, head, &destination, pattern, class);
@@ -174,7 +179,9 @@ impl<R: Reactor> Shard<R> {
     ) -> Class {
         let connection = &self.connections[slot as usize];
         let mut framing = match connection.transport {
-            Transport::WebSocket(_) => framing::WEBSOCKET,
+            Transport::WebSocket(ref receiver) => {
+                framing::WEBSOCKET | framing::deflate(receiver.deflate())
+            }
             _ => framing::TCP,
         };
         if ack == AckMode::Client {

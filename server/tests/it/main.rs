@@ -7,12 +7,14 @@
 
 mod app;
 mod client;
+mod compression;
 mod delivery;
 mod history;
 mod load;
 mod options;
 mod permissions;
 mod profiles;
+mod queues;
 mod replies;
 mod rows;
 mod session;

@@ -14,6 +14,7 @@
 //! - a conflated subscription receives a part of the order, and is told how many it did not;
 //! - it reaches the end if the subscription still lives at the end.
 
+use crate::queues::QueueHistory;
 use crate::wire::{matches, Frame};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -61,6 +62,7 @@ pub struct History {
     pub streams: Vec<Stream>,
     /// Publications in the order in which each publisher sent them.
     pub sent: Vec<usize>,
+    pub queues: QueueHistory,
     /// The publication at each offset of a destination.
     pub offsets: BTreeMap<(&'static str, u64), usize>,
     /// The newest offset and the epoch that some client saw.

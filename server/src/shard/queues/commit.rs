@@ -5,7 +5,7 @@
 //! message, which nothing there comes in between. If a home refuses or the connection ends
 //! meanwhile, the others give the room back and nothing has happened. stomp.md §1.10, §5 row 71.
 
-use super::super::action::{Action, Batch, Message, Step};
+use super::super::action::{Action, Batch, Message, Step, Wanted};
 use super::super::connection::Then;
 use super::super::settle::{settle_in, transaction_error};
 use super::super::Shard;
@@ -24,9 +24,6 @@ pub struct Commit {
     /// Shards that were asked for room, this one included.
     homes: Vec<usize>,
 }
-
-/// Name, messages and bytes wanted, by queue.
-type Wanted = Vec<(Box<str>, usize, usize)>;
 
 impl<R: Reactor> Shard<R> {
     /// Applies a transaction whole or not at all: its SENDs were validated when they came, its

@@ -22,7 +22,7 @@ impl<R: Reactor> Shard<R> {
         publication: &Publication,
     ) -> Result<Option<u64>, Error> {
         let ttl = self.shared.config.queue_ttl;
-        let ttl_ms = (!ttl.is_zero()).then(|| ttl.as_millis() as u64);
+        let ttl_ms = (!ttl.is_zero()).then_some(ttl.as_millis() as u64);
         expires_at_ms(publication.headers(), self.reactor.unix_ms(), ttl_ms)
             .map_err(|ExpiryError::NotANumber { header }| Error::BadValue(header))
     }
