@@ -84,6 +84,8 @@ pub struct Limits {
     /// Steps of one evaluation, a character of a LIKE being one. Default 65,536: four times the
     /// longest header line.
     pub selector_steps_count_max: u32,
+    /// Asynchronous mappings of `/app` that run at once on a shard. Default 1,024.
+    pub app_tasks_count_max: usize,
     /// Smallest heart-beat interval we agree to, in milliseconds. Default 1,000.
     pub heartbeat_ms_min: u32,
     /// Largest heart-beat interval we agree to, in milliseconds. Default 120,000.
@@ -131,6 +133,7 @@ impl Default for Limits {
             selector_nodes_count_max: 64,
             selector_depth_count_max: 16,
             selector_steps_count_max: 65_536,
+            app_tasks_count_max: 1_024,
             heartbeat_ms_min: 1_000,
             heartbeat_ms_max: 120_000,
             handler_inbox_bytes_max: 16 << 20,

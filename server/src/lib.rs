@@ -4,6 +4,7 @@
 //! around it. Read in this order: [`shard`] (a message's way), [`reactor`], [`mesh`].
 
 pub mod admin;
+pub mod app;
 pub mod assets;
 pub mod auth;
 pub mod config;
@@ -18,6 +19,7 @@ pub mod shard;
 pub mod sockjs;
 pub mod static_files;
 
+use app::{App, AppError, Context, MessageMapping, Payload, Task};
 use config::{Config, IoChoice};
 use handler::endpoint::Endpoints;
 use handler::{Handler, SockJsOptions};
@@ -27,6 +29,7 @@ use reactor::listener::{claim, listen, local_address};
 use reactor::uring::UringReactor;
 use shard::action::Message;
 use shard::{Shard, Shared};
+use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
@@ -45,7 +48,8 @@ pub struct Server;
 pub struct Builder {
     config: Config,
     endpoints: Endpoints,
-    /// What was wrong with an endpoint, for the start to tell.
+    app: App,
+    /// What was wrong with an endpoint or a mapping, for the start to tell.
     mistake: Option<String>,
 }
 
@@ -67,7 +71,7 @@ pub struct Handle {
 impl Server {
     /// A server with endpoints of its own; see [`handler`].
     pub fn builder(config: Config) -> Builder {
-        Builder { config, endpoints: Endpoints::default(), mistake: None }
+        Builder { config, endpoints: Endpoints::default(), app: App::default(), mistake: None }
     }
 
     /// Starts a server without endpoints of its own.
@@ -110,13 +114,52 @@ impl Builder {
         self
     }
 
+    /// Calls `mapping` for every SEND to a destination that `pattern` (`/app/hello/{name}`, see
+    /// [`app`]) matches, within the turn of the sender's shard. The RECEIPT of the SEND follows.
+    /// What is wrong with the pattern is an error of [`Builder::start`].
+    pub fn message<F>(mut self, pattern: &str, mapping: F) -> Builder
+    where
+        F: Fn(&Context, &app::Message) -> Result<(), AppError> + Send + Sync + 'static,
+    {
+        let mapping = MessageMapping::Immediate(Box::new(mapping));
+        let added = self.app.add_message(pattern, mapping);
+        self.mistake = self.mistake.or(added.err());
+        self
+    }
+
+    /// As [`Builder::message`], as a task on the shard: at most `app_tasks_count_max` run at once.
+    /// The RECEIPT of the SEND says that it was started.
+    pub fn message_async<F, T>(mut self, pattern: &str, mapping: F) -> Builder
+    where
+        F: Fn(Context, app::Message) -> T + Send + Sync + 'static,
+        T: Future<Output = Result<(), AppError>> + 'static,
+    {
+        let boxed = move |context, message| -> Task { Box::pin(mapping(context, message)) };
+        let mapping = MessageMapping::Deferred(Box::new(boxed));
+        let added = self.app.add_message(pattern, mapping);
+        self.mistake = self.mistake.or(added.err());
+        self
+    }
+
+    /// Calls `mapping` for every new subscription to a destination that `pattern` (below `/app/`
+    /// or `/topic/`) matches, on the subscriber's shard at the moment from which it gets what is
+    /// published. What it gives is delivered first, to that subscription alone.
+    pub fn subscribe<F>(mut self, pattern: &str, mapping: F) -> Builder
+    where
+        F: Fn(&Context) -> Result<Option<Payload>, AppError> + Send + Sync + 'static,
+    {
+        let added = self.app.add_snapshot(pattern, mapping);
+        self.mistake = self.mistake.or(added.err());
+        self
+    }
+
     /// Opens the listeners and starts one thread per shard.
     ///
     /// # Errors
     /// What was refused, in words for the operator: an address in use, a ring that cannot be made,
     /// an endpoint's pattern.
     pub fn start(self) -> Result<Handle, String> {
-        let Builder { config, endpoints, mistake } = self;
+        let Builder { config, endpoints, app, mistake } = self;
         mistake.map_or(Ok(()), Err)?;
         let is_uring = match config.io {
             IoChoice::Uring => {
@@ -139,7 +182,8 @@ impl Builder {
         let key = random_bits().map(|bits| bits as u64);
         let key = key.map_err(|error| format!("cannot read random bytes: {error}"))?;
         let driver = if is_uring { "uring" } else { "epoll" };
-        let shared = Arc::new(Shared::with_endpoints(config, endpoints, key, driver)?);
+        let shared = Shared::with_endpoints(config, endpoints, key, driver)?;
+        let shared = Arc::new(Shared { app, ..shared });
         let doorbells = (0..shards_count)
             .map(|_| Doorbell::new())
             .collect::<io::Result<Vec<_>>>()
@@ -266,13 +310,15 @@ fn run_shard(
         let mut runtime = monoio::RuntimeBuilder::<monoio::IoUringDriver>::new()
             .with_entries(256)
             .uring_builder(builder)
+            .enable_timer()
             .build()?;
         runtime.block_on(async move {
             let reactor = UringReactor::new(listeners, wake, slots_count)?;
             Shard::new(index, shared, reactor, mesh).run().await
         })
     } else {
-        let mut runtime = monoio::RuntimeBuilder::<monoio::LegacyDriver>::new().build()?;
+        let mut runtime =
+            monoio::RuntimeBuilder::<monoio::LegacyDriver>::new().enable_timer().build()?;
         runtime.block_on(async move {
             let reactor = EpollReactor::new(listeners, wake, slots_count)?;
             Shard::new(index, shared, reactor, mesh).run().await

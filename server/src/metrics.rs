@@ -175,6 +175,16 @@ pub struct ShardMetrics {
     pub outbound_bytes: Counter,
     /// Clients ended or thinned out because they did not keep up.
     pub slow_consumers: Counter,
+    /// Deliveries given up for newer ones, by a slow-consumer policy.
+    pub messages_missed: Counter,
+    /// SUBSCRIBEs that recovered all they had missed.
+    pub recoveries: Counter,
+    /// SUBSCRIBEs that could not.
+    pub recoveries_refused: Counter,
+    /// Bytes of the histories kept here (gauge).
+    pub history_bytes: Counter,
+    /// Errors of mappings of application destinations.
+    pub app_errors: Counter,
     /// WebSocket handshakes that succeeded.
     pub handshakes: Counter,
     /// Clients ended because their heart-beat stayed away.
@@ -239,6 +249,11 @@ impl Default for ShardMetrics {
             subscriptions: Counter::default(),
             outbound_bytes: Counter::default(),
             slow_consumers: Counter::default(),
+            messages_missed: Counter::default(),
+            app_errors: Counter::default(),
+            recoveries: Counter::default(),
+            recoveries_refused: Counter::default(),
+            history_bytes: Counter::default(),
             handshakes: Counter::default(),
             heartbeats_missed: Counter::default(),
             compressions: Counter::default(),
@@ -352,13 +367,14 @@ pub fn render(shards: &[Arc<ShardMetrics>], reasons: &[&str], build: &BuildInfo)
 /// Name without prefix and `_total`, help, and where it is.
 type Single = (&'static str, &'static str, fn(&ShardMetrics) -> &Counter);
 
-const GAUGES: [Single; 11] = [
+const GAUGES: [Single; 12] = [
     ("connections", "Connections that are open", |s| &s.connections),
     ("subscriptions", "Subscriptions there are", |s| &s.subscriptions),
     ("outbound_bytes", "Bytes that wait for clients", |s| &s.outbound_bytes),
     ("sockjs_sessions", "SockJS sessions over HTTP", |s| &s.sockjs_sessions),
     ("sockjs_waiting_bytes", "Bytes that wait in SockJS sessions", |s| &s.sockjs_waiting_bytes),
     ("arena_bytes", "Bytes of the send arenas", |s| &s.arena_bytes),
+    ("history_bytes", "Bytes of the histories of topics", |s| &s.history_bytes),
     ("queues", "Queues there are", |s| &s.queues),
     ("queue_messages", "Messages that wait in queues", |s| &s.queue_messages),
     ("queue_unsettled", "Deliveries of queues without ACK or NACK", |s| &s.queue_unsettled),
@@ -366,7 +382,7 @@ const GAUGES: [Single; 11] = [
     ("queue_bytes", "Bytes that queues hold", |s| &s.queue_bytes),
 ];
 
-const COUNTERS: [Single; 24] = [
+const COUNTERS: [Single; 28] = [
     ("connections_opened", "Connections accepted", |s| &s.connections_opened),
     ("bytes_received", "Bytes read from clients", |s| &s.bytes_received),
     ("bytes_sent", "Bytes handed to the kernel for clients", |s| &s.bytes_sent),
@@ -379,6 +395,10 @@ const COUNTERS: [Single; 24] = [
     ("messages_redelivered", "Deliveries that were not the first", |s| &s.messages_redelivered),
     ("queue_refused", "SENDs that a full queue refused", |s| &s.queue_refused),
     ("slow_consumers", "Clients that did not keep up", |s| &s.slow_consumers),
+    ("messages_missed", "Deliveries given up for newer ones", |s| &s.messages_missed),
+    ("recoveries", "SUBSCRIBEs that recovered all they had missed", |s| &s.recoveries),
+    ("recoveries_refused", "SUBSCRIBEs that could not", |s| &s.recoveries_refused),
+    ("app_errors", "Errors of mappings of /app", |s| &s.app_errors),
     ("handshakes", "WebSocket handshakes that succeeded", |s| &s.handshakes),
     ("heartbeats_missed", "Clients whose heart-beat stayed away", |s| &s.heartbeats_missed),
     ("compressions", "Publications compressed", |s| &s.compressions),

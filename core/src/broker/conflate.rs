@@ -59,6 +59,64 @@ impl Rate {
         };
         Some(Rate { count, period_ms })
     }
+
+    /// The slower of two.
+    pub fn slower(self, other: Rate) -> Rate {
+        let per_day = |rate: Rate| u64::from(rate.count) * (86_400_000 / u64::from(rate.period_ms));
+        if per_day(other) < per_day(self) {
+            other
+        } else {
+            self
+        }
+    }
+}
+
+/// What a `--slow-consumer` rule, or a subscription's own headers, say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rule {
+    /// What is given up.
+    pub policy: Policy,
+    /// How many deliveries in a period; none is as fast as the client reads.
+    pub rate: Option<Rate>,
+}
+
+impl Rule {
+    /// Whether deliveries may ever have to wait here, so that a backlog is needed.
+    pub fn is_paced(&self) -> bool {
+        self.policy != Policy::Disconnect || self.rate.is_some()
+    }
+}
+
+/// Why the text of a `--slow-consumer` rule is refused: the operator's fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RuleError;
+
+impl std::fmt::Display for RuleError {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str(
+            "bad slow-consumer rule: allowed is 'match,policy' or 'match,policy,max-rate' with \
+             policy disconnect, drop-oldest, conflate or conflate:HEADER and a rate like 5/s",
+        )
+    }
+}
+
+impl std::error::Error for RuleError {}
+
+/// Reads `match,policy[,max-rate]`: the destination or pattern's text, and the rule.
+pub fn parse_rule(text: &str) -> Result<(&str, Rule), RuleError> {
+    let (rest, last) = text.rsplit_once(',').ok_or(RuleError)?;
+    let (matched, policy, rate) = match Rate::parse(last.trim()) {
+        None => (rest, last, None),
+        rate => {
+            let (matched, policy) = rest.rsplit_once(',').ok_or(RuleError)?;
+            (matched, policy, rate)
+        }
+    };
+    let policy = Policy::parse(policy.trim()).ok_or(RuleError)?;
+    match matched.trim() {
+        "" => Err(RuleError),
+        matched => Ok((matched, Rule { policy, rate })),
+    }
 }
 
 /// What may wait in one backlog.
@@ -186,6 +244,11 @@ impl<T> Backlog<T> {
         !self.waiting.is_empty() || self.rate.is_some()
     }
 
+    /// Whether the backlog is as good as a new one, which is free.
+    pub fn is_idle(&self) -> bool {
+        !self.is_needed() && self.missed == 0
+    }
+
     /// Gives up everything, because the subscription or its connection ends.
     pub fn clear(&mut self, mut give_up: impl FnMut(T)) {
         self.waiting.drain(..).for_each(|waiting| give_up(waiting.item));
@@ -249,6 +312,22 @@ mod tests {
         assert!(["", "drop", "conflate:"].iter().all(|text| Policy::parse(text).is_none()));
         assert_eq!(Rate::parse("5/s"), Some(Rate { count: 5, period_ms: 1_000 }));
         assert!(["0/s", "5", "5/d", "x/s", "-1/s"].iter().all(|text| Rate::parse(text).is_none()));
+    }
+
+    #[test]
+    fn rules_are_read() {
+        let rule = |policy, rate| Rule { policy, rate: Rate::parse(rate) };
+        assert_eq!(
+            parse_rule("/topic/a,disconnect"),
+            Ok(("/topic/a", Rule { policy: Policy::Disconnect, rate: None }))
+        );
+        let conflate = Policy::Conflate(Some("symbol".into()));
+        let text = " /topic/a,b/** , conflate:symbol, 5/s";
+        assert_eq!(parse_rule(text), Ok(("/topic/a,b/**", rule(conflate, "5/s"))));
+        for text in ["", "/topic/a", ",conflate", "/topic/a,never", "conflate,5/s", "/t,conflate,x"]
+        {
+            assert_eq!(parse_rule(text), Err(RuleError), "{text}");
+        }
     }
 
     #[test]

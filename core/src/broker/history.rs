@@ -5,7 +5,8 @@
 //! start anew. Recovery is all or nothing: a client that saw offset `n` of this epoch gets every
 //! later publication, or none and the reason (ecosystem.md §7.1, issue 5 item 7). The home shard
 //! answers and notes the interest in one step, so that the live stream goes on at
-//! [`Recovery::live_offset`] without gap or repeat.
+//! [`Past::position`] without gap or repeat. Who saw nothing may ask for the newest instead
+//! (`replay`, stomp.md §2.3 `activemq.retroactive`).
 //!
 //! [`Histories`] holds the rings of a shard under one budget: over it, the oldest publications of
 //! all destinations go first. What is empty and unused is freed, and its epoch never comes back.
@@ -15,12 +16,16 @@ use super::pattern::ByPattern;
 use super::publication::Publication;
 use super::slab::Slab;
 use super::Keyed;
+use crate::stomp::replay::Replay;
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::sync::Arc;
 
 /// What a publication costs beside itself: its place in the ring and in the order of all.
 const PLACE_BYTES: usize = size_of::<Kept>() + size_of::<Place>();
+
+/// What a MESSAGE has on the wire beside its publication, generously: command, ids, position.
+const HEAD_BYTES: usize = 256;
 
 /// Bounds of one destination's history.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,25 +109,51 @@ impl Reason {
     }
 }
 
-/// The answer to a SUBSCRIBE with `from-offset` and `epoch`.
-#[derive(Clone, Debug)]
-pub struct Recovery {
-    /// Whether `publications` is all that the client missed.
-    pub recovered: bool,
-    /// Why not.
-    pub reason: Option<Reason>,
-    /// What it missed, oldest first, with offsets; empty if not recovered.
-    pub publications: Vec<(u64, Arc<Publication>)>,
-    /// The newest offset: the live stream goes on with the next one.
-    pub live_offset: u64,
+/// The place of a publication in its destination's order: what `offset` and `epoch` say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Position {
+    /// From 1 on; 0 before the first.
+    pub offset: u64,
+    /// Names the run of offsets.
+    pub epoch: Arc<str>,
 }
 
-impl Recovery {
-    /// Nothing, and why.
-    pub fn failed(reason: Reason, live_offset: u64) -> Recovery {
-        let publications = Vec::new();
-        Recovery { recovered: false, reason: Some(reason), publications, live_offset }
+/// What a destination's history has for a new subscription.
+#[derive(Clone, Debug, Default)]
+pub struct Past {
+    /// The newest publication, whether it is kept or not: the live stream goes on with the next
+    /// offset. None if the destination keeps no history.
+    pub position: Option<Position>,
+    /// Whether `publications` is all that the client missed, if it asked; else why not.
+    pub recovery: Option<Result<(), Reason>>,
+    /// Oldest first, with offsets.
+    pub publications: Vec<(u64, Arc<Publication>)>,
+}
+
+impl Past {
+    /// Of a destination that keeps nothing.
+    pub fn none(replay: &Replay) -> Past {
+        let is_asked = matches!(replay, Replay::After { .. });
+        Past { recovery: is_asked.then_some(Err(Reason::NoHistory)), ..Past::default() }
     }
+
+    /// Gives up the publications, because they are too much for the client now; says so if it
+    /// asked for all it missed.
+    pub fn refuse(&mut self) {
+        self.publications.clear();
+        if self.recovery.is_some() {
+            self.recovery = Some(Err(Reason::Limit));
+        }
+    }
+
+    /// Bytes of the publications on the wire, about.
+    pub fn bytes(&self) -> usize {
+        self.publications.iter().map(|(_, publication)| wire_bytes(publication)).sum()
+    }
+}
+
+fn wire_bytes(publication: &Publication) -> usize {
+    publication.bytes() + HEAD_BYTES
 }
 
 #[derive(Debug)]
@@ -134,7 +165,7 @@ struct Kept {
 /// The history of one destination.
 #[derive(Debug)]
 pub struct History {
-    epoch: Box<str>,
+    epoch: Arc<str>,
     bounds: Bounds,
     ring: VecDeque<Kept>,
     /// Offset of the newest publication; 0 before the first.
@@ -161,44 +192,47 @@ impl History {
         self.live_offset
     }
 
-    /// What the client missed that saw `from_offset` (0: nothing) of `epoch`. Limit: `bytes_max` of
-    /// what may be sent at once.
-    pub fn recover(
-        &mut self,
-        from_offset: u64,
-        epoch: &str,
-        now_ms: u64,
-        bytes_max: usize,
-    ) -> Recovery {
+    /// What a new subscription that asks for `replay` gets. Limit: `bytes_max` of what may be sent
+    /// at once; recovery is refused over it, a replay of the newest begins later.
+    pub fn past(&mut self, replay: &Replay, now_ms: u64, bytes_max: usize) -> Past {
         self.expire(now_ms);
-        let reason = if epoch != &*self.epoch {
-            Some(Reason::Epoch)
-        } else if from_offset > self.live_offset {
-            Some(Reason::Ahead)
-        } else if from_offset < self.live_offset - self.ring.len() as u64 {
-            Some(Reason::Evicted)
-        } else {
-            let missed = self.newest((self.live_offset - from_offset) as usize);
-            let bytes: usize = missed.map(|(_, publication)| publication.bytes()).sum();
-            (bytes > bytes_max).then_some(Reason::Limit)
+        let position = Some(Position { offset: self.live_offset, epoch: self.epoch.clone() });
+        let (recovery, count) = match replay {
+            Replay::Nothing => (None, 0),
+            Replay::Newest(count) => (None, self.count_within(*count, bytes_max)),
+            Replay::After { offset, epoch } => match self.missed(*offset, epoch, bytes_max) {
+                Ok(count) => (Some(Ok(())), count),
+                Err(reason) => (Some(Err(reason)), 0),
+            },
         };
-        if let Some(reason) = reason {
-            return Recovery::failed(reason, self.live_offset);
-        }
-        let missed = self.newest((self.live_offset - from_offset) as usize);
-        let publications = missed.map(|(at, publication)| (at, Arc::clone(publication))).collect();
-        Recovery { recovered: true, reason: None, publications, live_offset: self.live_offset }
+        let newest = self.newest(count);
+        let publications = newest.map(|(at, publication)| (at, Arc::clone(publication))).collect();
+        Past { position, recovery, publications }
     }
 
-    /// The newest `count` publications that are still kept, oldest first, with offsets: for
-    /// `replay:last` (1) and `replay:N`.
-    pub fn last(
-        &mut self,
-        count: usize,
-        now_ms: u64,
-    ) -> impl Iterator<Item = (u64, &Arc<Publication>)> {
-        self.expire(now_ms);
-        self.newest(count)
+    /// Number of publications that a client missed that saw `offset` (0: nothing) of `epoch`.
+    fn missed(&self, offset: u64, epoch: &str, bytes_max: usize) -> Result<usize, Reason> {
+        if epoch != &*self.epoch {
+            return Err(Reason::Epoch);
+        }
+        let missed = self.live_offset.checked_sub(offset).ok_or(Reason::Ahead)?;
+        let count = usize::try_from(missed).unwrap_or(usize::MAX);
+        if count > self.ring.len() {
+            return Err(Reason::Evicted);
+        }
+        match self.count_within(count, bytes_max) == count {
+            true => Ok(count),
+            false => Err(Reason::Limit),
+        }
+    }
+
+    /// How many of the newest `count_max` publications are together no more than `bytes_max`.
+    fn count_within(&self, count_max: usize, bytes_max: usize) -> usize {
+        let sizes =
+            self.ring.iter().rev().take(count_max).map(|kept| wire_bytes(&kept.publication));
+        let mut left = bytes_max;
+        let fits = |bytes: &usize| left.checked_sub(*bytes).map(|rest| left = rest).is_some();
+        sizes.take_while(fits).count()
     }
 
     /// Drops what is older than the bound.
@@ -308,13 +342,17 @@ impl Histories {
         }
     }
 
-    /// Keeps a publication; its offset, or none if its destination keeps no history.
-    pub fn append(&mut self, publication: &Arc<Publication>, now_ms: u64) -> Option<u64> {
+    /// Keeps a publication; its position, or none if its destination keeps no history.
+    pub fn append(&mut self, publication: &Arc<Publication>, now_ms: u64) -> Option<Position> {
+        if self.rules.is_empty() {
+            return None;
+        }
         let slot = self.slot_of(publication.destination())?;
         let place = self.change(slot, |owned| {
             let offset = owned.history.append(Arc::clone(publication), now_ms);
-            Place { slot, generation: owned.generation, offset }
+            (Place { slot, generation: owned.generation, offset }, owned.history.epoch.clone())
         })?;
+        let (place, epoch) = place;
         self.order.push_back(place);
         while self.bytes > self.budget_bytes {
             let Some(oldest) = self.order.pop_front() else { break };
@@ -325,31 +363,23 @@ impl Histories {
             self.order.retain(|place| is_kept(owned, *place));
             self.order.shrink_to(self.kept * 2);
         }
-        Some(place.offset)
+        Some(Position { offset: place.offset, epoch })
     }
 
-    /// The history of a destination, created by the first use; none if no rule names it.
-    /// Read it in `read`; the accounts are put right afterwards.
-    pub fn with<R>(
+    /// What the history of a destination, created by the first use, has for a new subscription:
+    /// [`History::past`], or [`Past::none`] if no rule names it.
+    pub fn past(
         &mut self,
         destination: &str,
-        read: impl FnOnce(&mut History) -> R,
-    ) -> Option<R> {
-        let slot = self.slot_of(destination)?;
-        self.change(slot, |owned| read(&mut owned.history))
-    }
-
-    /// [`History::recover`] of a destination, with [`Reason::NoHistory`] where none is kept.
-    pub fn recover(
-        &mut self,
-        destination: &str,
-        from_offset: u64,
-        epoch: &str,
+        replay: &Replay,
         now_ms: u64,
         bytes_max: usize,
-    ) -> Recovery {
-        self.with(destination, |history| history.recover(from_offset, epoch, now_ms, bytes_max))
-            .unwrap_or_else(|| Recovery::failed(Reason::NoHistory, 0))
+    ) -> Past {
+        self.slot_of(destination)
+            .and_then(|slot| {
+                self.change(slot, |owned| owned.history.past(replay, now_ms, bytes_max))
+            })
+            .unwrap_or_else(|| Past::none(replay))
     }
 
     /// Drops what is too old everywhere and frees the histories that are empty and that
@@ -370,6 +400,11 @@ impl Histories {
         if self.kept == 0 {
             self.order = VecDeque::new();
         }
+    }
+
+    /// Whether any destination can have a history.
+    pub fn is_used(&self) -> bool {
+        !self.rules.is_empty()
     }
 
     /// Bytes that all publications kept hold.

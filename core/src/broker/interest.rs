@@ -191,6 +191,13 @@ impl Interest {
         self.matching.for_each_match(destination, |wanted| shards.union(wanted));
     }
 
+    /// The shards that want a publication on `destination` by pattern.
+    pub fn pattern_shards(&self, destination: &str) -> ShardSet {
+        let mut shards = ShardSet::default();
+        self.matching.for_each_match(destination, |wanted| shards.union(wanted));
+        shards
+    }
+
     /// Number of destinations and patterns somebody wants.
     pub fn len(&self) -> usize {
         self.literals.len() + self.patterns.len()

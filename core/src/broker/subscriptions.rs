@@ -234,6 +234,11 @@ impl Subscriptions {
         std::iter::successors(some(head), move |key| some(self.next_of(key.0)))
     }
 
+    /// The number of the subscription's class.
+    pub fn class_index(&self, key: SubscriptionKey) -> ClassIndex {
+        ClassIndex(self.group_of(key).class)
+    }
+
     /// The subscription's class.
     pub fn class(&self, key: SubscriptionKey) -> &Class {
         let group = self.group_of(key);

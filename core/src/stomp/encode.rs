@@ -72,9 +72,28 @@ pub fn connected(
 
 /// RECEIPT.
 pub fn receipt(out: &mut Vec<u8>, version: Version, receipt_id: &str) {
+    receipt_with(out, version, receipt_id, &[]);
+}
+
+/// RECEIPT that says more: "the server MAY add additional headers" (1.2, Standard Headers). Names
+/// come with their colon.
+pub fn receipt_with(
+    out: &mut Vec<u8>,
+    version: Version,
+    receipt_id: &str,
+    headers: &[(&'static str, &str)],
+) {
     out.extend_from_slice(b"RECEIPT\n");
     header(out, "receipt-id:", receipt_id, version);
+    for (name, value) in headers {
+        header(out, name, value, version);
+    }
     out.extend_from_slice(b"\n\0");
+}
+
+/// A further header of a MESSAGE, behind its head. `name` comes with its colon.
+pub fn message_header(out: &mut Vec<u8>, version: Version, name: &'static str, value: &str) {
+    header(out, name, value, version);
 }
 
 /// ERROR. `detail` is one more line of the body: control characters are escaped, and no more than

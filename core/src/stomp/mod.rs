@@ -18,5 +18,6 @@ pub mod heartbeat;
 mod lines;
 mod marks;
 pub mod negotiation;
+pub mod replay;
 pub mod request;
 pub mod wording;

@@ -142,6 +142,12 @@ pub struct Config {
     pub strict_subprotocol: bool,
     /// `--pin-shards`: each shard's thread stays on its core.
     pub pin: bool,
+    /// `--history`: rules `match,size,ttl`.
+    pub history: Vec<String>,
+    /// `--history-memory-max`: bytes that all histories may hold together.
+    pub history_bytes_max: usize,
+    /// `--slow-consumer`: rules `match,policy[,max-rate]`.
+    pub slow_consumer: Vec<String>,
     /// `--secret-header`: headers, in lower case, whose values are never logged.
     pub secret_headers: Vec<String>,
 }
@@ -246,6 +252,9 @@ impl Default for Config {
             limits,
             strict_subprotocol: false,
             pin: true,
+            history: Vec::new(),
+            history_bytes_max: 256 << 20,
+            slow_consumer: Vec::new(),
             secret_headers: ["authorization", "cookie", "passcode"].map(str::to_owned).to_vec(),
         }
     }

@@ -12,8 +12,10 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use stompede_core::broker::destination::{QUEUE_PREFIX, TOPIC_PREFIX};
-use stompede_core::broker::pattern::Dialect;
+use stompede_core::broker::pattern::{Dialect, Pattern};
 use stompede_core::broker::queue::Overflow;
+use stompede_core::broker::{conflate, history};
+use stompede_core::limits::Limits;
 
 use super::{sockjs, value, Compression, Config, IoChoice, LogFormat};
 use stompede_core::broker::destination::Profile;
@@ -243,6 +245,44 @@ pub static OPTIONS: &[Opt] = &[
         "10s",
         "Time a client may take no byte of what waits for it",
         stall_deadline
+    ),
+    Opt {
+        name: "slow-consumer",
+        value: "MATCH,POLICY[,RATE]",
+        doc: "What slow subscribers of a topic or pattern miss: disconnect, drop-oldest, conflate \
+              or conflate:HEADER, and at most RATE (5/s) for each; the first match decides",
+        repeatable: true,
+        separator: '\n',
+        apply: |config, text| {
+            let (matched, _) = conflate::parse_rule(text).map_err(|error| error.to_string())?;
+            pattern(matched)?;
+            config.slow_consumer.push(text.to_owned());
+            Ok(())
+        },
+        show: |config| config.slow_consumer.join("\n"),
+        ..BASE
+    },
+    Opt {
+        name: "history",
+        value: "MATCH,SIZE,TTL",
+        doc: "Topic or pattern whose last messages are kept for recovery and replay: how many (or \
+              how many bytes) and how long; the first match decides",
+        repeatable: true,
+        separator: '\n',
+        apply: |config, text| {
+            let (matched, _) = history::parse_rule(text, 1).map_err(|error| error.to_string())?;
+            pattern(matched)?;
+            config.history.push(text.to_owned());
+            Ok(())
+        },
+        show: |config| config.history.join("\n"),
+        ..BASE
+    },
+    size!(
+        "history-memory-max",
+        "256MiB",
+        "Bytes that all histories may hold together",
+        history_bytes_max
     ),
     size!("memory-max", "1GiB", "Bytes that may wait for all clients together", memory_bytes_max),
     deadline!("connect-deadline", "10s", "Time from accept to a finished log-in", connect_deadline),
@@ -805,6 +845,11 @@ fn path(text: &str) -> Result<Option<PathBuf>, String> {
 
 fn show_path(path: Option<PathBuf>) -> String {
     path.map(|path| path.display().to_string()).unwrap_or_default()
+}
+
+/// The pattern of a rule about topics.
+fn pattern(text: &str) -> Result<Pattern, String> {
+    Pattern::parse(text, &Limits::default()).map_err(|error| format!("{text}: {error}"))
 }
 
 fn user(text: &str) -> Result<(String, String), String> {

@@ -1,8 +1,10 @@
 //! Commands of clients in the form in which they wait or travel: owned, validated, small.
 
+use super::pace::Own;
 use super::sockjs::{Answer, Call, ReceiverId};
 use crate::handler::SessionInfo;
 use std::sync::Arc;
+use stompede_core::broker::history::{Past, Position};
 use stompede_core::broker::publication::Publication;
 use stompede_core::broker::queue::{Consumer, ConsumerId, Delivery, Settlement, Unsettled};
 use stompede_core::broker::selector::Filter;
@@ -10,6 +12,7 @@ use stompede_core::broker::user::Session;
 use stompede_core::stomp::error::Error;
 use stompede_core::stomp::heartbeat::Agreement;
 use stompede_core::stomp::negotiation::Version;
+use stompede_core::stomp::replay::Replay;
 use stompede_core::stomp::request::AckMode;
 use stompede_core::ws::extensions::Window;
 
@@ -33,6 +36,10 @@ pub struct Subscribe {
     pub ack: AckMode,
     /// RECEIPT to send once the subscription is live.
     pub receipt: Option<Box<str>>,
+    /// What it gets of the past first.
+    pub replay: Replay,
+    /// What the client says of its own slowness.
+    pub pace: Option<Box<Own>>,
     /// What else it asks for.
     pub terms: Terms,
 }
@@ -76,6 +83,17 @@ pub struct Upgrade {
     pub(crate) session: Option<Box<SessionInfo>>,
 }
 
+/// A publication with its place, on its way to subscribers.
+#[derive(Clone, Debug)]
+pub struct Placed {
+    /// What was sent.
+    pub publication: Arc<Publication>,
+    /// The number that its home shard gave it; unique in the server.
+    pub sequence: u64,
+    /// Its place in its destination's history, if that keeps one.
+    pub position: Option<Position>,
+}
+
 /// A message from shard to shard.
 #[derive(Debug)]
 pub enum Message {
@@ -83,9 +101,11 @@ pub enum Message {
     /// set.
     Publish(Arc<Publication>, Option<Asker>),
     /// From the home shard: deliver to the local subscribers.
-    Deliver(Arc<Publication>, u64),
+    Deliver(Placed),
     /// To the home shard: the sender has (or has no more) subscribers of this destination.
     Interest { destination: Box<str>, is_wanted: bool, asker: Option<Asker> },
+    /// To the home shard: as above, and the asker wants what the destination's history has for it.
+    Subscribe { destination: Box<str>, replay: Box<Replay>, asker: Asker },
     /// To every shard: the sender has (or has no more) subscribers of this pattern.
     PatternInterest { pattern: Box<str>, is_wanted: bool, asker: Option<Asker> },
     /// To the home shard of a user: one of their sessions came or went.
@@ -100,8 +120,12 @@ pub enum Message {
     SockJsCall(Box<Call>),
     /// From the home of a SockJS session, for the connection of a client.
     SockJsAnswer(Box<(ReceiverId, Answer)>),
+    /// To a shard that has a service connection for it: one of them gets it.
+    Serve(Arc<Publication>, Option<Asker>),
     /// The answer to an asker.
     Done { slot: u32, generation: u32 },
+    /// The answer to `Subscribe`; what the home shard delivers after it is what follows.
+    Past { slot: u32, generation: u32, past: Box<Past> },
     /// To the home of a queue: a message, until then in Unix milliseconds. A refusal is answered
     /// always, success if `is_awaited`.
     Enqueue {

@@ -29,6 +29,10 @@ pub struct Census {
     pub interests: usize,
     /// SUBSCRIBEs that wait for other shards.
     pub interests_pending: usize,
+    /// Subscriptions whose deliveries wait, or are counted.
+    pub paces: usize,
+    /// Topics whose home is here and that have a history.
+    pub histories: usize,
     /// Clients that logged in or asked for soft errors, users whose home is here, and tables of
     /// reply queues.
     pub identities: usize,
@@ -54,6 +58,8 @@ impl<R: Reactor> Shard<R> {
             arena_chunks: self.arena.chunks_in_use(),
             interests: self.interest.len(),
             interests_pending: self.pending_interest.len(),
+            paces: self.paces.len(),
+            histories: self.histories.len(),
             identities: self.clients.len()
                 + self.users.len()
                 + usize::from(!self.replies.is_empty()),

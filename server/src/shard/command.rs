@@ -10,7 +10,7 @@ use super::action::{Action, Subscribe};
 use super::connection::{Phase, Then, Waiting};
 use super::reason::DisconnectReason;
 use super::settle::transaction_error;
-use super::Shard;
+use super::{pace, Shard};
 use crate::metrics::FrameIn;
 use crate::reactor::Reactor;
 use std::sync::Arc;
@@ -21,6 +21,7 @@ use stompede_core::stomp::decode::Rules;
 use stompede_core::stomp::encode;
 use stompede_core::stomp::error::Error;
 use stompede_core::stomp::frame::Frame;
+use stompede_core::stomp::replay;
 use stompede_core::stomp::request::{self, Request};
 use stompede_core::stomp::wording::Wording;
 
@@ -78,6 +79,8 @@ impl<R: Reactor> Shard<R> {
                     destination: Box::from(&*destination),
                     ack,
                     receipt: receipt.map(Box::from),
+                    replay: replay::replay(frame)?,
+                    pace: pace::own(frame)?.map(Box::new),
                     terms: self.terms(frame)?,
                 };
                 return self.subscribe(slot, subscribe);

@@ -5,8 +5,10 @@
 //! get a frame of their own, because its `ack` header differs. Compressed classes share the tail
 //! too, see [`super::compress`].
 
+use super::action::Placed;
 use super::compress::Compressor;
 use super::connection::{Backlog, Connection, NONE};
+use super::pace::Paces;
 use super::reason::DisconnectReason;
 use super::sockjs::Sessions;
 use super::table::Table;
@@ -16,9 +18,12 @@ use crate::reactor::Reactor;
 use bytes::Bytes;
 use slab::Slab;
 use stompede_core::broker::destination::Profile;
+use stompede_core::broker::history::Position;
 use stompede_core::broker::ledger::{Ledger, Mode, Source};
 use stompede_core::broker::publication::Publication;
-use stompede_core::broker::subscriptions::{Class, ClassIndex, Subscriber, Subscriptions};
+use stompede_core::broker::subscriptions::{
+    Class, ClassIndex, Subscriber, SubscriptionKey, Subscriptions,
+};
 use stompede_core::outbound::{Outbound, Segment, SendArena};
 use stompede_core::sockjs::frame::push_message;
 use stompede_core::stomp::encode;
@@ -40,8 +45,15 @@ pub mod framing {
     pub const SOCKJS: u8 = 4;
     /// Set beside the above when deliveries are acknowledged cumulatively (`ack:client`).
     pub const CUMULATIVE: u8 = 2;
+    /// Set beside the above when deliveries may have to wait (see `shard::pace`).
+    pub const PACED: u8 = 64;
+    /// Set beside the above for a service connection: one of them gets each SEND to `/app`, and
+    /// none what is published there.
+    pub const SERVICE: u8 = 8;
     /// Where the number of the [`Window`] stands when broadcasts are compressed; 0: they are not.
     const DEFLATE_SHIFT: u8 = 4;
+    /// The bits of that number.
+    const DEFLATE: u8 = 3 << DEFLATE_SHIFT;
 
     /// The bits of a class whose broadcasts are compressed for this window, if there is one.
     pub fn deflate(window: Option<Window>) -> u8 {
@@ -50,12 +62,13 @@ pub mod framing {
 
     /// The same without compression.
     pub fn uncompressed(framing: u8) -> u8 {
-        framing & ((1 << DEFLATE_SHIFT) - 1)
+        framing & !DEFLATE
     }
 
     /// The window that broadcasts are compressed for, if they are.
     pub fn window(framing: u8) -> Option<Window> {
-        Window::ALL.into_iter().find(|&window| framing >> DEFLATE_SHIFT == window as u8)
+        let number = (framing & DEFLATE) >> DEFLATE_SHIFT;
+        Window::ALL.into_iter().find(|&window| number == window as u8)
     }
 }
 
@@ -81,9 +94,17 @@ impl<R: Reactor> Shard<R> {
     ///
     /// All of them in one go: a place in the dirty list and a segment cost some ten nanoseconds,
     /// and no shard has more than its slots. What costs, the sends, is bounded per turn.
-    pub(super) fn deliver(&mut self, publication: &Publication, sequence: u64) {
+    pub(super) fn deliver(&mut self, delivery: &Placed) {
+        let Placed { publication, sequence, position } = delivery;
         let name = publication.destination();
-        self.deliver_as(publication, sequence, name, name);
+        let (mut fan_out, subscriptions) = self.fan_out(publication, *sequence, name);
+        fan_out.position = position.as_ref();
+        fan_out.whole = Some(delivery);
+        subscriptions.for_each_group(name, |index, class, group| {
+            fan_out.deliver(subscriptions, index, class, group);
+        });
+        self.end_overflowed();
+        self.send_due();
     }
 
     /// As [`Shard::deliver`], to the subscribers of `name`, who see `shown` as its destination.
@@ -96,8 +117,23 @@ impl<R: Reactor> Shard<R> {
     ) {
         let (mut fan_out, subscriptions) = self.fan_out(publication, sequence, shown);
         subscriptions.for_each_group(name, |index, class, group| {
-            fan_out.deliver(index, class, group);
+            fan_out.deliver(subscriptions, index, class, group);
         });
+        self.end_overflowed();
+    }
+
+    /// Queues one delivery for one subscription, whatever waits already: of the past, or held back
+    /// before.
+    pub(super) fn deliver_to(&mut self, slot: u32, key: SubscriptionKey, one: &One<'_>) {
+        let Placed { publication, sequence, position } = one.delivery;
+        let name = publication.destination();
+        let (mut fan_out, subscriptions) = self.fan_out(publication, *sequence, name);
+        fan_out.position = position.as_ref();
+        fan_out.note = one.note;
+        fan_out.outbound_bytes_max = usize::MAX;
+        let (index, class) = (subscriptions.class_index(key), subscriptions.class(key));
+        let only = Subscriber { connection: slot, subscription: key.0 };
+        fan_out.deliver(subscriptions, index, class, &[only]);
         self.end_overflowed();
     }
 
@@ -112,7 +148,7 @@ impl<R: Reactor> Shard<R> {
         let class = self.class(slot, subscription, AckMode::Auto, None);
         let only = Subscriber { connection: slot, subscription: NONE };
         let (mut fan_out, _) = self.fan_out(publication, sequence, publication.destination());
-        fan_out.deliver(ClassIndex(NONE), &class, &[only]);
+        fan_out.deliver_now(ClassIndex(NONE), &class, &[only]);
         self.end_overflowed();
     }
 
@@ -130,6 +166,9 @@ impl<R: Reactor> Shard<R> {
                 _ => None,
             },
             sequence,
+            position: None,
+            whole: None,
+            note: Note::None,
             tail_version: None,
             connections: &mut self.connections,
             sessions: &mut self.sessions,
@@ -146,6 +185,8 @@ impl<R: Reactor> Shard<R> {
             outbound_bytes_max: self.outbound_bytes_max,
             unacknowledged_count_max: self.shared.config.limits.unacknowledged_count_max,
             references: 0,
+            paces: &mut self.paces,
+            now_ms: self.now_ms,
         };
         (fan_out, &self.subscriptions)
     }
@@ -163,46 +204,86 @@ impl<R: Reactor> Shard<R> {
     }
 }
 
+/// A delivery for one subscription, and what it tells the client.
+pub(super) struct One<'a> {
+    pub delivery: &'a Placed,
+    pub note: Note,
+}
+
+/// What the head of a MESSAGE says beside the usual.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Note {
+    None,
+    /// `recovered:true`: it is of the past.
+    Recovered,
+    /// `missed:N`: so many deliveries were given up before it.
+    Missed(u64),
+}
+
 /// One publication on its way to the groups of its subscribers.
-struct FanOut<'a> {
-    publication: &'a Publication,
+pub(super) struct FanOut<'a> {
+    pub(super) publication: &'a Publication,
     /// What its receivers see as its destination.
     destination: &'a str,
     /// The header that RabbitMQ has on each message.
     redelivered: Option<(&'static str, &'static str)>,
     sequence: u64,
+    /// Its place in its topic's history.
+    position: Option<&'a Position>,
+    /// What may be held back; none if it goes at once or not at all.
+    pub(super) whole: Option<&'a Placed>,
+    note: Note,
     /// The version of what is in `tail`: the tail is the same for all classes of one version.
     tail_version: Option<Version>,
-    connections: &'a mut Table<Connection>,
+    pub(super) connections: &'a mut Table<Connection>,
     sessions: &'a mut Sessions,
-    backlogs: &'a mut Slab<Backlog>,
+    pub(super) backlogs: &'a mut Slab<Backlog>,
     arena: &'a mut SendArena,
     dirty: &'a mut Vec<u32>,
-    overflowed: &'a mut Vec<u32>,
+    pub(super) overflowed: &'a mut Vec<u32>,
     head: &'a mut Vec<u8>,
     tail: &'a mut Vec<u8>,
     compressor: &'a mut Compressor,
     message: &'a mut Vec<u8>,
-    metrics: &'a ShardMetrics,
+    pub(super) metrics: &'a ShardMetrics,
     tick: u32,
-    outbound_bytes_max: usize,
+    pub(super) outbound_bytes_max: usize,
     unacknowledged_count_max: usize,
     /// References that the segment in hand needs.
     references: u32,
+    pub(super) paces: &'a mut Paces,
+    pub(super) now_ms: u64,
 }
 
 impl FanOut<'_> {
-    fn deliver(&mut self, index: ClassIndex, class: &Class, group: &[Subscriber]) {
+    fn deliver(
+        &mut self,
+        subscriptions: &Subscriptions,
+        index: ClassIndex,
+        class: &Class,
+        group: &[Subscriber],
+    ) {
         if class.filter.as_ref().is_some_and(|filter| !filter.selects(self.publication)) {
             return;
         }
+        match self.whole {
+            Some(_) if class.framing & framing::SERVICE != 0 => {}
+            Some(delivery) if class.framing & framing::PACED != 0 => {
+                let at_once = self.hold_back(subscriptions, delivery, group);
+                if !at_once.is_empty() {
+                    self.deliver_now(index, class, &at_once);
+                }
+            }
+            _ => self.deliver_now(index, class, group),
+        }
+    }
+
+    fn deliver_now(&mut self, index: ClassIndex, class: &Class, group: &[Subscriber]) {
         let version = version_of(class);
         if self.tail_version != Some(version) {
             self.tail_version = Some(version);
             self.tail.clear();
-            let (headers, body) = (self.publication.headers(), self.publication.body());
-            let headers = self.redelivered.into_iter().chain(headers);
-            encode::message_tail(self.tail, version, self.destination, headers, body);
+            self.encode_tail(version);
         }
         let mut delivered = 0;
         if class.explicit_ack {
@@ -262,11 +343,31 @@ impl FanOut<'_> {
         true
     }
 
+    fn encode_tail(&mut self, version: Version) {
+        if let Some(position) = self.position {
+            // Ours come first, so that no publisher's own count: the first of a name does.
+            let offset = position.offset.to_string();
+            encode::message_header(self.tail, version, "offset:", &offset);
+            encode::message_header(self.tail, version, "epoch:", &position.epoch);
+        }
+        let (headers, body) = (self.publication.headers(), self.publication.body());
+        let headers = self.redelivered.into_iter().chain(headers);
+        encode::message_tail(self.tail, version, self.destination, headers, body);
+    }
+
     /// Encodes one complete MESSAGE with the tail of the class's version.
     fn encode_frame(&mut self, class: &Class, message_id: &str, ack: Option<&str>) -> Segment {
         self.head.clear();
         let id = class.id.as_deref();
-        encode::message_head(self.head, version_of(class), id, message_id, ack);
+        let version = version_of(class);
+        encode::message_head(self.head, version, id, message_id, ack);
+        match self.note {
+            Note::None => {}
+            Note::Recovered => encode::message_header(self.head, version, "recovered:", "true"),
+            Note::Missed(count) => {
+                encode::message_header(self.head, version, "missed:", &count.to_string());
+            }
+        }
         if class.framing & framing::WEBSOCKET == 0 {
             return self.arena.append(&[self.head, self.tail]);
         }

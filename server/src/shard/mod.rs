@@ -8,6 +8,7 @@
 pub mod action;
 pub mod admission;
 pub mod affinity;
+mod app;
 pub mod census;
 pub mod command;
 pub mod compress;
@@ -15,9 +16,11 @@ pub mod connection;
 pub mod deliver;
 pub mod files;
 pub mod handlers;
+pub mod history;
 pub mod http;
 pub mod inflate;
 pub mod login;
+pub mod pace;
 pub mod password;
 pub mod peer;
 pub mod publish;
@@ -34,6 +37,7 @@ pub mod table;
 pub mod tick;
 pub mod users;
 
+use crate::app::{App, Outbox};
 use crate::auth::Authenticator;
 use crate::config::Config;
 use crate::handler::endpoint::Endpoints;
@@ -48,6 +52,7 @@ use compress::Compressor;
 use connection::{Backlog, Connection, Phase, Spill, Transport, NONE};
 use files::FileReads;
 use handlers::Handlers;
+use pace::Paces;
 use password::PasswordChecks;
 use peer::Peer;
 use queues::Queues;
@@ -55,15 +60,18 @@ use reason::DisconnectReason;
 use slab::Slab;
 use sockjs::Sessions;
 use std::net::SocketAddr;
+use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
 use std::time::Instant;
 use stompede_core::broker::authorization::Authorization;
 use stompede_core::broker::destination::Prefixes;
+use stompede_core::broker::history::Histories;
 use stompede_core::broker::interest::Interest;
+use stompede_core::broker::pattern::Pattern;
 use stompede_core::broker::queue::Output;
 use stompede_core::broker::reply::Replies;
-use stompede_core::broker::subscriptions::Subscriptions;
+use stompede_core::broker::subscriptions::{Subscriber, Subscriptions};
 use stompede_core::broker::user::{Session, Users};
 use stompede_core::http::origin::OriginPolicy;
 use stompede_core::outbound::SendArena;
@@ -112,6 +120,8 @@ pub struct Shared {
     pub address_counts: Option<AddressCounts>,
     /// What handlers serve.
     pub endpoints: Endpoints,
+    /// What mappings serve.
+    pub app: App,
 }
 
 impl Shared {
@@ -143,10 +153,19 @@ impl Shared {
             driver,
             is_draining: AtomicBool::new(false),
             metrics: (0..config.shards.max(1)).map(|_| Arc::default()).collect(),
+            app: App::default(),
             endpoints,
             address_counts: (config.connections_per_ip_max > 0).then(AddressCounts::default),
             config,
         })
+    }
+
+    /// The pattern of an operator's rule about destinations, in the dialect of its prefix. A
+    /// literal name is a pattern that matches itself.
+    fn rule_pattern(&self, text: &str) -> Option<Pattern> {
+        let limits = &self.config.limits;
+        let pattern = self.prefixes.pattern(text, limits).ok().flatten();
+        pattern.or_else(|| Pattern::parse(text, limits).ok())
     }
 }
 
@@ -171,6 +190,12 @@ pub struct Shard<R> {
     subscriptions: Subscriptions,
     /// Interest in the destinations whose home is here, and in all patterns.
     interest: Interest,
+    /// Of the topics whose home is here.
+    histories: Histories,
+    /// Of subscriptions here whose deliveries may have to wait.
+    paces: Paces,
+    /// The tick at which the histories were last looked through.
+    swept_tick: u32,
     /// Publications numbered here, as home shard.
     sequence: u64,
     /// Queues whose home is here.
@@ -186,17 +211,23 @@ pub struct Shard<R> {
     password_checks: PasswordChecks,
     file_reads: FileReads,
     handlers: Handlers,
+    /// What mappings sent.
+    outbox: Rc<Outbox>,
+    /// Counts what was given to services, so that each has its turn.
+    turns: usize,
     /// Destinations and patterns of subscriptions that wait to become live: their interest stays.
     pending_interest: Vec<Box<str>>,
     /// Clients that are not just anybody; see [`users`].
     clients: Slab<users::Client>,
     /// Their numbers by slot, counted from 1: pages of anonymous clients stay untouched.
-    client_numbers: Vec<u32>,
+    client_numbers: Table<u32>,
     /// Sessions of the users whose home is here.
     users: Users,
     /// Reply queues of the connections here.
     replies: Replies,
     tick: u32,
+    /// The reactor's clock at the beginning of this turn.
+    now_ms: u64,
     /// Slots in use.
     live_count: usize,
     /// More connections than these are refused.
@@ -225,6 +256,7 @@ struct Scratch {
     batch: Vec<u32>,
     tail: Vec<u8>,
     head: Vec<u8>,
+    services: Vec<Subscriber>,
     sessions: Vec<Session>,
     name: String,
     shown: String,
@@ -254,6 +286,9 @@ impl<R: Reactor> Shard<R> {
             arena: SendArena::new(stompede_core::outbound::CHUNK_BYTES),
             subscriptions: Subscriptions::new(shared.key),
             interest: Interest::new(shared.key),
+            histories: history::histories(&shared, index),
+            paces: Paces::new(&shared),
+            swept_tick: 0,
             sequence: 0,
             queues: Queues::new(
                 shared.config.queue_settings(),
@@ -266,14 +301,17 @@ impl<R: Reactor> Shard<R> {
             overflowed: Vec::new(),
             outbound_bytes_max: shared.config.outbound_bytes_max,
             pending_interest: Vec::new(),
+            outbox: Outbox::new(mesh.doorbell().clone()),
+            turns: 0,
             clients: Slab::new(),
-            client_numbers: vec![0; slots_count],
+            client_numbers: Table::new(slots_count),
             users: Users::new(shared.key),
             replies: Replies::new(index as u32, shared.key),
             password_checks: PasswordChecks::new(mesh.doorbell().clone()),
             file_reads: FileReads::new(mesh.doorbell().clone(), static_dir, limits),
             handlers: Handlers::new(index, &shared, mesh.doorbell().clone()),
             tick: 1,
+            now_ms: 0,
             live_count: 0,
             connections_max: connections_max(&shared.config, slots_count),
             is_draining: false,
@@ -310,7 +348,8 @@ impl<R: Reactor> Shard<R> {
         self.mesh.doorbell().wake_up();
         self.metrics.loop_turns.inc();
         // From the clock, not by counting: a late turn must not slow the deadlines down.
-        self.tick = 1 + (self.reactor.now_ms() / TICK_MS) as u32;
+        self.now_ms = self.reactor.now_ms();
+        self.tick = 1 + (self.now_ms / TICK_MS) as u32;
         let is_tick_due = events.contains(&Event::Tick);
         for event in events.drain(..) {
             self.on_event(event);
@@ -348,6 +387,7 @@ impl<R: Reactor> Shard<R> {
             && !self.password_checks.has_answer()
             && !self.file_reads.has_reply()
             && !self.handlers.has_post()
+            && self.outbox.is_empty()
     }
 
     fn on_event(&mut self, event: Event) {
@@ -452,6 +492,7 @@ impl<R: Reactor> Shard<R> {
         self.replies.close(slot);
         self.leave_queues(slot, reason);
         self.take_leave(slot, reason);
+        self.forget_paces(slot);
         let connection = &mut self.connections[slot as usize];
         connection.subscriptions = NONE;
         connection.extras = None;

@@ -88,6 +88,7 @@ impl<R: Reactor> Shard<R> {
             Kind::Topic => self.publish_to_topic(publication, asker),
             Kind::User => self.publish_to_user(slot, publication, asker),
             Kind::ReplyQueue => self.publish_reply(publication, asker),
+            Kind::App => self.call_app(slot, publication, asker)?,
             _ => return Err(Error::UnroutableDestination),
         })
     }
@@ -100,7 +101,11 @@ impl<R: Reactor> Shard<R> {
     }
 
     /// Hands a publication to the home shard of its destination.
-    fn publish_to_topic(&mut self, publication: Arc<Publication>, asker: Option<Asker>) -> bool {
+    pub(super) fn publish_to_topic(
+        &mut self,
+        publication: Arc<Publication>,
+        asker: Option<Asker>,
+    ) -> bool {
         let home = self.home(publication.destination());
         if home == self.index {
             self.order(publication);

@@ -1,6 +1,6 @@
 //! What other shards sent, and what is sent to them: publications, interest, answers.
 
-use super::action::{Asker, Message};
+use super::action::{Asker, Message, Placed};
 use super::connection::{Phase, Then, Transport};
 use super::reason::DisconnectReason;
 use super::{Shard, MESH_MESSAGES_PER_TURN};
@@ -8,6 +8,7 @@ use crate::metrics::{AuthMethod, AuthResult};
 use crate::reactor::Reactor;
 use std::sync::Arc;
 use stompede_core::broker::destination::Kind;
+use stompede_core::broker::history::Past;
 use stompede_core::broker::publication::Publication;
 use stompede_core::broker::user::is_internal;
 use stompede_core::stomp::error::Error;
@@ -21,6 +22,7 @@ impl<R: Reactor> Shard<R> {
                 self.on_message(source, message);
             }
         }
+        self.take_app_posts();
         while let Some((asker, is_accepted)) = self.password_checks.take() {
             self.on_login_checked(asker, is_accepted);
         }
@@ -36,7 +38,14 @@ impl<R: Reactor> Shard<R> {
                 self.order(publication);
                 self.answer_asker(asker);
             }
-            Message::Deliver(publication, sequence) => self.deliver(&publication, sequence),
+            Message::Deliver(delivery) => self.deliver(&delivery),
+            Message::Subscribe { destination, replay, asker } => {
+                self.interest.add(&destination, source);
+                let (slot, generation) = (asker.slot, asker.generation);
+                let past = Box::new(self.past(&destination, &replay));
+                self.mesh.push(source, Message::Past { slot, generation, past });
+            }
+            Message::Past { slot, generation, past } => self.on_answer(slot, generation, *past),
             Message::Interest { destination, is_wanted, asker } => {
                 if is_wanted {
                     self.interest.add(&destination, source);
@@ -70,7 +79,13 @@ impl<R: Reactor> Shard<R> {
             }
             Message::SockJsCall(call) => self.on_call(*call),
             Message::SockJsAnswer(answer) => self.on_remote_answer(answer.0, answer.1),
-            Message::Done { slot, generation } => self.on_answer(slot, generation),
+            Message::Serve(publication, asker) => {
+                self.serve(publication);
+                self.answer_asker(asker);
+            }
+            Message::Done { slot, generation } => {
+                self.on_answer(slot, generation, Past::default());
+            }
             Message::Enqueue { publication, expires_ms, asker, is_awaited } => {
                 self.on_enqueue(publication, expires_ms, asker, is_awaited);
             }
@@ -105,21 +120,23 @@ impl<R: Reactor> Shard<R> {
     /// to every shard that wants it.
     pub(super) fn order(&mut self, publication: Arc<Publication>) {
         let sequence = self.next_sequence();
+        let position = self.histories.append(&publication, self.now_ms);
         let shards = self.interest.shards(publication.destination());
+        let delivery = Placed { publication, sequence, position };
         let mut is_wanted_here = false;
         for shard in shards.iter() {
             if shard == self.index {
                 is_wanted_here = true;
             } else {
-                self.mesh.push(shard, Message::Deliver(publication.clone(), sequence));
+                self.mesh.push(shard, Message::Deliver(delivery.clone()));
             }
         }
         if is_wanted_here {
-            self.deliver(&publication, sequence);
+            self.deliver(&delivery);
         }
     }
 
-    /// The number of what is ordered here; no two shards give the same.
+    /// A number that no other publication of the server has.
     pub(super) fn next_sequence(&mut self) -> u64 {
         self.sequence += 1;
         self.sequence * self.mesh.shards_count() as u64 + self.index as u64
@@ -131,7 +148,8 @@ impl<R: Reactor> Shard<R> {
         }
     }
 
-    fn on_answer(&mut self, slot: u32, generation: u32) {
+    /// `past` is what a topic's home shard has for a new subscription; nothing in other answers.
+    fn on_answer(&mut self, slot: u32, generation: u32, past: Past) {
         let connection = &mut self.connections[slot as usize];
         if connection.generation != generation || connection.phase != Phase::Waiting {
             return self.on_orphaned_answer();
@@ -146,7 +164,7 @@ impl<R: Reactor> Shard<R> {
             Then::Receipts(receipts) => self.push_receipts(slot, &receipts),
             Then::Subscribe(subscribe) => {
                 self.remove_pending(&subscribe.destination);
-                self.subscribed(slot, *subscribe);
+                self.subscribed(slot, *subscribe, past);
             }
             Then::Commit(commit) => self.apply_commit(slot, *commit),
             Then::Disconnect(receipt) => return self.disconnected(slot, receipt.as_deref()),
@@ -176,7 +194,7 @@ impl<R: Reactor> Shard<R> {
 
     fn on_login_checked(&mut self, asker: Asker, is_accepted: bool) {
         if is_accepted {
-            return self.on_answer(asker.slot, asker.generation);
+            return self.on_answer(asker.slot, asker.generation, Past::default());
         }
         let connection = &self.connections[asker.slot as usize];
         if connection.generation == asker.generation && connection.phase == Phase::Waiting {

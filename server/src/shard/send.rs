@@ -197,6 +197,9 @@ impl<R: Reactor> Shard<R> {
             Phase::Waiting => self.flushed.push(slot),
             _ => {}
         }
+        if self.paces.is_any_waiting() {
+            self.send_held_back(slot);
+        }
     }
 
     /// Bytes that wait for a connection.

@@ -13,6 +13,7 @@ use crate::reactor::Reactor;
 use std::sync::Arc;
 use stompede_core::broker::authorization::Verb;
 use stompede_core::broker::destination::{classify, Kind};
+use stompede_core::broker::history::Past;
 use stompede_core::broker::pattern::{Dialect, Pattern, PatternError};
 use stompede_core::broker::reply::is_reserved_id;
 use stompede_core::broker::selector::Filter;
@@ -54,6 +55,10 @@ impl<R: Reactor> Shard<R> {
             Kind::Topic => self.subscribe_to_topic(slot, subscribe, pattern),
             Kind::User => self.subscribe_to_user(slot, subscribe),
             Kind::Queue => return self.subscribe_to_queue(slot, subscribe),
+            // A pattern is a service connection's, which the rules of authorization have allowed.
+            Kind::App if pattern.is_some() || self.has_snapshot(&subscribe.destination) => {
+                self.subscribe_to_topic(slot, subscribe, pattern);
+            }
             _ => return Err(Error::UnroutableDestination),
         }
         Ok(())
@@ -96,11 +101,12 @@ impl<R: Reactor> Shard<R> {
         let home = self.home(&destination);
         if home == self.index {
             self.interest.add(&destination, self.index);
-            self.subscribed(slot, subscribe);
+            let past = self.past(&destination, &subscribe.replay);
+            self.subscribed(slot, subscribe, past);
         } else {
-            let asker = Some(self.asker(slot));
+            let asker = self.asker(slot);
             self.pending_interest.push(destination.clone());
-            self.mesh.push(home, Message::Interest { destination, is_wanted: true, asker });
+            self.mesh.push(home, self.ask_home(destination, &subscribe.replay, asker));
             self.wait_for(slot, 1, Then::Subscribe(Box::new(subscribe)));
         }
     }
@@ -113,19 +119,23 @@ impl<R: Reactor> Shard<R> {
         }
         let answers_count = self.mesh.shards_count() - 1;
         if answers_count == 0 {
-            self.subscribed(slot, subscribe);
+            self.subscribed(slot, subscribe, Past::default());
         } else {
             self.pending_interest.push(subscribe.destination.clone());
             self.wait_for(slot, answers_count, Then::Subscribe(Box::new(subscribe)));
         }
     }
 
-    /// Every shard that must know knows: the subscription is live, its RECEIPT goes first.
-    pub(super) fn subscribed(&mut self, slot: u32, subscribe: Subscribe) {
-        self.push_receipt(slot, subscribe.receipt.as_deref());
+    /// Every shard that must know knows: the subscription is live. Its RECEIPT goes first, then
+    /// what it gets of the past.
+    pub(super) fn subscribed(&mut self, slot: u32, subscribe: Subscribe, past: Past) {
+        let past = self.bound_past(slot, &subscribe, past);
+        self.push_subscribe_receipt(slot, subscribe.receipt.as_deref(), &past);
         // It was parsed before and is good.
         let pattern = self.pattern(&subscribe.destination).ok().flatten();
-        self.enter_subscription(slot, subscribe, pattern);
+        let key = self.enter_subscription(slot, subscribe, pattern);
+        self.push_snapshot(slot, key);
+        self.push_past(slot, key, past);
     }
 
     /// Enters a subscription into the table of this shard.
@@ -135,9 +145,17 @@ impl<R: Reactor> Shard<R> {
         subscribe: Subscribe,
         pattern: Option<Pattern>,
     ) -> SubscriptionKey {
-        let Subscribe { id, destination, ack, terms, .. } = subscribe;
+        let is_paced = self.is_paced(&subscribe);
+        let is_app = self.kind(&subscribe.destination) == Ok(Kind::App);
+        let Subscribe { id, destination, ack, terms, pace, .. } = subscribe;
         let mut class = self.class(slot, id, ack, terms.filter);
-        if is_internal(&destination) {
+        if is_paced {
+            class.framing |= framing::PACED;
+        }
+        if is_app && pattern.is_some() {
+            class.framing |= framing::SERVICE;
+        }
+        if is_app || is_internal(&destination) {
             // What one session sees may hold secrets, which the length of a compressed message
             // tells.
             class.framing = framing::uncompressed(class.framing);
@@ -145,6 +163,9 @@ impl<R: Reactor> Shard<R> {
         let head = self.connections[slot as usize].subscriptions;
         let (key, _) = self.subscriptions.subscribe(slot, head, &destination, pattern, class);
         self.connections[slot as usize].subscriptions = key.0;
+        if let (true, Some(own)) = (is_paced, pace) {
+            self.set_pace(slot, key, &own);
+        }
         key
     }
 
@@ -189,6 +210,7 @@ impl<R: Reactor> Shard<R> {
         let key = self.subscriptions.find(head, id, name.as_deref());
         let key = key.ok_or(Error::UnknownSubscription)?;
         self.unsubscribe_from_queue(slot, key);
+        self.forget_pace(slot, key);
         let (head, removed) = self.subscriptions.unsubscribe(head, key);
         self.connections[slot as usize].subscriptions = head;
         if let Some(removed) = removed {

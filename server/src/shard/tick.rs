@@ -49,6 +49,8 @@ impl<R: Reactor> Shard<R> {
             }
         }
         self.tick_sessions();
+        self.send_all_held_back();
+        self.sweep_histories();
         self.metrics.mesh_full.set(self.mesh.full_count());
         self.metrics.uring_cq_overflow.set(self.reactor.overflow_count());
         self.metrics.subscriptions.set(self.subscriptions.len() as u64);

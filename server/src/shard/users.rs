@@ -14,6 +14,7 @@ use crate::reactor::Reactor;
 use std::sync::Arc;
 use stompede_core::broker::authorization::Verb;
 use stompede_core::broker::destination::{Kind, Profile};
+use stompede_core::broker::history::Past;
 use stompede_core::broker::publication::Publication;
 use stompede_core::broker::user::{
     internal_name, send_target, subscribe_inner, write_internal_name, Audience, Session,
@@ -39,6 +40,8 @@ impl<R: Reactor> Shard<R> {
     pub(super) fn remember_client(&mut self, slot: u32, user: Option<Box<str>>, is_soft: bool) {
         if user.is_some() || is_soft {
             let client = Client { user, is_soft, is_registered: false };
+            // Grown only for those that need it: anonymous clients leave it untouched.
+            self.client_numbers.grow(slot, || 0);
             self.client_numbers[slot as usize] = self.clients.insert(client) as u32 + 1;
         }
     }
@@ -63,10 +66,10 @@ impl<R: Reactor> Shard<R> {
     }
 
     fn client_index(&self, slot: u32) -> Option<usize> {
-        (self.client_numbers[slot as usize] as usize).checked_sub(1)
+        (*self.client_numbers.get(slot as usize)? as usize).checked_sub(1)
     }
 
-    fn session(&self, slot: u32) -> Session {
+    pub(super) fn session(&self, slot: u32) -> Session {
         let generation = self.connections[slot as usize].generation;
         Session { shard: self.index as u32, slot, generation }
     }
@@ -137,7 +140,7 @@ impl<R: Reactor> Shard<R> {
         if user.is_some_and(|user| self.register(slot, user, true, Some(asker))) {
             self.wait_for(slot, 1, Then::Subscribe(Box::new(subscribe)));
         } else {
-            self.subscribed(slot, subscribe);
+            self.subscribed(slot, subscribe, Past::default());
         }
     }
 

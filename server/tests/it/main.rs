@@ -5,9 +5,11 @@
 //! and on io_uring, with one shard and with two, over TCP and over WebSocket, and the answers are
 //! the same. No test looks at a clock: they wait for events, with generous deadlines.
 
+mod app;
 mod client;
 mod compression;
 mod delivery;
+mod history;
 mod load;
 mod options;
 mod permissions;
@@ -16,6 +18,7 @@ mod queues;
 mod replies;
 mod rows;
 mod session;
+mod slow;
 mod transactions;
 mod users;
 
@@ -24,7 +27,7 @@ use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::time::Duration;
 use stompede::config::{Config, IoChoice};
-use stompede::{probe, Handle, Server};
+use stompede::{probe, Builder, Handle, Server};
 
 /// A configuration for tests: free ports, one shard, no pinning.
 pub fn config() -> Config {
@@ -42,7 +45,12 @@ pub fn config() -> Config {
 }
 
 /// Starts a server; a driver that this machine forbids is said loudly and skipped.
-pub fn start(mut config: Config) -> Option<TestServer> {
+pub fn start(config: Config) -> Option<TestServer> {
+    start_built(config, |builder| builder)
+}
+
+/// As [`start`], with endpoints or mappings.
+fn start_built(mut config: Config, build: impl Fn(Builder) -> Builder) -> Option<TestServer> {
     config.settle().expect("a good configuration");
     if config.io == IoChoice::Uring {
         if let Err(why) = probe::is_uring_usable() {
@@ -51,7 +59,7 @@ pub fn start(mut config: Config) -> Option<TestServer> {
             return None;
         }
     }
-    let handle = Server::start(config).expect("a server");
+    let handle = build(Server::builder(config)).start().expect("a server");
     Some(TestServer { handle: Some(handle) })
 }
 
@@ -141,10 +149,19 @@ impl Drop for TestServer {
 
 /// Runs `test` on every driver, with one shard and with two, at the same time.
 pub fn on_every_server(change: impl Fn(&mut Config) + Sync, test: impl Fn(&TestServer) + Sync) {
+    on_every_built(change, |builder| builder, test);
+}
+
+/// As [`on_every_server`], with endpoints or mappings.
+pub fn on_every_built(
+    change: impl Fn(&mut Config) + Sync,
+    build: impl Fn(Builder) -> Builder + Sync,
+    test: impl Fn(&TestServer) + Sync,
+) {
     let run = &|io, shards| {
         let mut config = Config { io, shards, ..config() };
         change(&mut config);
-        let Some(server) = start(config) else { return };
+        let Some(server) = start_built(config, &build) else { return };
         test(&server);
         assert_eq!(server.end(), 0, "every shard ends with its clients");
     };

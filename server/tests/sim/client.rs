@@ -151,6 +151,8 @@ pub struct Client {
     stalled_until_ms: u64,
     window_bytes: usize,
     read_bytes_max: usize,
+    /// SUBSCRIBEs that did not recover, and those that did.
+    pub recoveries: [u64; 2],
     /// Canaries do nothing but listen (and publish a little).
     is_canary: bool,
     /// Was it ended though it behaved well?
@@ -199,6 +201,7 @@ impl Client {
             stalled_until_ms: 0,
             window_bytes,
             read_bytes_max: usize::MAX,
+            recoveries: [0; 2],
             is_canary: false,
             was_too_slow: false,
             is_well: true,
@@ -483,7 +486,9 @@ impl Client {
         }
         match expected.what {
             What::Subscribed(stream) => {
-                history.streams[stream].live = Some(history.step);
+                if let Some(is_recovered) = history.subscribed(stream, frame) {
+                    self.recoveries[usize::from(is_recovered)] += 1;
+                }
                 for subscription in &mut self.subscriptions {
                     subscription.is_live |= subscription.stream == stream;
                 }
@@ -629,8 +634,17 @@ impl Client {
             Ack::Client => "client",
             Ack::Individual => "client-individual",
         };
-        let headers =
-            [("id", id.as_str()), ("destination", to), ("ack", mode), ("receipt", &receipt)];
+        let mut headers =
+            vec![("id", id.as_str()), ("destination", to), ("ack", mode), ("receipt", &receipt)];
+        // Somebody's position, or one some way back: as if it had seen that and lost touch.
+        let position = history.positions.get(to).cloned().filter(|_| self.rng.chance(700));
+        let back = self.rng.below(30) as u64;
+        let position = position.map(|(offset, epoch)| (offset.saturating_sub(back), epoch));
+        let from = position.as_ref().map(|(offset, _)| offset.to_string()).unwrap_or_default();
+        if let Some((offset, epoch)) = &position {
+            history.streams[stream].from_offset = Some(*offset);
+            headers.extend([("from-offset", from.as_str()), ("epoch", epoch.as_str())]);
+        }
         self.push_frame("SUBSCRIBE", &headers, b"");
         self.expect(receipt, What::Subscribed(stream));
         self.streams.insert(id.clone(), stream);

@@ -9,6 +9,9 @@
 //!   reordered, nothing lost in the middle;
 //! - the piece begins no later than the first publication sent after SUBSCRIBE's RECEIPT, and has
 //!   nothing that was ordered before SUBSCRIBE was sent;
+//! - on a topic with a history, each publication has one offset, and those of a subscription follow
+//!   each other from where its RECEIPT said: after those the client named, if it recovered;
+//! - a conflated subscription receives a part of the order, and is told how many it did not;
 //! - it reaches the end if the subscription still lives at the end.
 
 use crate::queues::QueueHistory;
@@ -41,6 +44,12 @@ pub struct Stream {
     pub is_over: bool,
     /// Was it live, and its client there, when all was quiet?
     pub is_complete: bool,
+    /// Where it recovers from, if it asks for that.
+    pub from_offset: Option<u64>,
+    /// The offset that must come next, once its RECEIPT said so.
+    pub next_offset: Option<u64>,
+    /// By `missed` headers, before the first MESSAGE and after it.
+    pub missed: (u64, u64),
     pub received: Vec<usize>,
     pub seen: BTreeSet<usize>,
 }
@@ -54,6 +63,34 @@ pub struct History {
     /// Publications in the order in which each publisher sent them.
     pub sent: Vec<usize>,
     pub queues: QueueHistory,
+    /// The publication at each offset of a destination.
+    pub offsets: BTreeMap<(&'static str, u64), usize>,
+    /// The newest offset and the epoch that some client saw.
+    pub positions: BTreeMap<&'static str, (u64, String)>,
+}
+
+/// Does this destination keep a history? A pattern does not.
+pub fn has_history(destination: &str) -> bool {
+    ["/topic/a", "/topic/c/1", "/topic/c/2"].contains(&destination)
+}
+
+/// May deliveries of a subscription to this destination or pattern be given up for newer ones?
+pub fn is_conflated(pattern: &str) -> bool {
+    pattern == "/topic/gh"
+}
+
+/// What came is a part of the order, all between is counted, and the newest came.
+fn check_conflated(who: &str, stream: &Stream, received: &[usize], order: &[usize]) {
+    let place = |number: &usize| order.iter().position(|other| other == number);
+    let places: Option<Vec<usize>> = received.iter().map(place).collect();
+    let places = places.unwrap_or_else(|| panic!("{who} received what no canary did"));
+    assert!(places.is_sorted(), "{who}: order");
+    let (Some(first), Some(last)) = (places.first(), places.last()) else { return };
+    let span = last - first + 1;
+    let missed = stream.missed.1 as usize;
+    assert_eq!(received.len() + missed, span, "{who}: {missed} are said to be missed");
+    assert!(stream.missed.0 as usize <= *first, "{who}: more missed than there were");
+    assert!(!stream.is_complete || last + 1 == order.len(), "{who} missed the newest");
 }
 
 /// The streams of the canaries, made first.
@@ -88,6 +125,9 @@ impl History {
             live: None,
             is_over: false,
             is_complete: false,
+            from_offset: None,
+            next_offset: None,
+            missed: (0, 0),
             received: Vec::new(),
             seen: BTreeSet::new(),
         });
@@ -115,8 +155,46 @@ impl History {
         assert!(!stream.is_over, "{who}: {number} came after UNSUBSCRIBE's RECEIPT");
         assert!(stream.seen.insert(number), "{who}: {number} came twice");
         let ordered = publication.ordered.unwrap_or(u64::MAX);
-        assert!(ordered > stream.asked, "{who}: {number} was ordered before SUBSCRIBE");
+        let is_recovered = frame.header("recovered").is_some();
+        let is_new = ordered > stream.asked || is_recovered;
+        assert!(is_new, "{who}: {number} was ordered before SUBSCRIBE");
+        let missed = frame.header("missed").map_or(0, |text| text.parse().expect("a count"));
+        match stream.received.is_empty() {
+            true => stream.missed.0 += missed,
+            false => stream.missed.1 += missed,
+        }
         stream.received.push(number);
+        let offset = frame.header("offset").map(|text| text.parse().expect("an offset"));
+        assert_eq!(offset.is_some(), has_history(publication.destination), "{who}: offset");
+        let Some(offset) = offset else { return };
+        let known = *self.offsets.entry((publication.destination, offset)).or_insert(number);
+        assert_eq!(known, number, "{who}: two publications at offset {offset}");
+        let epoch = frame.header("epoch").expect("an offset has its epoch").to_string();
+        let position = self.positions.entry(publication.destination).or_default();
+        assert!(position.1.is_empty() || position.1 == epoch, "{who}: another epoch");
+        *position = (position.0.max(offset), epoch);
+        if let Some(next) = &mut stream.next_offset {
+            assert_eq!(offset, *next, "{who}: a gap, or twice the same");
+            *next += 1;
+        }
+    }
+
+    /// The RECEIPT of a SUBSCRIBE came; says whether it recovered, if it asked.
+    pub fn subscribed(&mut self, stream: usize, frame: &Frame) -> Option<bool> {
+        let stream = &mut self.streams[stream];
+        stream.live = Some(self.step);
+        let who = format!("subscription {} of client {}", stream.id, stream.client);
+        let number = |name: &str| frame.header(name).map(|text| text.parse().expect("a number"));
+        let is_recovered = frame.header("recovered").map(|text| text == "true");
+        assert_eq!(is_recovered.is_some(), stream.from_offset.is_some(), "{who}: answer");
+        assert_eq!(is_recovered == Some(false), frame.header("reason").is_some(), "{who}: reason");
+        let newest: Option<u64> = number("offset");
+        assert_eq!(newest.is_some(), has_history(stream.pattern), "{who}: position");
+        stream.next_offset = match is_recovered {
+            Some(true) => stream.from_offset.map(|offset| offset + 1),
+            _ => newest.map(|offset| offset + 1),
+        };
+        is_recovered
     }
 
     /// The order of `destination` in what a stream received.
@@ -167,6 +245,9 @@ impl History {
         }
         let who = format!("subscription {} of client {}", stream.id, stream.client);
         let received = self.order_in(stream, destination);
+        if is_conflated(stream.pattern) {
+            return check_conflated(&who, stream, &received, order);
+        }
         let live = stream.live.unwrap_or(u64::MAX);
         let is_due = |number: &usize| self.publications[*number].sent > Some(live);
         let Some(first) = received.first() else {

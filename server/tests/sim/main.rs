@@ -39,21 +39,25 @@ fn seeds() {
     };
     let is_whole = seeds.end - seeds.start >= SEEDS_COUNT;
     let mut ends = BTreeMap::new();
-    let mut deliveries_count = 0;
+    let (mut deliveries_count, mut missed_count, mut recoveries) = (0, 0, [0; 2]);
     let mut queues = (0, 0);
     for seed in seeds {
         let outcome = run_seed(seed);
         deliveries_count += outcome.deliveries_count;
+        missed_count += outcome.missed_count;
+        (0..2).for_each(|at| recoveries[at] += outcome.recoveries[at]);
         queues.0 += outcome.redeliveries_count;
         queues.1 += outcome.refusals_count;
         for (reason, count) in outcome.ends {
             *ends.entry(reason).or_insert(0) += count;
         }
     }
-    println!("{deliveries_count} deliveries; ends: {ends:?}");
+    println!("{deliveries_count} deliveries, {missed_count} given up; ends: {ends:?}");
+    println!("recoveries refused and granted: {recoveries:?}");
     println!("(redelivered, refused) by queues: {queues:?}");
     assert!(!is_whole || (queues.0 > 0 && queues.1 > 0), "{queues:?}");
     assert!(deliveries_count > 0);
+    assert!(!is_whole || (recoveries[0] > 0 && recoveries[1] > 0 && missed_count > 0));
     // A simulation that never gets anywhere proves nothing.
     for reason in ["peer_reset", "slow_consumer", "heartbeat_missed", "stalled", "stomp_error"] {
         assert!(!is_whole || ends.contains_key(reason), "no seed ends a client by {reason}");

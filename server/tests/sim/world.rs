@@ -117,6 +117,10 @@ impl Plan {
 /// What a run came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outcome {
+    /// SUBSCRIBEs that asked for what they missed and did not get it, and those that did.
+    pub recoveries: [u64; 2],
+    /// Deliveries given up for newer ones.
+    pub missed_count: u64,
     /// Hash of all events and bytes.
     pub trace: u64,
     pub publications_count: usize,
@@ -151,6 +155,8 @@ impl World {
             ..Config::default()
         };
         config.limits.unacknowledged_count_max = 100_000;
+        config.history = vec!["/topic/a,20,10s".to_string(), "/topic/c/*,1000,20s".to_string()];
+        config.slow_consumer = vec!["/topic/gh,conflate".to_string()];
         config.limits.queue_deliveries_count_max = u32::MAX;
         config.limits.queue_messages_count_max = plan.queue_messages_count_max;
         let shards_count = plan.shards_count;
@@ -314,8 +320,8 @@ impl World {
                 && world.is_quiet()
                 && world.nets.iter().all(|net| net.open_slots_count() == 0)
         });
-        // The next tick sets the gauges.
-        self.advance(1_000);
+        // What is kept for a time is gone by then, and the next tick sets the gauges.
+        self.advance(30_000);
         for _ in 0..50 {
             self.round(false);
         }
@@ -351,6 +357,7 @@ impl World {
                 arena_chunks: census.arena_chunks,
                 interests: ignored(census.interests),
                 mesh_overflow: ignored(census.mesh_overflow),
+                histories: ignored(census.histories),
                 // What nobody consumed is lost with the process.
                 queues: ignored(census.queues),
                 reservations: ignored(census.reservations),
@@ -381,7 +388,10 @@ impl World {
             self.shared.metrics.iter().map(|shard| of(shard).get()).sum()
         };
         let ends = NAMES.iter().enumerate().map(|(reason, &name)| (name, count(reason)));
+        let recoveries = |at: usize| self.clients.iter().map(|client| client.recoveries[at]).sum();
         Outcome {
+            recoveries: [recoveries(0), recoveries(1)],
+            missed_count: self.shared.metrics.iter().map(|it| it.messages_missed.get()).sum(),
             trace,
             publications_count: self.history.sent.len(),
             deliveries_count: self.history.streams.iter().map(|s| s.received.len()).sum::<usize>()

@@ -12,6 +12,10 @@ fn publication(destination: &str, bytes: usize) -> Arc<Publication> {
     Arc::new(Publication::new(destination, none, &vec![b'x'; bytes]))
 }
 
+fn after(offset: u64, epoch: &str) -> Replay {
+    Replay::After { offset, epoch: epoch.into() }
+}
+
 fn histories(budget_bytes: usize) -> Histories {
     let mut rules = ByPattern::default();
     rules.push(Pattern::parse("/topic/h/*", &Limits::default()).unwrap(), BOUNDS);
@@ -41,11 +45,11 @@ fn every_reason_is_named() {
     let mut history = History::new("one", BOUNDS);
     (1..=5).for_each(|wanted| assert_eq!(history.append(publication("/t", 8), 0), wanted));
     let reason = |history: &mut History, from, epoch, now_ms, bytes_max| {
-        let recovery = history.recover(from, epoch, now_ms, bytes_max);
-        assert_eq!(recovery.recovered, recovery.reason.is_none());
-        assert!(recovery.recovered || recovery.publications.is_empty());
-        assert_eq!(recovery.live_offset, 5);
-        recovery.reason
+        let past = history.past(&after(from, epoch), now_ms, bytes_max);
+        assert_eq!(past.position.map(|position| position.offset), Some(5));
+        let recovery = past.recovery.expect("it was asked for");
+        assert!(recovery.is_ok() || past.publications.is_empty());
+        recovery.err()
     };
     assert_eq!(reason(&mut history, 2, "one", 99, 9_999), None);
     assert_eq!(reason(&mut history, 2, "two", 99, 9_999), Some(Reason::Epoch));
@@ -67,8 +71,8 @@ fn the_budget_takes_the_oldest_of_all_first() {
         assert!(table.append(&publication(name, 1_000), 0).is_some());
     }
     let offsets = |table: &mut Histories, name| {
-        let read = |history: &mut History| history.last(9, 0).map(|(at, _)| at).collect::<Vec<_>>();
-        table.with(name, read).unwrap()
+        let past = table.past(name, &Replay::Newest(9), 0, 9_999);
+        past.publications.iter().map(|(at, _)| *at).collect::<Vec<_>>()
     };
     assert_eq!(offsets(&mut table, "/topic/h/a"), [2]);
     assert_eq!(offsets(&mut table, "/topic/h/b"), [1]);
@@ -78,19 +82,34 @@ fn the_budget_takes_the_oldest_of_all_first() {
 #[test]
 fn what_is_empty_and_unused_is_freed_and_its_epoch_never_comes_back() {
     let mut table = histories(1 << 20);
-    table.append(&publication("/topic/h/a", 1), 0);
-    let epoch = table.with("/topic/h/a", |history| history.epoch().to_owned()).unwrap();
+    let epoch = table.append(&publication("/topic/h/a", 1), 0).unwrap().epoch;
     table.sweep(100, |_| true);
     assert_eq!((table.len(), table.bytes()), (1, 0));
-    assert!(table.recover("/topic/h/a", 1, &epoch, 100, 0).recovered);
+    assert_eq!(table.past("/topic/h/a", &after(1, &epoch), 100, 0).recovery, Some(Ok(())));
     table.sweep(100, |_| false);
     assert!(table.is_empty());
     table.append(&publication("/topic/h/a", 1), 100);
-    let recovery = table.recover("/topic/h/a", 0, &epoch, 100, 9_999);
-    assert_eq!(recovery.reason, Some(Reason::Epoch));
+    let past = table.past("/topic/h/a", &after(0, &epoch), 100, 9_999);
+    assert_eq!(past.recovery, Some(Err(Reason::Epoch)));
     assert_eq!(table.append(&publication("/topic/a", 1), 0), None);
-    let reason = table.recover("/topic/a", 0, &epoch, 0, 9_999).reason;
-    assert_eq!(reason, Some(Reason::NoHistory));
+    let past = table.past("/topic/a", &after(0, &epoch), 0, 9_999);
+    assert_eq!((past.recovery, past.position), (Some(Err(Reason::NoHistory)), None));
+    assert!(table.past("/topic/a", &Replay::Newest(1), 0, 9_999).recovery.is_none());
+}
+
+#[test]
+fn the_newest_are_as_many_as_fit() {
+    let mut history = History::new("one", BOUNDS);
+    (1..=3).for_each(|at| assert_eq!(history.append(publication("/t", 1_000), 0), at));
+    let mut offsets = |count, bytes_max| {
+        let past = history.past(&Replay::Newest(count), 0, bytes_max);
+        assert_eq!(past.recovery, None);
+        past.publications.iter().map(|(at, _)| *at).collect::<Vec<_>>()
+    };
+    assert_eq!(offsets(1, 9_999), [3]);
+    assert_eq!(offsets(9, 9_999), [1, 2, 3]);
+    assert_eq!(offsets(9, 2 * (1_000 + 400)), [2, 3]);
+    assert_eq!(offsets(9, 1_000), [0; 0]);
 }
 
 proptest! {
@@ -125,15 +144,15 @@ proptest! {
             }
             prop_assert_eq!((history.len(), history.bytes()),
                 (model.len() - first, cost(&model[first..])));
-            let recovery = history.recover(from, "e", now_ms, usize::MAX);
+            let past = history.past(&after(from, "e"), now_ms, usize::MAX);
             let wanted = if from > model.len() as u64 { Some(Reason::Ahead) }
                 else if from < first as u64 { Some(Reason::Evicted) }
                 else { None };
-            prop_assert_eq!(recovery.reason, wanted);
-            if recovery.recovered {
-                let offsets = recovery.publications.iter().map(|(at, _)| *at);
+            prop_assert_eq!(past.recovery, Some(wanted.map_or(Ok(()), Err)));
+            if wanted.is_none() {
+                let offsets = past.publications.iter().map(|(at, _)| *at);
                 prop_assert!(offsets.eq(from + 1..=model.len() as u64));
-                for (at, publication) in &recovery.publications {
+                for (at, publication) in &past.publications {
                     prop_assert!(Arc::ptr_eq(publication, &model[*at as usize - 1].1));
                 }
             }

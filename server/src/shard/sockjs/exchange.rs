@@ -147,7 +147,7 @@ impl<R: Reactor> Shard<R> {
     }
 
     /// Asks the home of a session; the answer may come before this returns.
-    fn ask_home(&mut self, key: Arc<Key>, from: ReceiverId, ask: Ask) {
+    fn ask_session_home(&mut self, key: Arc<Key>, from: ReceiverId, ask: Ask) {
         let home = self.home_of_session(&key);
         let call = Call { key, from, ask };
         if home == self.index {
@@ -163,7 +163,7 @@ impl<R: Reactor> Shard<R> {
     pub(super) fn begin_exchange(&mut self, slot: u32, exchange: Exchange, ask: Ask) {
         let (key, from) = (exchange.key.clone(), self.receiver_id(slot, exchange.request));
         self.wait_for(slot, 1, Then::SockJs(Box::new(exchange)));
-        self.ask_home(key, from, ask);
+        self.ask_session_home(key, from, ask);
     }
 
     /// The home has answered a request of ours.
@@ -273,11 +273,11 @@ impl<R: Reactor> Shard<R> {
                 if bytes > reported_bytes {
                     *reported_bytes = *bytes;
                     let ask = Ask::Sent(*bytes);
-                    self.ask_home(key, self.receiver_id(slot, request), ask);
+                    self.ask_session_home(key, self.receiver_id(slot, request), ask);
                 }
             }
             Progress::Ended => {
-                self.ask_home(key, self.receiver_id(slot, request), Ask::Completed);
+                self.ask_session_home(key, self.receiver_id(slot, request), Ask::Completed);
                 self.finish_exchange(slot);
                 self.resume(slot);
             }
@@ -303,7 +303,7 @@ impl<R: Reactor> Shard<R> {
         if self.is_receiver(slot) {
             let Some(exchange) = self.exchange(slot) else { return };
             let (key, request) = (exchange.key.clone(), exchange.request);
-            self.ask_home(key, self.receiver_id(slot, request), Ask::Aborted);
+            self.ask_session_home(key, self.receiver_id(slot, request), Ask::Aborted);
         }
     }
 }

@@ -1,0 +1,346 @@
+//! Application destinations: mappings of the library, and service connections.
+//!
+//! Issue 5 item 10; stomp.md §2.1 `/app`, `@SubscribeMapping`, `@MessageExceptionHandler`.
+
+use crate::client::{Client, Event, Transport, TRANSPORTS};
+use crate::{on_every_built, TestServer};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::Arc;
+use std::time::Duration;
+use stompede::app::{AppError, Context, Message, Payload};
+use stompede::config::Config;
+use stompede::{Builder, Server};
+
+/// The example's own code.
+#[path = "../../examples/greeting.rs"]
+#[allow(dead_code)]
+mod example;
+
+fn users(config: &mut Config) {
+    config.users = ["ann", "bob", "worker"].map(|name| (name.into(), "pw".into())).to_vec();
+    config.rules = vec![
+        "allow user:worker both /app/**".to_owned(),
+        "allow user:worker publish /user/**".to_owned(),
+    ];
+}
+
+fn mappings(builder: Builder) -> Builder {
+    let total = Arc::new(AtomicU64::new(0));
+    let seen = total.clone();
+    builder
+        .message("/app/hello/{name}", |context, message| {
+            let name = context.param("name").unwrap_or_default();
+            let user = context.user().unwrap_or("nobody");
+            let text = format!("{user} greets {name}: {}", message.text()?);
+            context.publish("/topic/greetings", Payload::new(text).header("mood", "good"));
+            Ok(())
+        })
+        .message("/app/echo", |context, message| {
+            context.reply("/queue/echo", message.body());
+            Ok(())
+        })
+        .message("/app/tell/{user}", |context, message| {
+            let user = context.param("user").unwrap_or_default();
+            context.send_to_user(user, "/queue/told", message.body());
+            Ok(())
+        })
+        .message("/app/fail", |_, _| Err(AppError::new("seen nothing good")))
+        .message("/app/panic", |_, _| panic!("the mapping's fault"))
+        .message_async("/app/later", later)
+        .message_async("/app/later/panic", |_, _| async {
+            monoio::time::sleep(Duration::from_millis(1)).await;
+            panic!("the task's fault")
+        })
+        .message("/app/add", move |context, _| {
+            let now = total.fetch_add(1, Ordering::SeqCst) + 1;
+            context.publish("/topic/total", now.to_string());
+            context.publish("/app/total", now.to_string());
+            Ok(())
+        })
+        .subscribe("/topic/total", {
+            let seen = seen.clone();
+            move |_| Ok(Some(seen.load(Ordering::SeqCst).to_string().into()))
+        })
+        .subscribe("/app/total", move |_| Ok(Some(seen.load(Ordering::SeqCst).to_string().into())))
+        .subscribe("/app/of/{what}", |context| Ok(context.param("what").map(Payload::from)))
+        .subscribe("/app/broken", |_| Err(AppError::new("no state today")))
+}
+
+async fn later(context: Context, message: Message) -> Result<(), AppError> {
+    monoio::time::sleep(Duration::from_millis(5)).await;
+    match message.text()? {
+        "bad" => Err(AppError::new("it was bad")),
+        text => {
+            context.reply("/queue/echo", format!("later {text}"));
+            Ok(())
+        }
+    }
+}
+
+fn login(server: &TestServer, over: Transport, user: &str) -> Client {
+    let mut client = server.open(over);
+    client.send(format!("CONNECT\naccept-version:1.2\nhost:/\nlogin:{user}\npasscode:pw\n\n\0"));
+    client.expect("CONNECTED");
+    client
+}
+
+#[test]
+fn mappings_answer_everybody_one_user_and_one_session() {
+    on_every_built(users, mappings, |server| {
+        for over in TRANSPORTS {
+            let (mut ann, mut bob) = (login(server, over, "ann"), login(server, over, "bob"));
+            let mut other = login(server, over, "ann");
+            for client in [&mut ann, &mut bob, &mut other] {
+                client.subscribe("g", "/topic/greetings", "");
+                client.subscribe("e", "/user/queue/echo", "");
+                client.subscribe("t", "/user/queue/told", "");
+            }
+            ann.publish("/app/hello/world", "hi");
+            for client in [&mut ann, &mut bob, &mut other] {
+                let message = client.expect("MESSAGE");
+                assert_eq!(message.body_text(), "ann greets world: hi");
+                let (destination, mood) = (message.get("destination"), message.get("mood"));
+                assert_eq!((destination, mood), ("/topic/greetings", "good"));
+            }
+            ann.publish("/app/echo", "only me");
+            let message = ann.expect("MESSAGE");
+            assert_eq!(message.get("destination"), "/user/queue/echo");
+            assert_eq!(message.body_text(), "only me");
+            bob.publish("/app/tell/ann", "both of you");
+            for client in [&mut ann, &mut other] {
+                let message = client.expect("MESSAGE");
+                assert_eq!(
+                    (message.get("subscription"), message.body_text()),
+                    ("t", "both of you")
+                );
+            }
+            [ann, bob, other].iter_mut().for_each(Client::sync);
+        }
+        assert_eq!(server.metric("stompede_app_errors_total"), 0);
+    });
+}
+
+#[test]
+fn errors_and_panics_go_to_the_clients_errors_and_the_session_lives() {
+    on_every_built(users, mappings, |server| {
+        for over in TRANSPORTS {
+            let mut client = login(server, over, "ann");
+            // Without a subscription for errors they are counted and nothing else.
+            client.publish("/app/fail", "");
+            client.sync();
+            client.subscribe("x", "/user/queue/errors", "");
+            for (destination, body, error) in [
+                ("/app/fail", "", "seen nothing good"),
+                ("/app/panic", "", "internal error"),
+                ("/app/later", "bad", "it was bad"),
+                ("/app/later/panic", "", "internal error"),
+            ] {
+                client.publish(destination, body);
+                let message = client.expect("MESSAGE");
+                assert_eq!((message.get("message"), message.body_text()), (error, error));
+                assert_eq!(message.get("destination"), "/user/queue/errors");
+                assert_eq!(message.get("failed-destination"), destination);
+            }
+            client.subscribe("b", "/app/broken", "");
+            assert_eq!(client.expect("MESSAGE").body_text(), "no state today");
+            client.sync();
+        }
+        server.wait_for_metric("stompede_app_errors_total", 2 * 6);
+        server.wait_for_metric("stompede_handler_panics_total", 2 * 2);
+    });
+}
+
+#[test]
+fn asynchronous_mappings_answer_later_and_bounded() {
+    let change = |config: &mut Config| {
+        users(config);
+        config.limits.app_tasks_count_max = 3;
+    };
+    on_every_built(change, mappings, |server| {
+        for over in TRANSPORTS {
+            let mut client = login(server, over, "ann");
+            client.subscribe("e", "/user/queue/echo", "");
+            client.subscribe("x", "/user/queue/errors", "");
+            // Whoever leaves does not take the server along.
+            let mut leaver = login(server, over, "bob");
+            leaver.publish("/app/later", "nobody");
+            leaver.sync();
+            drop(leaver);
+            let frame = |number| format!("SEND\ndestination:/app/later\n\n{number}\0");
+            match over {
+                Transport::Tcp => client.send((0..50).map(frame).collect::<String>()),
+                Transport::Ws => (0..50).for_each(|number| client.send(frame(number))),
+            }
+            let (mut done, mut refused) = (0, 0);
+            while done + refused < 50 {
+                let message = client.expect("MESSAGE");
+                match message.get("subscription") {
+                    "e" => done += 1,
+                    _ => {
+                        assert_eq!(message.body_text(), "too busy: try again later");
+                        refused += 1;
+                    }
+                }
+            }
+            assert!(done > 0);
+            assert!(over == Transport::Ws || refused > 0, "{done} at once");
+            client.sync();
+        }
+    });
+}
+
+#[test]
+fn the_greeting_of_springs_guide() {
+    let build = |builder: Builder| builder.message_async("/app/hello", example::greeting);
+    on_every_built(users, build, |server| {
+        for over in TRANSPORTS {
+            let mut client = login(server, over, "ann");
+            client.subscribe("g", "/topic/greetings", "");
+            client.subscribe("x", "/user/queue/errors", "");
+            client.publish("/app/hello", "{\"name\":\"wörld\"}");
+            let greeting = client.expect("MESSAGE");
+            assert_eq!(greeting.body_text(), "{\"content\":\"Hello, wörld!\"}");
+            assert_eq!(greeting.get("content-type"), "application/json");
+            client.publish("/app/hello", "{\"name\":\"\"}");
+            assert_eq!(client.expect("MESSAGE").get("message"), "seen no name\\c say who you are");
+            client.publish("/app/hello", "no json");
+            assert_eq!(client.expect("MESSAGE").get("destination"), "/user/queue/errors");
+        }
+    });
+}
+
+#[test]
+fn a_snapshot_comes_first_and_nothing_is_missing_behind_it() {
+    on_every_built(users, mappings, |server| {
+        for over in TRANSPORTS {
+            for destination in ["/topic/total", "/app/total"] {
+                std::thread::scope(|scope| {
+                    scope.spawn(|| {
+                        let mut adder = login(server, over, "bob");
+                        for _ in 0..300 {
+                            adder.publish("/app/add", "");
+                        }
+                        adder.sync();
+                    });
+                    let mut client = login(server, over, "ann");
+                    for _ in 0..20 {
+                        client.send(format!("SUBSCRIBE\nid:s\ndestination:{destination}\n\n\0"));
+                        client.send("UNSUBSCRIBE\nid:s\nreceipt:u\n\n\0");
+                        // What is in the snapshot may come once more; nothing is left out.
+                        let mut newest: Option<u64> = None;
+                        while let Event::Frame(frame) = client.next_but_beats() {
+                            if frame.command == "RECEIPT" {
+                                break;
+                            }
+                            let number: u64 = frame.body_text().parse().expect("a number");
+                            let is_next = newest.is_none_or(|newest| number <= newest + 1);
+                            assert!(is_next, "{number} after {newest:?}");
+                            newest = newest.max(Some(number));
+                        }
+                        assert!(newest.is_some(), "no snapshot");
+                    }
+                });
+            }
+            let mut client = login(server, over, "ann");
+            client.subscribe("of", "/app/of/mice", "");
+            assert_eq!(client.expect("MESSAGE").body_text(), "mice");
+            client.sync();
+        }
+    });
+}
+
+#[test]
+fn service_connections_take_turns_and_answer() {
+    on_every_built(users, mappings, |server| {
+        for over in TRANSPORTS {
+            let mut workers: Vec<Client> = (0..3)
+                .map(|_| {
+                    let mut worker = login(server, over, "worker");
+                    worker.subscribe("w", "/app/orders/**", "");
+                    worker
+                })
+                .collect();
+            let mut ann = login(server, over, "ann");
+            ann.subscribe("told", "/user/queue/told", "");
+            for number in 0..60 {
+                ann.send(format!(
+                    "SEND\ndestination:/app/orders/new\nuser-name:bob\n\
+                     reply-to:/temp-queue/orders\nreceipt:r{number}\n\n{number}\0"
+                ));
+                ann.expect("RECEIPT");
+            }
+            // One gets each: with the marks that come behind them all are accounted for.
+            let mut taken = Vec::new();
+            for worker in &mut workers {
+                worker.send("UNSUBSCRIBE\nid:w\nreceipt:u\n\n\0");
+                while let Event::Frame(frame) = worker.next_but_beats() {
+                    if frame.command == "RECEIPT" {
+                        break;
+                    }
+                    assert_eq!(frame.get("user-name"), "ann", "not what the client says");
+                    assert_eq!(frame.get("destination"), "/app/orders/new");
+                    taken.push(frame.body_text().to_owned());
+                    let reply_to = frame.get("reply-to");
+                    let text = format!("SEND\ndestination:{reply_to}\n\n{}\0", frame.body_text());
+                    worker.send(text);
+                }
+            }
+            taken.sort_by_key(|text| text.parse::<u64>().expect("a number"));
+            assert!(taken.iter().eq(&(0..60).map(|n| n.to_string()).collect::<Vec<_>>()));
+            let mut answers: Vec<u64> = (0..60)
+                .map(|_| {
+                    let answer = ann.expect("MESSAGE");
+                    assert_eq!(answer.get("subscription"), "/temp-queue/orders");
+                    answer.body_text().parse().expect("a number")
+                })
+                .collect();
+            answers.sort_unstable();
+            assert!(answers.into_iter().eq(0..60));
+            // A mapping goes before a service, and without a service there is nothing.
+            let mut greedy = login(server, over, "worker");
+            greedy.subscribe("w", "/app/**", "");
+            ann.publish("/app/tell/ann", "1");
+            assert_eq!(ann.expect("MESSAGE").get("subscription"), "told");
+            greedy.sync();
+            greedy.send("DISCONNECT\nreceipt:d\n\n\0");
+            greedy.expect("RECEIPT");
+            workers.clear();
+            // Other shards hear a moment later that nobody serves any more.
+            let error = loop {
+                ann.send("SEND\ndestination:/app/orders/new\nreceipt:r\n\n\0");
+                match ann.next_but_beats() {
+                    Event::Frame(frame) if frame.command == "RECEIPT" => {}
+                    Event::Frame(frame) => break frame,
+                    other => panic!("{other:?}"),
+                }
+            };
+            assert_eq!(error.get("message"), "Unknown destination");
+            ann.expect_closed(1002);
+        }
+    });
+}
+
+#[test]
+fn only_who_is_allowed_is_a_service() {
+    on_every_built(users, mappings, |server| {
+        for over in TRANSPORTS {
+            for destination in ["/app/**", "/app/orders/*"] {
+                let mut ann = login(server, over, "ann");
+                ann.send(format!("SUBSCRIBE\nid:s\ndestination:{destination}\n\n\0"));
+                ann.expect_error("Access refused", 1008);
+            }
+            let mut ann = login(server, over, "ann");
+            ann.send("SUBSCRIBE\nid:s\ndestination:/app/orders/new\n\n\0");
+            ann.expect_error("Unknown destination", 1002);
+        }
+    });
+}
+
+#[test]
+fn mistakes_in_patterns_are_told_at_the_start() {
+    for pattern in ["/topic/a", "/app/{a", "/app/"] {
+        let builder = Server::builder(crate::config()).message(pattern, |_, _| Ok(()));
+        let error = builder.start().err().expect("does not start");
+        assert!(error.contains(pattern), "{error}");
+    }
+}
