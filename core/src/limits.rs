@@ -33,6 +33,10 @@ pub struct Limits {
     pub sockjs_queue_bytes_max: usize,
     /// Bytes under way to the connection of one SockJS stream. Default 65,536.
     pub sockjs_window_bytes_max: u32,
+    /// How many times larger than its payload an inflated WebSocket message may be, once it is
+    /// above [`WS_INFLATED_BYTES_UNRATED`]. Default 256: text compresses 3 to 30 times, zlib's most
+    /// is 1,029.
+    pub ws_inflate_ratio_max: u32,
     /// Bytes of a STOMP command. Default 32: the longest known one has 11.
     pub stomp_command_bytes_max: usize,
     /// Number of headers of a STOMP frame, repeats not counted. Default 128.
@@ -61,6 +65,9 @@ pub struct Limits {
     pub transaction_bytes_max: usize,
     /// Unacknowledged deliveries of one subscription. Default 1,000.
     pub unacknowledged_count_max: usize,
+    /// Labels of `/temp-queue/` that one connection has as `reply-to`. Default 32: a client has one
+    /// for each kind of request.
+    pub reply_queues_count_max: usize,
     /// Messages that one queue holds, waiting or unacknowledged. Default 100,000.
     pub queue_messages_count_max: usize,
     /// Bytes of the messages that one queue holds. Default 64 MiB.
@@ -101,6 +108,7 @@ impl Default for Limits {
             sockjs_payload_messages_max: 4_096,
             sockjs_queue_bytes_max: 512 << 10,
             sockjs_window_bytes_max: 65_536,
+            ws_inflate_ratio_max: 256,
             stomp_command_bytes_max: 32,
             stomp_headers_count_max: 128,
             stomp_header_line_bytes_max: 16_384,
@@ -115,6 +123,7 @@ impl Default for Limits {
             transaction_actions_count_max: 1_024,
             transaction_bytes_max: 1 << 20,
             unacknowledged_count_max: 1_000,
+            reply_queues_count_max: 32,
             queue_messages_count_max: 100_000,
             queue_bytes_max: 64 << 20,
             queue_deliveries_count_max: 20,
@@ -137,5 +146,17 @@ pub const WS_CONTROL_PAYLOAD_BYTES_MAX: usize = 125;
 
 /// Values that a selector may hold at once while it is evaluated; its stack is an array.
 pub const SELECTOR_STACK_COUNT_MAX: usize = 32;
+
+/// Bytes up to which an inflated message may have any ratio: a run of one letter is no
+/// attack yet.
+pub const WS_INFLATED_BYTES_UNRATED: u64 = 65_536;
+
+/// Bytes of a compressed message before the client is logged in, inflated or not: design.md §9, one
+/// frame of 64 KiB.
+pub const WS_DEFLATE_BYTES_MAX_BEFORE_LOGIN: u64 = 65_536;
+
+/// Bytes that are inflated for one connection in a turn of its shard; what it sent behind them
+/// waits for the next turn.
+pub const WS_INFLATED_BYTES_PER_TURN: usize = 65_536;
 
 const _: () = assert!(WS_CONTROL_PAYLOAD_BYTES_MAX < 126);

@@ -17,12 +17,16 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
+use stompede_core::broker::queue::Death;
 use stompede_core::stomp::error::Blame;
 use stompede_core::ws::close::code;
 use stompede_core::{stomp, ws};
 
 /// Value of `Content-Type` for the text of [`render`].
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// Labels of what a message of a queue died of, in the order of [`Death`].
+pub(crate) const DEATHS: [&str; 4] = ["expired", "rejected", "overflow", "deliveries"];
 
 /// Reasons of an end that are told apart; later ones count as `other`.
 pub const REASONS_COUNT_MAX: usize = 64;
@@ -161,6 +165,10 @@ pub struct ShardMetrics {
     pub sockjs_calls_local: Counter,
     /// Words to the home of a session that was another shard.
     pub sockjs_calls_forwarded: Counter,
+    /// Messages for a user or a requester who is not there.
+    pub messages_undeliverable: Counter,
+    /// Frames that the rules of authorization do not allow.
+    pub denied: Counter,
     /// Subscriptions there are (gauge).
     pub subscriptions: Counter,
     /// Bytes that wait for clients (gauge).
@@ -171,6 +179,8 @@ pub struct ShardMetrics {
     pub handshakes: Counter,
     /// Clients ended because their heart-beat stayed away.
     pub heartbeats_missed: Counter,
+    /// Publications compressed, each time for one window and version.
+    pub compressions: Counter,
     /// Messages given to handlers.
     pub handler_messages_received: Counter,
     /// Messages that handlers sent.
@@ -187,6 +197,21 @@ pub struct ShardMetrics {
     pub loop_turns: Counter,
     /// Bytes of the send arena's chunks (gauge).
     pub arena_bytes: Counter,
+    /// Queues there are (gauge).
+    pub queues: Counter,
+    /// Messages that wait in queues (gauge).
+    pub queue_messages: Counter,
+    /// Messages of queues that were delivered and are not settled (gauge).
+    pub queue_unsettled: Counter,
+    /// Consumers of queues (gauge).
+    pub queue_consumers: Counter,
+    /// Bytes that queues hold (gauge).
+    pub queue_bytes: Counter,
+    /// SENDs that a full queue refused.
+    pub queue_refused: Counter,
+    /// Deliveries of messages that were delivered before.
+    pub messages_redelivered: Counter,
+    dead_letters: [Counter; DEATHS.len()],
     closed: [Counter; REASONS_COUNT_MAX],
     frames_received: [Counter; FrameIn::COUNT],
     frames_sent: [Counter; FrameOut::COUNT],
@@ -209,11 +234,14 @@ impl Default for ShardMetrics {
             sockjs_messages_received: Counter::default(),
             sockjs_calls_local: Counter::default(),
             sockjs_calls_forwarded: Counter::default(),
+            messages_undeliverable: Counter::default(),
+            denied: Counter::default(),
             subscriptions: Counter::default(),
             outbound_bytes: Counter::default(),
             slow_consumers: Counter::default(),
             handshakes: Counter::default(),
             heartbeats_missed: Counter::default(),
+            compressions: Counter::default(),
             handler_messages_received: Counter::default(),
             handler_messages_sent: Counter::default(),
             handler_panics: Counter::default(),
@@ -222,6 +250,14 @@ impl Default for ShardMetrics {
             uring_cq_overflow: Counter::default(),
             loop_turns: Counter::default(),
             arena_bytes: Counter::default(),
+            queues: Counter::default(),
+            queue_messages: Counter::default(),
+            queue_unsettled: Counter::default(),
+            queue_consumers: Counter::default(),
+            queue_bytes: Counter::default(),
+            queue_refused: Counter::default(),
+            messages_redelivered: Counter::default(),
+            dead_letters: Default::default(),
             closed: std::array::from_fn(|_| Counter::default()),
             frames_received: Default::default(),
             frames_sent: Default::default(),
@@ -274,6 +310,11 @@ impl ShardMetrics {
         self.protocol_errors[protocol as usize][kind as usize].inc();
     }
 
+    /// Counts a message of a queue that died.
+    pub fn dead_letters(&self, death: Death) {
+        self.dead_letters[death as usize].inc();
+    }
+
     /// Counts a log-in.
     pub fn auth(&self, method: AuthMethod, result: AuthResult) {
         self.auth[method as usize][result as usize].inc();
@@ -311,21 +352,32 @@ pub fn render(shards: &[Arc<ShardMetrics>], reasons: &[&str], build: &BuildInfo)
 /// Name without prefix and `_total`, help, and where it is.
 type Single = (&'static str, &'static str, fn(&ShardMetrics) -> &Counter);
 
-const GAUGES: [Single; 6] = [
+const GAUGES: [Single; 11] = [
     ("connections", "Connections that are open", |s| &s.connections),
     ("subscriptions", "Subscriptions there are", |s| &s.subscriptions),
     ("outbound_bytes", "Bytes that wait for clients", |s| &s.outbound_bytes),
     ("sockjs_sessions", "SockJS sessions over HTTP", |s| &s.sockjs_sessions),
     ("sockjs_waiting_bytes", "Bytes that wait in SockJS sessions", |s| &s.sockjs_waiting_bytes),
     ("arena_bytes", "Bytes of the send arenas", |s| &s.arena_bytes),
+    ("queues", "Queues there are", |s| &s.queues),
+    ("queue_messages", "Messages that wait in queues", |s| &s.queue_messages),
+    ("queue_unsettled", "Deliveries of queues without ACK or NACK", |s| &s.queue_unsettled),
+    ("queue_consumers", "Consumers of queues", |s| &s.queue_consumers),
+    ("queue_bytes", "Bytes that queues hold", |s| &s.queue_bytes),
 ];
 
-const COUNTERS: [Single; 19] = [
+const COUNTERS: [Single; 24] = [
     ("connections_opened", "Connections accepted", |s| &s.connections_opened),
     ("bytes_received", "Bytes read from clients", |s| &s.bytes_received),
     ("bytes_sent", "Bytes handed to the kernel for clients", |s| &s.bytes_sent),
     ("messages_published", "SEND frames that became a publication", |s| &s.messages_published),
     ("messages_delivered", "MESSAGE frames queued for a client", |s| &s.messages_delivered),
+    ("messages_undeliverable", "Messages for a user or a requester who is not there", |s| {
+        &s.messages_undeliverable
+    }),
+    ("denied", "Frames that the rules of authorization do not allow", |s| &s.denied),
+    ("messages_redelivered", "Deliveries that were not the first", |s| &s.messages_redelivered),
+    ("queue_refused", "SENDs that a full queue refused", |s| &s.queue_refused),
     ("slow_consumers", "Clients that did not keep up", |s| &s.slow_consumers),
     ("handshakes", "WebSocket handshakes that succeeded", |s| &s.handshakes),
     ("heartbeats_missed", "Clients whose heart-beat stayed away", |s| &s.heartbeats_missed),
@@ -333,6 +385,7 @@ const COUNTERS: [Single; 19] = [
     ("sockjs_messages_received", "Messages of SockJS clients", |s| &s.sockjs_messages_received),
     ("sockjs_calls_local", "SockJS calls to a home on the shard", |s| &s.sockjs_calls_local),
     ("sockjs_calls_forwarded", "SockJS calls by the mesh", |s| &s.sockjs_calls_forwarded),
+    ("compressions", "Publications compressed", |s| &s.compressions),
     ("handler_messages_received", "Messages given to handlers", |s| &s.handler_messages_received),
     ("handler_messages_sent", "Messages that handlers sent", |s| &s.handler_messages_sent),
     ("handler_panics", "Callbacks of handlers that panicked", |s| &s.handler_panics),
@@ -386,6 +439,16 @@ impl Scrape {
         Ok(())
     }
 
+    fn dead(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let help = "Messages that died in a queue";
+        let mut family = encoder.encode_descriptor("dead_letters", help, None, COUNTER)?;
+        for (index, death) in DEATHS.iter().enumerate() {
+            let count = self.sum(|shard| &shard.dead_letters[index]);
+            counter(&mut family, &[("reason", death)], count)?;
+        }
+        Ok(())
+    }
+
     fn errors_and_auth(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let help = "Errors of peers";
         let mut family = encoder.encode_descriptor("protocol_errors", help, None, COUNTER)?;
@@ -435,6 +498,7 @@ impl Collector for Scrape {
         }
         self.closed(&mut encoder)?;
         self.frames(&mut encoder)?;
+        self.dead(&mut encoder)?;
         self.errors_and_auth(&mut encoder)
     }
 }

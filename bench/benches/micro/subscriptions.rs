@@ -25,7 +25,7 @@ pub fn operations() -> Vec<Operation> {
 }
 
 fn class() -> Class {
-    Class { id: Some("sub-0".into()), version: 2, framing: 0, explicit_ack: false }
+    Class { id: Some("sub-0".into()), version: 2, framing: 0, explicit_ack: false, filter: None }
 }
 
 fn lookup() -> Box<dyn FnMut(u64)> {

@@ -7,7 +7,7 @@
 //! At least once with acknowledgements, at most once without, and in memory: a restart loses all.
 //!
 //! Contract: stomp.md §1.8, §1.9 and §2.4; ecosystem.md §7. An ACK after UNSUBSCRIBE is legal, so a
-//! consumer that leaves may keep what it has ([`Unsettled::Keep`]) until the connection ends.
+//! consumer that leaves may keep what it has ([`Unsettled::KeepThrough`]) until the connection ends.
 //! `backlog` holds what waits, `consumers` whose turn it is, [`expiry`] reads the headers.
 
 mod backlog;
@@ -122,8 +122,9 @@ pub enum Settlement {
 pub enum Unsettled {
     /// They come back at once (the connection has ended).
     Return,
-    /// They may still be settled (UNSUBSCRIBE); a later `Return` brings back the rest.
-    Keep,
+    /// Those up to this tag may still be settled (UNSUBSCRIBE); what is behind it never reached the
+    /// client and comes back at once. A later `Return` brings back the rest.
+    KeepThrough(u64),
 }
 
 /// Why a message died.
@@ -267,9 +268,13 @@ impl Queue {
         self.consumers.detach(slot);
         let mut left = VecDeque::new();
         if let Some(record) = self.consumers.get_mut(slot) {
-            if unsettled == Unsettled::Return {
-                left = std::mem::take(&mut record.unsettled);
-            }
+            let kept = match unsettled {
+                Unsettled::Return => 0,
+                Unsettled::KeepThrough(tag) => {
+                    record.unsettled.partition_point(|delivery| delivery.tag <= tag)
+                }
+            };
+            left = record.unsettled.split_off(kept);
             if record.unsettled.is_empty() {
                 self.consumers.remove(id);
             }
@@ -496,10 +501,7 @@ impl Queue {
             if *budget == 0 {
                 return None;
             }
-            let evaluation = selector.evaluate(|name| {
-                let mut headers = publication.headers();
-                headers.find(|(seen, _)| *seen == name).map(|(_, value)| value)
-            });
+            let evaluation = selector.evaluate(|name| publication.header(name));
             *budget = budget.saturating_sub(1 + evaluation.steps as usize / STEPS_PER_UNIT);
             Some(evaluation.is_match)
         })

@@ -19,9 +19,11 @@ mod program;
 #[cfg(test)]
 mod tests;
 
+use super::publication::Publication;
 use crate::limits::{Limits, SELECTOR_STACK_COUNT_MAX};
 use program::Program;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 
 /// Why a selector is refused. All are the client's fault; the answer is ERROR and close
 /// (stomp.md §5 rows 57 and 58).
@@ -116,3 +118,47 @@ impl Selector {
 
 /// Depth of the evaluation's stack, see [`SELECTOR_STACK_COUNT_MAX`].
 const STACK: usize = SELECTOR_STACK_COUNT_MAX;
+
+/// A selector with its text, by which it is equal to another: subscriptions with the same one are
+/// asked once for each message.
+#[derive(Clone, Debug)]
+pub struct Filter {
+    text: Box<str>,
+    selector: Selector,
+}
+
+impl Filter {
+    /// Compiles a selector; `None` if it is blank, which selects everything.
+    ///
+    /// # Errors
+    /// Those of [`Selector::compile`].
+    pub fn compile(text: &str, limits: &Limits) -> Result<Option<Filter>, SelectorError> {
+        let selector = Selector::compile(text, limits)?;
+        let is_blank = text.trim().is_empty();
+        Ok((!is_blank).then(|| Filter { text: text.into(), selector }))
+    }
+
+    /// The selector.
+    pub fn selector(&self) -> &Selector {
+        &self.selector
+    }
+
+    /// Whether a message is wanted.
+    pub fn selects(&self, publication: &Publication) -> bool {
+        self.selector.matches(|name| publication.header(name))
+    }
+}
+
+impl PartialEq for Filter {
+    fn eq(&self, other: &Filter) -> bool {
+        self.text == other.text
+    }
+}
+
+impl Eq for Filter {}
+
+impl Hash for Filter {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.text.hash(state);
+    }
+}

@@ -4,7 +4,7 @@
 //! memory back. Whoever keeps an index longer than the value adds a generation of its own.
 
 /// A vector with holes: indices stay, holes are filled first, an empty one gives its memory back.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Slab<T> {
     pub(super) slots: Vec<Option<T>>,
     holes: Vec<u32>,

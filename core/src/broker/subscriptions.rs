@@ -13,6 +13,7 @@
 
 use super::pattern::index::{PatternIndex, PatternKey};
 use super::pattern::Pattern;
+use super::selector::Filter;
 use super::slab::Slab;
 use super::Keyed;
 use std::collections::HashMap;
@@ -43,6 +44,8 @@ pub struct Class {
     pub framing: u8,
     /// Whether deliveries need an ACK, and so a private head.
     pub explicit_ack: bool,
+    /// Which messages are wanted; `None` is all. The caller asks it.
+    pub filter: Option<Arc<Filter>>,
 }
 
 /// Number of an interned [`Class`], stable while a subscription of the class lives.

@@ -50,6 +50,15 @@ pub enum Error {
     BadAckMode,
     /// A destination that is empty or has control characters.
     BadDestination,
+    /// A header whose value is none of those that it may have.
+    BadValue(&'static str),
+    /// A selector that is not the grammar.
+    BadSelector {
+        /// Where, in bytes.
+        at: usize,
+        /// What was expected there.
+        expected: &'static str,
+    },
 
     // Misplaced: right frame, wrong moment.
     /// Another frame before CONNECT.
@@ -60,6 +69,8 @@ pub enum Error {
     ServerCommand,
     /// SUBSCRIBE with an id in use.
     DuplicateSubscription,
+    /// SUBSCRIBE or UNSUBSCRIBE with an id that a `reply-to` makes.
+    ReservedSubscription,
     /// UNSUBSCRIBE of nothing.
     UnknownSubscription,
     /// ACK or NACK of a delivery that is not pending.
@@ -78,8 +89,6 @@ pub enum Error {
     UnroutableDestination,
     /// SEND to a pattern.
     SendToPattern,
-    /// SUBSCRIBE with a selector.
-    SelectorUnsupported,
 
     // Not allowed.
     /// Wrong or missing credentials; never says which.
@@ -128,8 +137,33 @@ pub enum Error {
     IdTooLong,
     /// A pattern with too many wildcards.
     PatternTooComplex,
+    /// A selector over its limit.
+    SelectorTooLong {
+        /// Bytes of the selector.
+        seen: usize,
+        /// Bytes a selector may have.
+        limit: usize,
+    },
+    /// A selector with too many parts or levels.
+    SelectorTooComplex {
+        /// Where the limit was met, in bytes.
+        at: usize,
+        /// Parts or levels a selector may have.
+        limit: usize,
+    },
+    /// A SEND to a queue without room for it.
+    QueueFull {
+        /// Messages or bytes there would be.
+        seen: usize,
+        /// Messages or bytes there may be.
+        limit: usize,
+        /// `messages` or `bytes`.
+        unit: &'static str,
+    },
     /// One subscription too many.
     TooManySubscriptions,
+    /// One `/temp-queue/` too many.
+    TooManyReplyQueues,
     /// One open transaction too many.
     TooManyTransactions,
     /// A transaction with too many actions or bytes.
@@ -188,20 +222,22 @@ impl Error {
             | Error::BodyNotAllowed
             | Error::BadHeartbeat
             | Error::BadAckMode
-            | Error::BadDestination => Blame::Malformed,
+            | Error::BadDestination
+            | Error::BadValue(_)
+            | Error::BadSelector { .. } => Blame::Malformed,
             Error::NotConnected
             | Error::AlreadyConnected
             | Error::ServerCommand
             | Error::DuplicateSubscription
+            | Error::ReservedSubscription
             | Error::UnknownSubscription
             | Error::UnknownAck
             | Error::AckOnAuto
             | Error::UnknownTransaction
             | Error::DuplicateTransaction => Blame::Misplaced,
-            Error::NoCommonVersion
-            | Error::UnroutableDestination
-            | Error::SendToPattern
-            | Error::SelectorUnsupported => Blame::Unsupported,
+            Error::NoCommonVersion | Error::UnroutableDestination | Error::SendToPattern => {
+                Blame::Unsupported
+            }
             Error::LoginFailed | Error::NotAllowed => Blame::Identity,
             Error::CommandTooLong { .. }
             | Error::HeaderTooLong { .. }
@@ -211,7 +247,11 @@ impl Error {
             | Error::DestinationTooLong { .. }
             | Error::IdTooLong
             | Error::PatternTooComplex
+            | Error::SelectorTooLong { .. }
+            | Error::SelectorTooComplex { .. }
+            | Error::QueueFull { .. }
             | Error::TooManySubscriptions
+            | Error::TooManyReplyQueues
             | Error::TooManyTransactions
             | Error::TransactionTooLarge
             | Error::TooManyUnacknowledged => Blame::Limit,
@@ -242,10 +282,13 @@ impl Error {
             Error::BadHeartbeat => "Bad heart-beat",
             Error::BadAckMode => "Bad ack mode",
             Error::BadDestination => "Invalid destination",
+            Error::BadValue(_) => "Bad header value",
+            Error::BadSelector { .. } => "Bad selector",
             Error::NotConnected => "You must log in using CONNECT first",
             Error::AlreadyConnected => "Already connected",
             Error::ServerCommand => "Command is for servers only",
             Error::DuplicateSubscription => "Duplicated subscription identifier",
+            Error::ReservedSubscription => "Reserved subscription identifier",
             Error::UnknownSubscription => "Subscription not found",
             Error::UnknownAck => "Message not found",
             Error::AckOnAuto => "Subscription does not take acknowledgements",
@@ -254,7 +297,6 @@ impl Error {
             Error::NoCommonVersion => "Version mismatch",
             Error::UnroutableDestination => "Unknown destination",
             Error::SendToPattern => "Cannot send to a pattern",
-            Error::SelectorUnsupported => "Selectors are not supported",
             Error::LoginFailed => "Bad CONNECT",
             Error::LoginTimeout => "Login timeout",
             Error::NotAllowed => "Access refused",
@@ -266,7 +308,11 @@ impl Error {
             Error::DestinationTooLong { .. } => "Destination too long",
             Error::IdTooLong => "Identifier too long",
             Error::PatternTooComplex => "Pattern too complex",
+            Error::SelectorTooLong { .. } => "Selector too long",
+            Error::SelectorTooComplex { .. } => "Selector too complex",
+            Error::QueueFull { .. } => "Queue full",
             Error::TooManySubscriptions => "Too many subscriptions",
+            Error::TooManyReplyQueues => "Too many temporary queues",
             Error::TooManyTransactions => "Too many transactions",
             Error::TransactionTooLarge => "Transaction too large",
             Error::TooManyUnacknowledged => "Too many unacknowledged messages",
@@ -287,7 +333,10 @@ impl Error {
             | Error::HeartbeatMissed { .. }
             | Error::IdTooLong
             | Error::PatternTooComplex
+            | Error::SelectorTooComplex { .. }
+            | Error::QueueFull { .. }
             | Error::TooManySubscriptions
+            | Error::TooManyReplyQueues
             | Error::TooManyTransactions
             | Error::TooManyUnacknowledged => 1008,
             Error::CommandTooLong { .. }
@@ -296,6 +345,7 @@ impl Error {
             | Error::TooManyHeaders { .. }
             | Error::FrameTooLarge { .. }
             | Error::DestinationTooLong { .. }
+            | Error::SelectorTooLong { .. }
             | Error::TransactionTooLarge => 1009,
             Error::ServerShutdown => 1001,
             Error::ServerBusy => 1011,
@@ -306,7 +356,7 @@ impl Error {
 
 fn missing_header_message(name: &str) -> &'static str {
     match name {
-        "destination" => "Missing destination header",
+        "destination" => "Missing destination",
         "id" => "Missing id header",
         "message-id" => "Missing message-id header",
         "subscription" => "Missing subscription header",
@@ -343,6 +393,21 @@ impl fmt::Display for Error {
             }
             Error::DestinationTooLong { seen, limit } => {
                 write!(f, "seen a destination of {seen} bytes, limit is {limit} bytes")
+            }
+            Error::BadValue(name) => {
+                write!(f, "seen a value of the header '{name}' that it cannot have")
+            }
+            Error::BadSelector { at, expected } => {
+                write!(f, "seen something else at byte {at} of the selector, expected {expected}")
+            }
+            Error::SelectorTooLong { seen, limit } => {
+                write!(f, "seen a selector of {seen} bytes, limit is {limit} bytes")
+            }
+            Error::SelectorTooComplex { at, limit } => {
+                write!(f, "seen too much at byte {at} of the selector, limit is {limit}: split it")
+            }
+            Error::QueueFull { seen, limit, unit } => {
+                write!(f, "seen {seen} {unit} with this one, limit is {limit}: send it later")
             }
             Error::HeartbeatMissed { ms } => {
                 write!(f, "seen no data for {ms} ms, send at least as often as heart-beat promised")
@@ -384,13 +449,14 @@ fn fixed_body(error: &Error) -> &'static str {
             "seen a destination with a prefix nothing is configured for"
         }
         Error::SendToPattern => "seen wildcards in the destination of SEND, name one destination",
-        Error::SelectorUnsupported => "seen a selector header, subscribe without it",
         Error::LoginFailed => "seen wrong or missing credentials",
         Error::LoginTimeout => "seen no CONNECT in time",
         Error::NotAllowed => "seen a request that this user is not allowed to make",
         Error::IdTooLong => "seen an identifier over the limit of bytes, use a shorter one",
         Error::PatternTooComplex => "seen more wildcards than the limit of a pattern",
         Error::TooManySubscriptions => "seen more subscriptions than the limit of a connection",
+        Error::ReservedSubscription => "seen an id of a temporary queue, choose another id",
+        Error::TooManyReplyQueues => "seen more temporary queues than the limit of a connection",
         Error::TooManyTransactions => "seen more open transactions than the limit of a connection",
         Error::TransactionTooLarge => "seen more actions or bytes than the limit of a transaction",
         Error::TooManyUnacknowledged => "seen too many messages without ACK, acknowledge sooner",

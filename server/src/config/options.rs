@@ -11,7 +11,12 @@
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
-use super::{sockjs, value, Config, IoChoice, LogFormat};
+use stompede_core::broker::destination::{QUEUE_PREFIX, TOPIC_PREFIX};
+use stompede_core::broker::pattern::Dialect;
+use stompede_core::broker::queue::Overflow;
+
+use super::{sockjs, value, Compression, Config, IoChoice, LogFormat};
+use stompede_core::broker::destination::Profile;
 
 /// One option.
 pub struct Opt {
@@ -203,6 +208,29 @@ pub static OPTIONS: &[Opt] = &[
         path,
         show_path
     ),
+    row!(
+        "profile",
+        "PROFILE",
+        "default",
+        "Whose prefixes, patterns and error texts: default, spring, rabbitmq or activemq",
+        profile,
+        profile,
+        show_profile
+    ),
+    Opt {
+        name: "rule",
+        value: "RULE",
+        doc: "allow or deny, who, verb, destination; the first that fits decides. \
+              --allow X and --deny X are short for --rule 'allow X' and 'deny X', in their order",
+        repeatable: true,
+        separator: '\n',
+        apply: |config, text| {
+            config.rules.push(rule(text)?);
+            Ok(())
+        },
+        show: |config| config.rules.join("\n"),
+        ..BASE
+    },
     switch!(
         "strict-subprotocol",
         "false",
@@ -259,6 +287,12 @@ pub static OPTIONS: &[Opt] = &[
     ),
     deadline!("heartbeat-min", "1s", "Shortest heart-beat interval agreed to", heartbeat_min),
     deadline!("heartbeat-max", "2m", "Longest heart-beat interval agreed to", heartbeat_max),
+    switch!(
+        "heartbeat-ping",
+        "true",
+        "Ping a silent WebSocket client, and take the pong for a heart-beat",
+        heartbeat_ping
+    ),
     count!("subscriptions-max", "1000", "Subscriptions of one connection", subscriptions_max),
     Opt {
         name: "frame-max",
@@ -335,6 +369,64 @@ pub static OPTIONS: &[Opt] = &[
         "1000",
         "Deliveries of one subscription that wait for an ACK",
         limits.unacknowledged_count_max
+    ),
+    count!(
+        "reply-queues-max",
+        "32",
+        "Labels of /temp-queue/ of one connection",
+        limits.reply_queues_count_max
+    ),
+    count!(
+        "queue-messages-max",
+        "100000",
+        "Messages of one queue, waiting or without ACK",
+        limits.queue_messages_count_max
+    ),
+    size!("queue-bytes-max", "64MiB", "Bytes of the messages of one queue", limits.queue_bytes_max),
+    size!(
+        "queue-memory-max",
+        "1GiB",
+        "Bytes of the messages of all queues together",
+        queue_memory_bytes_max
+    ),
+    row!(
+        "queue-overflow",
+        "POLICY",
+        "reject",
+        "What a full queue does: reject the new message, or drop-head to make room",
+        queue_overflow,
+        overflow,
+        show_overflow
+    ),
+    count!(
+        "queue-deliveries-max",
+        "20",
+        "Deliveries of one message of a queue, after which it dies instead of coming back",
+        limits.queue_deliveries_count_max
+    ),
+    count!(
+        "queue-prefetch",
+        "1000",
+        "Deliveries without ACK of a subscription that does not say prefetch-count",
+        queue_prefetch
+    ),
+    row!(
+        "queue-ttl",
+        "TIME",
+        "0s",
+        "Life of a message in a queue; 0s is for ever",
+        queue_ttl,
+        value::duration,
+        value::show_duration
+    ),
+    row!(
+        "dead-letter",
+        "DESTINATION",
+        "",
+        "Where messages go that die in a queue; without it they are dropped, and counted",
+        dead_letter,
+        destination,
+        |destination: Option<String>| destination.unwrap_or_default()
     ),
     size!(
         "ws-message-max",
@@ -505,6 +597,27 @@ pub static OPTIONS: &[Opt] = &[
         limits.sockjs_callback_bytes_max
     ),
     row!(
+        "compression",
+        "MODE",
+        "off",
+        "off or shared: permessage-deflate, a broadcast compressed once for all subscribers",
+        compression,
+        compression,
+        |compression: Compression| compression.name().to_owned()
+    ),
+    size!(
+        "compression-threshold",
+        "1KiB",
+        "Bytes of headers and body from which on a broadcast is compressed",
+        compression_threshold_bytes
+    ),
+    count!(
+        "ws-inflate-ratio-max",
+        "256",
+        "Times that a compressed WebSocket message may grow, above 64 KiB",
+        limits.ws_inflate_ratio_max
+    ),
+    row!(
         "log-format",
         "FORMAT",
         "text",
@@ -619,11 +732,61 @@ fn io(text: &str) -> Result<IoChoice, String> {
         .ok_or_else(|| "allowed is auto, uring or epoll".to_owned())
 }
 
+fn compression(text: &str) -> Result<Compression, String> {
+    [Compression::Off, Compression::Shared]
+        .into_iter()
+        .find(|choice| choice.name() == text)
+        .ok_or_else(|| "allowed is off or shared".to_owned())
+}
+
+fn profile(text: &str) -> Result<Profile, String> {
+    text.parse().map_err(str::to_owned)
+}
+
+fn show_profile(profile: Profile) -> String {
+    profile.name().to_owned()
+}
+
+/// Only the first word: what the rest means depends on the profile.
+fn rule(text: &str) -> Result<String, String> {
+    let text = text.trim();
+    match text.split_once(' ') {
+        Some(("allow" | "deny", _)) => Ok(text.to_owned()),
+        _ => Err("allowed is allow or deny, then who, verb and destination".to_owned()),
+    }
+}
+
 fn log_format(text: &str) -> Result<LogFormat, String> {
     [LogFormat::Text, LogFormat::Json]
         .into_iter()
         .find(|format| format.name() == text)
         .ok_or_else(|| "allowed is text or json".to_owned())
+}
+
+fn overflow(text: &str) -> Result<Overflow, String> {
+    match text {
+        "reject" => Ok(Overflow::Reject),
+        "drop-head" => Ok(Overflow::DropHead),
+        _ => Err("allowed is reject or drop-head".to_owned()),
+    }
+}
+
+fn show_overflow(overflow: Overflow) -> String {
+    let name = match overflow {
+        Overflow::Reject => "reject",
+        Overflow::DropHead => "drop-head",
+    };
+    name.to_owned()
+}
+
+fn destination(text: &str) -> Result<Option<String>, String> {
+    let is_known = [QUEUE_PREFIX, TOPIC_PREFIX]
+        .iter()
+        .any(|prefix| text.strip_prefix(prefix).is_some_and(|name| !name.is_empty()));
+    if !is_known || text.chars().any(char::is_control) || Dialect::Ant.is_pattern(text) {
+        return Err("allowed is one /queue/... or /topic/...".to_owned());
+    }
+    Ok(Some(text.to_owned()))
 }
 
 fn log_level(text: &str) -> Result<String, String> {
@@ -654,51 +817,5 @@ fn user(text: &str) -> Result<(String, String), String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_default_is_what_the_table_says() {
-        for option in OPTIONS.iter().filter(|option| !option.default.is_empty()) {
-            let mut config = Config::default();
-            // A list that is not repeatable is one value.
-            let separator = if option.repeatable { ',' } else { '\n' };
-            for text in option.default.split(separator) {
-                (option.apply)(&mut config, text)
-                    .unwrap_or_else(|e| panic!("{}: {e}", option.name));
-            }
-            assert_eq!(config, Config::default(), "{}", option.name);
-            if option.name != "shards" {
-                let shown = (option.show)(&config);
-                let mut again = Config::default();
-                assert!(shown.lines().all(|text| (option.apply)(&mut again, text).is_ok()));
-                assert_eq!(again, config, "{} shows {shown}", option.name);
-            }
-        }
-    }
-
-    #[test]
-    fn names_are_unique_and_plain() {
-        for (index, option) in OPTIONS.iter().enumerate() {
-            assert!(OPTIONS[..index].iter().all(|other| other.name != option.name));
-            assert!(option.name.bytes().all(|b| b.is_ascii_lowercase() || b == b'-'));
-            assert!(!option.doc.is_empty() && !option.doc.contains('|'), "{}", option.name);
-        }
-        assert_eq!(OPTIONS[1].env(), "STOMPEDE_LISTEN");
-        assert_eq!(find("drain_rate").map(Opt::env).as_deref(), Some("STOMPEDE_DRAIN_RATE"));
-    }
-
-    #[test]
-    fn the_readme_table_has_one_row_per_option() {
-        let table = readme_table();
-        assert_eq!(table.lines().count(), OPTIONS.len() + 2);
-        assert!(table.lines().all(|line| line.matches('|').count() == 5), "{table}");
-    }
-
-    #[test]
-    fn no_password_is_shown() {
-        let config = Config { users: vec![("ann".into(), "hunter2".into())], ..Config::default() };
-        let shown = show_toml(&config);
-        assert!(shown.contains("ann:***") && !shown.contains("hunter2"), "{shown}");
-    }
-}
+#[path = "options_tests.rs"]
+mod tests;

@@ -11,7 +11,7 @@
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 use stompede_core::outbound::{Outbound, SendArena};
 
 #[cfg(test)]
@@ -148,6 +148,12 @@ pub trait Reactor {
 
     /// Milliseconds since the reactor was made: the shard's only clock.
     fn now_ms(&self) -> u64;
+
+    /// Milliseconds since 1970: for times that clients name (`expires`).
+    fn unix_ms(&self) -> u64 {
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        now.map_or(0, |since| since.as_millis() as u64)
+    }
 }
 
 /// A reactor whose connections are its own doing: the client's side, for the load generator. Such a

@@ -569,4 +569,9 @@ impl Reactor for SimReactor {
     fn now_ms(&self) -> u64 {
         self.0 .0.borrow().now_ms
     }
+
+    /// The run begins in 1970.
+    fn unix_ms(&self) -> u64 {
+        self.now_ms()
+    }
 }

@@ -4,9 +4,14 @@ use super::sockjs::{Answer, Call, ReceiverId};
 use crate::handler::SessionInfo;
 use std::sync::Arc;
 use stompede_core::broker::publication::Publication;
+use stompede_core::broker::queue::{Consumer, ConsumerId, Delivery, Settlement, Unsettled};
+use stompede_core::broker::selector::Filter;
+use stompede_core::broker::user::Session;
+use stompede_core::stomp::error::Error;
 use stompede_core::stomp::heartbeat::Agreement;
 use stompede_core::stomp::negotiation::Version;
 use stompede_core::stomp::request::AckMode;
+use stompede_core::ws::extensions::Window;
 
 /// What a transaction keeps until COMMIT.
 #[derive(Clone, Debug)]
@@ -14,7 +19,7 @@ pub enum Action {
     /// A SEND, with its receipt.
     Publish(Arc<Publication>, Option<Box<str>>),
     /// An ACK or NACK of the delivery with this number.
-    Settle { number: u64, subscription: Option<Box<str>>, is_ack: bool },
+    Settle { number: u64, subscription: Option<Box<str>>, settlement: Settlement },
 }
 
 /// A SUBSCRIBE that waits until every shard knows of it.
@@ -28,6 +33,19 @@ pub struct Subscribe {
     pub ack: AckMode,
     /// RECEIPT to send once the subscription is live.
     pub receipt: Option<Box<str>>,
+    /// What else it asks for.
+    pub terms: Terms,
+}
+
+/// What a SUBSCRIBE may ask for.
+#[derive(Debug, Default)]
+pub struct Terms {
+    /// `selector`.
+    pub filter: Option<Arc<Filter>>,
+    /// `prefetch-count`: deliveries of a queue that may wait for their ACK.
+    pub prefetch: Option<u32>,
+    /// `exclusive`: nobody else gets messages of this queue meanwhile.
+    pub is_exclusive: bool,
 }
 
 /// A CONNECT that waits for its password check.
@@ -41,6 +59,8 @@ pub struct Login {
     pub heartbeat: String,
     /// The name logged in with.
     pub user: Option<String>,
+    /// The client asked for soft errors.
+    pub is_soft: bool,
 }
 
 /// An upgrade request that waits for its password check.
@@ -48,7 +68,9 @@ pub struct Login {
 pub struct Upgrade {
     /// The 101.
     pub response: Vec<u8>,
-    /// The name logged in with.
+    /// The window of permessage-deflate, if that was agreed on.
+    pub deflate: Option<Window>,
+    /// The name logged in with; empty without a login.
     pub user: Box<str>,
     /// The handler's session to open; without one it is STOMP.
     pub(crate) session: Option<Box<SessionInfo>>,
@@ -70,12 +92,75 @@ pub enum Message {
     SockJsCall(Box<Call>),
     /// From the home of a SockJS session, for the connection of a client.
     SockJsAnswer(Box<(ReceiverId, Answer)>),
+    /// To the home shard of a user: one of their sessions came or went.
+    Session { user: Box<str>, session: Session, is_here: bool, asker: Option<Asker> },
+    /// To the home shard of a user: order it and pass it to their sessions.
+    PublishToUser(Arc<Publication>, Option<Asker>),
+    /// From the home shard of a user: deliver to this session.
+    DeliverToSession { publication: Arc<Publication>, sequence: u64, session: Session },
+    /// To the shard of a requester: the answer.
+    Reply(Arc<Publication>, Option<Asker>),
     /// The answer to an asker.
     Done { slot: u32, generation: u32 },
+    /// To the home of a queue: a message, until then in Unix milliseconds. A refusal is answered
+    /// always, success if `is_awaited`.
+    Enqueue {
+        publication: Arc<Publication>,
+        expires_ms: Option<u64>,
+        asker: Option<Asker>,
+        is_awaited: bool,
+    },
+    /// To an asker: no, and why; `is_answer` if it waits for this one.
+    Refused { asker: Asker, error: Error, is_answer: bool },
+    /// To the home of a queue: its name, a consumer and its terms.
+    Consume(Box<(Box<str>, ConsumerId, Consumer)>),
+    /// The answer: the consumer is registered with the queue of this index.
+    Consuming { consumer: ConsumerId, queue: u32 },
+    /// From the home of a queue: for one of the consumers there.
+    Delivery(Delivery),
+    /// To the home of a queue: what became of a delivery.
+    Settle { queue: u32, consumer: ConsumerId, tag: u64, settlement: Settlement },
+    /// To the home of a queue: the consumer is gone.
+    Leave { queue: u32, consumer: ConsumerId, unsettled: Unsettled },
+    /// To the home of queues: keep room for a transaction.
+    Reserve(Box<(Asker, Wanted)>),
+    /// To the home of queues: the transaction is off.
+    Release(Asker),
+    /// To a home: its part of a transaction.
+    Apply(Box<Batch>),
+    /// Answered when everything before it was.
+    Barrier(Asker),
+}
+
+const _: () = assert!(size_of::<Message>() <= 64);
+
+/// The room in queues that a transaction wants: name, messages and bytes by queue.
+pub type Wanted = Vec<(Box<str>, usize, usize)>;
+
+/// The part of a transaction that one shard applies.
+#[derive(Debug)]
+pub struct Batch {
+    /// Whose transaction it is.
+    pub asker: Asker,
+    /// Does it wait for an answer?
+    pub is_awaited: bool,
+    /// What to do, in order.
+    pub steps: Vec<Step>,
+}
+
+/// One step of a [`Batch`].
+#[derive(Debug)]
+pub enum Step {
+    /// Order it and pass it on.
+    Publish(Arc<Publication>),
+    /// Into its queue, until then in Unix milliseconds; there is room.
+    Enqueue(Arc<Publication>, Option<u64>),
+    /// Settle a delivery.
+    Settle { queue: u32, consumer: ConsumerId, tag: u64, settlement: Settlement },
 }
 
 /// The connection that waits for an answer.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Asker {
     /// Its shard.
     pub shard: usize,

@@ -14,12 +14,15 @@ use super::Shard;
 use crate::metrics::FrameIn;
 use crate::reactor::Reactor;
 use std::sync::Arc;
+use stompede_core::broker::destination::{Kind, Profile};
+use stompede_core::broker::queue::Settlement;
 use stompede_core::stomp::command::Command;
 use stompede_core::stomp::decode::Rules;
 use stompede_core::stomp::encode;
 use stompede_core::stomp::error::Error;
 use stompede_core::stomp::frame::Frame;
 use stompede_core::stomp::request::{self, Request};
+use stompede_core::stomp::wording::Wording;
 
 impl<R: Reactor> Shard<R> {
     /// Carries out one frame; whatever is wrong with it becomes an ERROR with its receipt id.
@@ -33,9 +36,17 @@ impl<R: Reactor> Shard<R> {
         if let Err(error) = outcome {
             let reason = match error {
                 Error::LoginFailed => DisconnectReason::LoginFailed,
+                Error::NotAllowed => {
+                    self.on_denied(slot);
+                    DisconnectReason::StompError
+                }
                 _ => DisconnectReason::StompError,
             };
-            self.fail_stomp(slot, &error, receipt, reason);
+            let wording = match shared.config.profile {
+                Profile::RabbitMq => Wording::rabbitmq(&error, frame),
+                _ => Wording::of(&error),
+            };
+            self.fail_as(slot, &error, receipt, reason, &wording);
         }
     }
 
@@ -49,8 +60,11 @@ impl<R: Reactor> Shard<R> {
         match request {
             Request::Connect(connect) => return self.connect(slot, &connect),
             Request::Send { destination, transaction } => {
-                let publication = self.publication(frame, &destination)?;
+                let publication = self.publication(slot, frame, &destination)?;
                 if let Some(transaction) = transaction {
+                    if self.kind(&destination)? == Kind::Queue {
+                        self.expires_ms(&publication)?;
+                    }
                     // The RECEIPT of a SEND in a transaction leaves after COMMIT.
                     let bytes = publication.bytes();
                     let action = Action::Publish(Arc::new(publication), receipt.map(Box::from));
@@ -64,6 +78,7 @@ impl<R: Reactor> Shard<R> {
                     destination: Box::from(&*destination),
                     ack,
                     receipt: receipt.map(Box::from),
+                    terms: self.terms(frame)?,
                 };
                 return self.subscribe(slot, subscribe);
             }
@@ -72,11 +87,16 @@ impl<R: Reactor> Shard<R> {
             }
             Request::Ack { id, subscription, transaction } => {
                 let (subscription, transaction) = (subscription.as_deref(), transaction.as_deref());
-                self.settle(slot, &id, subscription, transaction, true)?;
+                self.settle(slot, &id, subscription, transaction, Settlement::Ack)?;
             }
             Request::Nack { id, subscription, transaction } => {
                 let (subscription, transaction) = (subscription.as_deref(), transaction.as_deref());
-                self.settle(slot, &id, subscription, transaction, false)?;
+                // "requeue:false" is RabbitMQ's: the message is dead.
+                let settlement = match frame.header("requeue").as_deref() {
+                    Some("false") => Settlement::Reject,
+                    _ => Settlement::Requeue,
+                };
+                self.settle(slot, &id, subscription, transaction, settlement)?;
             }
             Request::Begin { transaction } => {
                 let shared = self.shared.clone();
@@ -89,9 +109,7 @@ impl<R: Reactor> Shard<R> {
                 self.transactions(slot).abort(&transaction).map_err(transaction_error)?;
             }
             Request::Disconnect => {
-                self.push_receipt(slot, receipt);
-                self.push_close(slot, 1000, "");
-                self.end(slot, DisconnectReason::Disconnect);
+                self.disconnect(slot, receipt);
                 return Ok(());
             }
         }

@@ -14,6 +14,7 @@ use stompede_core::ws::receiver::Receiver;
 use super::action::Action;
 use super::handlers::SessionState;
 use super::http::HttpState;
+use super::queues::consume::Links;
 use super::reason::DisconnectReason;
 
 /// No index: the connection has none of it.
@@ -189,6 +190,10 @@ pub struct Extras {
     pub ledger: Option<Ledger>,
     /// Open transactions.
     pub transactions: Option<Transactions<Action>>,
+    /// Subscriptions to queues.
+    pub(super) links: Option<Box<Links>>,
+    /// Homes of queues that were sent to without receipt, and may refuse yet.
+    pub unheard_homes: Vec<u32>,
     /// What the connection waits for in [`Phase::Waiting`].
     pub waiting: Option<Waiting>,
     /// What an HTTP connection has to remember.
@@ -201,6 +206,10 @@ pub struct Extras {
     pub ws_rest: Vec<u8>,
     /// The pieces of an incomplete SockJS message on a WebSocket.
     pub ws_message: Vec<u8>,
+    /// The pieces of an incomplete compressed message.
+    pub deflated: Vec<u8>,
+    /// Does `ws_rest` wait for the next turn, because much was inflated in this one?
+    pub is_inflating: bool,
 }
 
 impl Extras {
@@ -208,12 +217,16 @@ impl Extras {
     pub fn is_empty(&self) -> bool {
         self.ledger.is_none()
             && self.transactions.is_none()
+            && self.links.is_none()
+            && self.unheard_homes.is_empty()
             && self.waiting.is_none()
             && self.http.is_none()
             && self.basic_user.is_none()
             && self.session.is_none()
             && self.ws_rest.is_empty()
             && self.ws_message.is_empty()
+            && self.deflated.is_empty()
+            && !self.is_inflating
     }
 }
 
@@ -233,6 +246,12 @@ pub enum Then {
     Receipts(Vec<Box<str>>),
     /// Make the subscription live, then send the RECEIPT if there is one.
     Subscribe(Box<super::action::Subscribe>),
+    /// Make the subscription to a queue live: its consumer is registered.
+    Consume(Box<super::action::Subscribe>),
+    /// There is room in all queues: apply the transaction.
+    Commit(Box<super::queues::Commit>),
+    /// All that was sent was taken: send the RECEIPT and end.
+    Disconnect(Option<Box<str>>),
     /// The login was checked.
     Connect(Box<super::action::Login>),
     /// The login of an upgrade request was checked.

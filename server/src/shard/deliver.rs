@@ -2,8 +2,10 @@
 //!
 //! The finished frame is encoded once per class (subscription id, version, framing) into the send
 //! arena; each subscriber gets a segment, not a copy. Subscriptions with explicit acknowledgement
-//! get a frame of their own, because its `ack` header differs.
+//! get a frame of their own, because its `ack` header differs. Compressed classes share the tail
+//! too, see [`super::compress`].
 
+use super::compress::Compressor;
 use super::connection::{Backlog, Connection, NONE};
 use super::reason::DisconnectReason;
 use super::sockjs::Sessions;
@@ -13,18 +15,21 @@ use crate::metrics::{FrameOut, ShardMetrics};
 use crate::reactor::Reactor;
 use bytes::Bytes;
 use slab::Slab;
-use std::io::Write;
-use stompede_core::broker::ledger::{Ledger, Mode};
+use stompede_core::broker::ledger::{Ledger, Mode, Source};
 use stompede_core::broker::publication::Publication;
-use stompede_core::broker::subscriptions::{Class, ClassIndex, Subscriber};
+use stompede_core::broker::subscriptions::{Class, ClassIndex, Subscriber, Subscriptions};
 use stompede_core::outbound::{Outbound, Segment, SendArena};
 use stompede_core::sockjs::frame::push_message;
 use stompede_core::stomp::encode;
 use stompede_core::stomp::negotiation::Version;
-use stompede_core::ws::frame::{encode_header, Opcode};
+use stompede_core::stomp::request::AckMode;
+use stompede_core::ws::deflate::{stored_block_header, STORED_HEADER_BYTES};
+use stompede_core::ws::frame::{encode_header, Opcode, RSV1};
 
 /// How a class frames its STOMP frames: the `framing` of [`Class`].
 pub mod framing {
+    use stompede_core::ws::extensions::Window;
+
     /// Raw TCP: the frame as it is.
     pub const TCP: u8 = 0;
     /// One WebSocket message per frame.
@@ -34,6 +39,23 @@ pub mod framing {
     pub const SOCKJS: u8 = 4;
     /// Set beside the above when deliveries are acknowledged cumulatively (`ack:client`).
     pub const CUMULATIVE: u8 = 2;
+    /// Where the number of the [`Window`] stands when broadcasts are compressed; 0: they are not.
+    const DEFLATE_SHIFT: u8 = 4;
+
+    /// The bits of a class whose broadcasts are compressed for this window, if there is one.
+    pub fn deflate(window: Option<Window>) -> u8 {
+        window.map_or(0, |window| (window as u8) << DEFLATE_SHIFT)
+    }
+
+    /// The same without compression.
+    pub fn uncompressed(framing: u8) -> u8 {
+        framing & ((1 << DEFLATE_SHIFT) - 1)
+    }
+
+    /// The window that broadcasts are compressed for, if they are.
+    pub fn window(framing: u8) -> Option<Window> {
+        Window::ALL.into_iter().find(|&window| framing >> DEFLATE_SHIFT == window as u8)
+    }
 }
 
 /// The STOMP version as the `version` of [`Class`] stores it.
@@ -45,7 +67,7 @@ pub(super) fn version_number(version: Version) -> u8 {
     }
 }
 
-fn version_of(class: &Class) -> Version {
+pub(super) fn version_of(class: &Class) -> Version {
     match class.version {
         0 => Version::V1_0,
         1 => Version::V1_1,
@@ -59,8 +81,49 @@ impl<R: Reactor> Shard<R> {
     /// All of them in one go: a place in the dirty list and a segment cost some ten nanoseconds,
     /// and no shard has more than its slots. What costs, the sends, is bounded per turn.
     pub(super) fn deliver(&mut self, publication: &Publication, sequence: u64) {
-        let mut fan_out = FanOut {
+        let name = publication.destination();
+        self.deliver_as(publication, sequence, name, name);
+    }
+
+    /// As [`Shard::deliver`], to the subscribers of `name`, who see `shown` as its destination.
+    pub(super) fn deliver_as(
+        &mut self,
+        publication: &Publication,
+        sequence: u64,
+        name: &str,
+        shown: &str,
+    ) {
+        let (mut fan_out, subscriptions) = self.fan_out(publication, sequence, shown);
+        subscriptions.for_each_group(name, |index, class, group| {
+            fan_out.deliver(index, class, group);
+        });
+        self.end_overflowed();
+    }
+
+    /// Queues `publication` for one connection that has not subscribed to it.
+    pub(super) fn deliver_private(
+        &mut self,
+        slot: u32,
+        subscription: Option<Box<str>>,
+        publication: &Publication,
+        sequence: u64,
+    ) {
+        let class = self.class(slot, subscription, AckMode::Auto, None);
+        let only = Subscriber { connection: slot, subscription: NONE };
+        let (mut fan_out, _) = self.fan_out(publication, sequence, publication.destination());
+        fan_out.deliver(ClassIndex(NONE), &class, &[only]);
+        self.end_overflowed();
+    }
+
+    fn fan_out<'a>(
+        &'a mut self,
+        publication: &'a Publication,
+        sequence: u64,
+        destination: &'a str,
+    ) -> (FanOut<'a>, &'a Subscriptions) {
+        let fan_out = FanOut {
             publication,
+            destination,
             sequence,
             tail_version: None,
             connections: &mut self.connections,
@@ -72,15 +135,18 @@ impl<R: Reactor> Shard<R> {
             head: &mut self.scratch.head,
             tail: &mut self.scratch.tail,
             message: &mut self.scratch.message,
+            compressor: &mut self.compressor,
             metrics: &self.metrics,
             tick: self.tick,
             outbound_bytes_max: self.outbound_bytes_max,
             unacknowledged_count_max: self.shared.config.limits.unacknowledged_count_max,
             references: 0,
         };
-        self.subscriptions.for_each_group(publication.destination(), |index, class, group| {
-            fan_out.deliver(index, class, group);
-        });
+        (fan_out, &self.subscriptions)
+    }
+
+    fn end_overflowed(&mut self) {
+        self.compressor.forget();
         // Ended after the walk: the table must not change under it.
         while let Some(slot) = self.overflowed.pop() {
             // One that overflowed by several of its subscriptions is listed for each.
@@ -95,6 +161,8 @@ impl<R: Reactor> Shard<R> {
 /// One publication on its way to the groups of its subscribers.
 struct FanOut<'a> {
     publication: &'a Publication,
+    /// What its receivers see as its destination.
+    destination: &'a str,
     sequence: u64,
     /// The version of what is in `tail`: the tail is the same for all classes of one version.
     tail_version: Option<Version>,
@@ -107,6 +175,7 @@ struct FanOut<'a> {
     head: &'a mut Vec<u8>,
     tail: &'a mut Vec<u8>,
     message: &'a mut Vec<u8>,
+    compressor: &'a mut Compressor,
     metrics: &'a ShardMetrics,
     tick: u32,
     outbound_bytes_max: usize,
@@ -117,13 +186,15 @@ struct FanOut<'a> {
 
 impl FanOut<'_> {
     fn deliver(&mut self, index: ClassIndex, class: &Class, group: &[Subscriber]) {
+        if class.filter.as_ref().is_some_and(|filter| !filter.selects(self.publication)) {
+            return;
+        }
         let version = version_of(class);
         if self.tail_version != Some(version) {
             self.tail_version = Some(version);
             self.tail.clear();
-            let (destination, body) = (self.publication.destination(), self.publication.body());
-            let headers = self.publication.headers();
-            encode::message_tail(self.tail, version, destination, headers, body);
+            let (headers, body) = (self.publication.headers(), self.publication.body());
+            encode::message_tail(self.tail, version, self.destination, headers, body);
         }
         let mut delivered = 0;
         if class.explicit_ack {
@@ -132,7 +203,7 @@ impl FanOut<'_> {
             }
         } else {
             // Unique for each delivery within a connection: the publication and the class.
-            let message_id = MessageId::new(format_args!("{:x}-{:x}", self.sequence, index.0));
+            let message_id = MessageId::of_class(self.sequence, index);
             let id = message_id.as_str();
             let framing = class.framing & (framing::WEBSOCKET | framing::SOCKJS);
             if framing == framing::SOCKJS {
@@ -202,22 +273,37 @@ impl FanOut<'_> {
         }
         let opcode = if self.publication.is_utf8() { Opcode::Text } else { Opcode::Binary };
         let mut header = [0; 14];
+        if let Some((window, stored)) = framing::window(class.framing).zip(self.stored_header()) {
+            let tail = &*self.tail;
+            let tail = self.compressor.compressed(window, class.version, tail, self.metrics);
+            if let Some(tail) = tail {
+                let payload_bytes = (stored.len() + self.head.len() + tail.len()) as u64;
+                let length = encode_header(&mut header, opcode, payload_bytes);
+                header[0] |= RSV1;
+                return self.arena.append(&[&header[..length], &stored, self.head, tail]);
+            }
+        }
         let payload_bytes = (self.head.len() + self.tail.len()) as u64;
         let length = encode_header(&mut header, opcode, payload_bytes);
         self.arena.append(&[&header[..length], self.head, self.tail])
     }
 
+    /// What goes before the head in a compressed frame; none if no stored block can hold it.
+    fn stored_header(&self) -> Option<[u8; STORED_HEADER_BYTES]> {
+        u16::try_from(self.head.len()).ok().map(stored_block_header)
+    }
+
     fn deliver_acknowledged(&mut self, class: &Class, slot: u32) -> bool {
         let cumulative = class.framing & framing::CUMULATIVE != 0;
         let mode = if cumulative { Mode::Cumulative } else { Mode::Individual };
-        let id = class.id.as_deref().unwrap_or(self.publication.destination());
+        let id = class.id.as_deref().unwrap_or(self.destination);
         let extras = self.connections[slot as usize].extras();
         let ledger = extras.ledger.get_or_insert_with(Ledger::new);
         if ledger.unacknowledged_of(id) >= self.unacknowledged_count_max {
             self.overflowed.push(slot);
             return false;
         }
-        let number = MessageId::new(format_args!("{}", ledger.deliver(id, mode)));
+        let number = MessageId::of_number(ledger.deliver(id, mode, Source::Topic, 0));
         let ack = (class.version == 2).then_some(number.as_str());
         if class.framing & (framing::WEBSOCKET | framing::SOCKJS) == framing::SOCKJS {
             let message = self.encode_message(class, number.as_str(), ack);
@@ -263,26 +349,60 @@ impl FanOut<'_> {
 }
 
 /// A short text on the stack.
-struct MessageId {
+pub(super) struct MessageId {
     bytes: [u8; Self::BYTES],
-    length: usize,
+    /// Where the text begins; it ends with the array.
+    start: usize,
 }
 
 impl MessageId {
-    /// Room for two 64-bit numbers and a dash.
-    const BYTES: usize = 48;
+    /// Room for two 64-bit numbers, a letter and a dash.
+    const BYTES: usize = 42;
 
-    fn new(text: std::fmt::Arguments<'_>) -> MessageId {
-        let mut bytes = [0; Self::BYTES];
-        let mut rest = &mut bytes[..];
-        // Cannot fail: there is room.
-        let _ = rest.write_fmt(text);
-        let length = Self::BYTES - rest.len();
-        MessageId { bytes, length }
+    /// Of an automatic delivery: unique within a connection by publication and class. Always with
+    /// a dash.
+    pub(super) fn of_class(sequence: u64, class: ClassIndex) -> MessageId {
+        let mut id = MessageId { bytes: [0; Self::BYTES], start: Self::BYTES };
+        id.prepend(u64::from(class.0), 16);
+        id.prepend_byte(b'-');
+        id.prepend(sequence, 16);
+        id
     }
 
-    fn as_str(&self) -> &str {
-        std::str::from_utf8(&self.bytes[..self.length]).unwrap_or_default()
+    /// Of an automatic delivery of a queue.
+    pub(super) fn of_queue(tag: u64, number: u64) -> MessageId {
+        let mut id = MessageId { bytes: [0; Self::BYTES], start: Self::BYTES };
+        id.prepend(number, 16);
+        id.prepend_byte(b'-');
+        id.prepend(tag, 16);
+        id.prepend_byte(b'q');
+        id
+    }
+
+    /// Of a delivery that waits for its ACK.
+    pub(super) fn of_number(number: u64) -> MessageId {
+        let mut id = MessageId { bytes: [0; Self::BYTES], start: Self::BYTES };
+        id.prepend(number, 10);
+        id
+    }
+
+    fn prepend(&mut self, mut number: u64, base: u64) {
+        loop {
+            self.prepend_byte(b"0123456789abcdef"[(number % base) as usize]);
+            number /= base;
+            if number == 0 {
+                return;
+            }
+        }
+    }
+
+    fn prepend_byte(&mut self, byte: u8) {
+        self.start -= 1;
+        self.bytes[self.start] = byte;
+    }
+
+    pub(super) fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.bytes[self.start..]).unwrap_or_default()
     }
 }
 

@@ -14,6 +14,7 @@ use super::files::{Job, Query};
 use super::reason::DisconnectReason;
 use super::Shard;
 use crate::auth::{decode_basic, Verdict};
+use crate::config::Compression;
 use crate::handler::SessionInfo;
 use crate::metrics::{AuthMethod, AuthResult, ErrorKind, Protocol};
 use crate::reactor::Reactor;
@@ -299,7 +300,13 @@ impl<R: Reactor> Shard<R> {
         let is_http11 = request.version == Version::Http11;
         let headers = &request.headers;
         let protocols: &[&str] = if session.is_some() { &[] } else { &SUB_PROTOCOLS };
-        let accepted = match handshake::accept(request.method, is_http11, headers, protocols) {
+        let accepted = handshake::accept(request.method, is_http11, headers, protocols);
+        let is_compressing = self.shared.config.compression == Compression::Shared;
+        let accepted = accepted.and_then(|accepted| match is_compressing {
+            true => accepted.with_extensions(headers),
+            false => Ok(accepted),
+        });
+        let accepted = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
                 let (status, text) = (error.status(), &error.to_string());
@@ -314,34 +321,30 @@ impl<R: Reactor> Shard<R> {
             let text = format!("seen no subprotocol that is known here, accepted: {accepted}");
             return self.refuse(slot, 400, &text);
         }
+        let deflate = accepted.deflate.map(|agreement| agreement.window);
         let mut response = Vec::new();
         accepted.encode_response(&mut response);
+        let upgrade = Upgrade { response, deflate, user: "".into(), session };
         let mut logins = request.headers_named("authorization");
         match (logins.next(), logins.next()) {
             (Some(login), None) if !self.shared.authenticator.is_open() => {
-                self.check_basic(slot, login, response, session);
+                self.check_basic(slot, login, upgrade);
             }
             (Some(_), Some(_)) => self.refuse(slot, 400, "seen more than one authorization"),
             _ => {
-                self.push_bytes(slot, &response);
-                self.upgrade(slot);
-                self.open_session(slot, session);
+                self.push_bytes(slot, &upgrade.response);
+                self.upgrade(slot, upgrade.deflate);
+                self.open_session(slot, upgrade.session);
             }
         }
     }
 
     /// RFC 7617: an upgrade request may log in by itself.
-    fn check_basic(
-        &mut self,
-        slot: u32,
-        login: &[u8],
-        response: Vec<u8>,
-        session: Option<Box<SessionInfo>>,
-    ) {
+    fn check_basic(&mut self, slot: u32, login: &[u8], mut upgrade: Upgrade) {
         let Some((name, password)) = decode_basic(login) else { return self.refuse_login(slot) };
         let shared = self.shared.clone();
         let verdict = shared.authenticator.check(&name, &password);
-        let upgrade = Upgrade { response, user: name.into(), session };
+        upgrade.user = name.into();
         match verdict {
             Verdict::Accepted => self.finish_upgrade(slot, upgrade),
             Verdict::Refused => self.refuse_login(slot),
@@ -360,7 +363,7 @@ impl<R: Reactor> Shard<R> {
             Some(session) => session.user = Some(upgrade.user),
             None => self.connections[slot as usize].extras().basic_user = Some(upgrade.user),
         }
-        self.upgrade(slot);
+        self.upgrade(slot, upgrade.deflate);
         self.open_session(slot, upgrade.session);
         // Frames that came while the hash was computed.
         if let Some(mut rest) = self.take_spill(slot) {

@@ -10,24 +10,29 @@ pub mod admission;
 pub mod affinity;
 pub mod census;
 pub mod command;
+pub mod compress;
 pub mod connection;
 pub mod deliver;
 pub mod files;
 pub mod handlers;
 pub mod http;
+pub mod inflate;
 pub mod login;
 pub mod password;
 pub mod peer;
 pub mod publish;
+pub mod queues;
 pub mod reason;
 pub mod recv;
 pub mod remote;
+pub mod replies;
 pub mod send;
 pub mod settle;
 pub mod sockjs;
 pub mod subscribe;
 pub mod table;
 pub mod tick;
+pub mod users;
 
 use crate::auth::Authenticator;
 use crate::config::Config;
@@ -39,11 +44,13 @@ use crate::reactor::{Event, Reactor, Shortfall, TICK_MS};
 use crate::sockjs::SockJs;
 use action::{Asker, Message};
 use admission::{AddressCounts, SLOTS_RESERVED};
+use compress::Compressor;
 use connection::{Backlog, Connection, Phase, Spill, Transport, NONE};
 use files::FileReads;
 use handlers::Handlers;
 use password::PasswordChecks;
 use peer::Peer;
+use queues::Queues;
 use reason::DisconnectReason;
 use slab::Slab;
 use sockjs::Sessions;
@@ -51,12 +58,18 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
 use std::time::Instant;
-use stompede_core::broker::destination::{Prefixes, Profile};
+use stompede_core::broker::authorization::Authorization;
+use stompede_core::broker::destination::Prefixes;
 use stompede_core::broker::interest::Interest;
+use stompede_core::broker::queue::Output;
+use stompede_core::broker::reply::Replies;
 use stompede_core::broker::subscriptions::Subscriptions;
+use stompede_core::broker::user::{Session, Users};
 use stompede_core::http::origin::OriginPolicy;
 use stompede_core::outbound::SendArena;
 use stompede_core::stomp::frame::HeaderTable;
+use stompede_core::ws::deflate::Inflater;
+use stompede_core::ws::extensions::Window;
 use stompede_core::ws::frame::Opcode;
 use stompede_core::ws::receiver::Receiver;
 use table::{is_virtual, Table};
@@ -93,6 +106,8 @@ pub struct Shared {
     pub metrics: Vec<Arc<ShardMetrics>>,
     /// Which destinations there are, and what they mean.
     pub prefixes: Prefixes,
+    /// Who may send and subscribe where.
+    pub authorization: Authorization,
     /// Connections by client address, if they are limited.
     pub address_counts: Option<AddressCounts>,
     /// What handlers serve.
@@ -103,7 +118,7 @@ impl Shared {
     /// What `config` asks for; `key` is random per start, `driver` is `uring` or `epoll`.
     ///
     /// # Errors
-    /// A users file or an origin that cannot be used, in words for the operator.
+    /// A users file, a rule or an origin that cannot be used, in words for the operator.
     pub fn new(config: Config, key: u64, driver: &'static str) -> Result<Shared, String> {
         Shared::with_endpoints(config, Endpoints::default(), key, driver)
     }
@@ -122,7 +137,8 @@ impl Shared {
             authenticator: Authenticator::from_config(&config)?,
             origins: OriginPolicy::parse(&config.allowed_origins)?,
             sockjs: SockJs::new(&config, &endpoints)?,
-            prefixes: Prefixes::of(Profile::Default),
+            prefixes: Prefixes::of(config.profile),
+            authorization: config.authorization()?,
             key,
             driver,
             is_draining: AtomicBool::new(false),
@@ -157,6 +173,8 @@ pub struct Shard<R> {
     interest: Interest,
     /// Publications numbered here, as home shard.
     sequence: u64,
+    /// Queues whose home is here.
+    queues: Queues,
     ready: Vec<u32>,
     dirty: Vec<u32>,
     /// Slots of connections that wait, and for which nothing waits any more since this turn.
@@ -170,6 +188,14 @@ pub struct Shard<R> {
     handlers: Handlers,
     /// Destinations and patterns of subscriptions that wait to become live: their interest stays.
     pending_interest: Vec<Box<str>>,
+    /// Clients that are not just anybody; see [`users`].
+    clients: Slab<users::Client>,
+    /// Their numbers by slot, counted from 1; 0 for anonymous clients.
+    client_numbers: Table<u32>,
+    /// Sessions of the users whose home is here.
+    users: Users,
+    /// Reply queues of the connections here.
+    replies: Replies,
     tick: u32,
     /// Slots in use.
     live_count: usize,
@@ -180,6 +206,11 @@ pub struct Shard<R> {
     drain_slot: u32,
     suppressor: Suppressor,
     header_table: HeaderTable,
+    compressor: Compressor,
+    /// Made on first use.
+    inflater: Option<Box<Inflater>>,
+    /// Bytes inflated for the connection in hand, in this turn.
+    inflated_bytes: usize,
     scratch: Scratch,
 }
 
@@ -196,6 +227,11 @@ struct Scratch {
     head: Vec<u8>,
     /// A MESSAGE as a SockJS frame.
     message: Vec<u8>,
+    sessions: Vec<Session>,
+    name: String,
+    shown: String,
+    /// What a queue wants done.
+    outputs: Vec<Output>,
 }
 
 impl<R: Reactor> Shard<R> {
@@ -219,12 +255,21 @@ impl<R: Reactor> Shard<R> {
             subscriptions: Subscriptions::new(shared.key),
             interest: Interest::new(shared.key),
             sequence: 0,
+            queues: Queues::new(
+                shared.config.queue_settings(),
+                shared.key,
+                shared.config.queue_memory_bytes_max,
+            ),
             ready: Vec::new(),
             dirty: Vec::new(),
             flushed: Vec::new(),
             overflowed: Vec::new(),
             outbound_bytes_max: shared.config.outbound_bytes_max,
             pending_interest: Vec::new(),
+            clients: Slab::new(),
+            client_numbers: Table::new(slots_count),
+            users: Users::new(shared.key),
+            replies: Replies::new(index as u32, shared.key),
             password_checks: PasswordChecks::new(mesh.doorbell().clone()),
             file_reads: FileReads::new(mesh.doorbell().clone(), static_dir, limits),
             handlers: Handlers::new(index, &shared, mesh.doorbell().clone()),
@@ -235,6 +280,9 @@ impl<R: Reactor> Shard<R> {
             drain_slot: 0,
             suppressor: Suppressor::new(LOG_LINES_PER_SECOND),
             header_table: HeaderTable::default(),
+            compressor: Compressor::new(shared.config.compression_threshold_bytes),
+            inflater: None,
+            inflated_bytes: 0,
             scratch: Scratch { receive, ..Scratch::default() },
             reactor,
             shared,
@@ -274,6 +322,7 @@ impl<R: Reactor> Shard<R> {
         self.scratch.events = events;
         self.receive_ready();
         self.take_messages();
+        self.dispatch_queues();
         self.flush_sessions();
         self.flush_dirty();
         self.forget_chunk();
@@ -290,7 +339,7 @@ impl<R: Reactor> Shard<R> {
     /// Says whether there is nothing left to do, after telling other shards that we sleep.
     fn prepare_sleep(&mut self) -> bool {
         let is_idle = self.ready.is_empty() && self.dirty.is_empty() && self.sessions.is_flushed();
-        if !is_idle || self.mesh.overflow_count() > 0 {
+        if !is_idle || self.queues.has_work() || self.mesh.overflow_count() > 0 {
             return false;
         }
         self.mesh.doorbell().prepare_sleep();
@@ -352,6 +401,7 @@ impl<R: Reactor> Shard<R> {
         self.peers.grow(slot, Peer::default);
         self.last_read.grow(slot, || 0);
         self.last_write.grow(slot, || 0);
+        self.client_numbers.grow(slot, || 0);
         let connection = &mut self.connections[slot as usize];
         connection.generation = connection.generation.wrapping_add(1);
         connection.phase = Phase::Opening;
@@ -399,6 +449,9 @@ impl<R: Reactor> Shard<R> {
         }
         self.abandon_exchange(slot);
         self.forget_pending(slot);
+        self.forget_client(slot);
+        self.replies.close(slot);
+        self.leave_queues(slot, reason);
         self.take_leave(slot, reason);
         let connection = &mut self.connections[slot as usize];
         connection.subscriptions = NONE;
@@ -458,11 +511,11 @@ impl<R: Reactor> Shard<R> {
     }
 
     /// Turns the transport into WebSocket after the 101 was queued.
-    fn upgrade(&mut self, slot: u32) {
+    fn upgrade(&mut self, slot: u32, deflate: Option<Window>) {
         let connection = &mut self.connections[slot as usize];
         self.metrics.handshakes.inc();
         connection.forget_http();
-        connection.transport = Transport::WebSocket(Receiver::default());
+        connection.transport = Transport::WebSocket(Receiver::new(deflate));
         let is_sockjs = connection.is_sockjs;
         self.last_write[slot as usize] = self.tick;
         if is_sockjs {

@@ -11,11 +11,13 @@ use super::{Shard, RECVS_PER_TURN, RECV_BATCH, RECV_STRIDE_BYTES};
 use crate::metrics::{ErrorKind, Protocol};
 use crate::reactor::Reactor;
 use stompede_core::stomp::decode::{bytes_needed_hint, decode, DecodeFailure, Item};
+use stompede_core::stomp::encode;
 use stompede_core::stomp::error::Error;
+use stompede_core::stomp::wording::Wording;
 use stompede_core::ws::close::{self, code};
 use stompede_core::ws::error::Error as WsError;
 use stompede_core::ws::frame::Opcode;
-use stompede_core::ws::receiver::{Event, Receiver};
+use stompede_core::ws::receiver::{Event, MessageKind, Receiver};
 
 /// Room of a spill at least, so that small pieces do not make it grow often.
 const SPILL_BYTES_MIN: usize = 256;
@@ -38,7 +40,7 @@ impl<R: Reactor> Shard<R> {
             slots.clear();
             for &slot in chunk {
                 self.connections[slot as usize].is_ready = false;
-                if self.may_receive(slot) {
+                if self.may_receive(slot) && !self.inflate_rest(slot) {
                     slots.push(slot);
                 }
             }
@@ -211,6 +213,7 @@ impl<R: Reactor> Shard<R> {
         if !self.connections[slot as usize].is_live() {
             return;
         }
+        self.inflated_bytes = 0;
         let mut whole;
         let mut rest = &mut *input;
         // Behind a wait, spilled bytes are raw WebSocket bytes of `ws_rest`; see `resume`.
@@ -247,30 +250,33 @@ impl<R: Reactor> Shard<R> {
             if connection.phase == Phase::Waiting {
                 break;
             }
+            if !rest.is_empty() && self.must_inflate_later(slot) {
+                break;
+            }
         }
         if !rest.is_empty() {
             self.keep_ws_rest(slot, rest);
         }
     }
 
+    /// Leaves one behind that still knows what was agreed on, for the frame in hand to ask.
     fn take_receiver(&mut self, slot: u32) -> Transport {
-        let empty = Transport::WebSocket(Receiver::default());
-        std::mem::replace(&mut self.connections[slot as usize].transport, empty)
+        let transport = &mut self.connections[slot as usize].transport;
+        let deflate = match transport {
+            Transport::WebSocket(receiver) => receiver.deflate(),
+            _ => None,
+        };
+        std::mem::replace(transport, Transport::WebSocket(Receiver::new(deflate)))
     }
 
     fn on_ws_event(&mut self, slot: u32, event: Event<'_>) {
         match event {
-            Event::Data { payload, starts, ends, .. }
-                if self.connections[slot as usize].is_sockjs =>
-            {
-                self.on_sockjs_data(slot, payload, starts && ends, ends);
+            Event::Data { kind, compressed: true, payload, starts, ends } => {
+                self.on_compressed(slot, kind, payload, starts, ends);
             }
-            Event::Data { kind, payload, starts, ends }
-                if self.connections[slot as usize].is_session =>
-            {
-                self.on_session_data(slot, kind, payload, starts, ends);
+            Event::Data { kind, payload, starts, ends, .. } => {
+                self.on_ws_data(slot, kind, payload, starts, ends);
             }
-            Event::Data { payload, .. } => self.on_stream(slot, payload, Self::decode_stomp),
             Event::Ping(payload) => self.push_ws(slot, Opcode::Pong, payload),
             Event::Pong(_) => {}
             Event::Close { code, reason } => {
@@ -282,6 +288,24 @@ impl<R: Reactor> Shard<R> {
                 self.push_bytes(slot, &bytes);
                 self.end(slot, DisconnectReason::ClosingHandshake);
             }
+        }
+    }
+
+    /// Takes a piece of a message as the client meant it: unmasked, inflated and checked.
+    pub(super) fn on_ws_data(
+        &mut self,
+        slot: u32,
+        kind: MessageKind,
+        payload: &mut [u8],
+        starts: bool,
+        ends: bool,
+    ) {
+        if self.connections[slot as usize].is_sockjs {
+            self.on_sockjs_data(slot, payload, starts && ends, ends);
+        } else if self.connections[slot as usize].is_session {
+            self.on_session_data(slot, kind, payload, starts, ends);
+        } else {
+            self.on_stream(slot, payload, Self::decode_stomp);
         }
     }
 
@@ -317,6 +341,28 @@ impl<R: Reactor> Shard<R> {
 
     fn fail(&mut self, slot: u32, failure: &DecodeFailure, reason: DisconnectReason) {
         let DecodeFailure { error, receipt, command } = failure;
+        let mut frame = Vec::new();
+        let version = self.connections[slot as usize].version;
+        encode::error(&mut frame, version, error, receipt.as_deref(), command.as_deref());
+        self.end_with(slot, error, &frame, reason);
+    }
+
+    /// As [`Shard::fail_stomp`], in the words that are given.
+    pub(super) fn fail_as(
+        &mut self,
+        slot: u32,
+        error: &Error,
+        receipt: Option<&str>,
+        reason: DisconnectReason,
+        wording: &Wording,
+    ) {
+        let mut frame = Vec::new();
+        let version = self.connections[slot as usize].version;
+        encode::error_as(&mut frame, version, error, receipt, wording);
+        self.end_with(slot, error, &frame, reason);
+    }
+
+    fn end_with(&mut self, slot: u32, error: &Error, frame: &[u8], reason: DisconnectReason) {
         if !self.connections[slot as usize].is_live() {
             return;
         }
@@ -328,16 +374,7 @@ impl<R: Reactor> Shard<R> {
             tracing::info!(peer = %self.peers[slot as usize], "TLS on a plain port");
             return self.end(slot, reason);
         }
-        let version = self.connections[slot as usize].version;
-        let mut frame = Vec::new();
-        stompede_core::stomp::encode::error(
-            &mut frame,
-            version,
-            error,
-            receipt.as_deref(),
-            command.as_deref(),
-        );
-        self.push_stomp(slot, &frame);
+        self.push_stomp(slot, frame);
         self.push_close(slot, error.close_code(), error.message());
         self.end(slot, reason);
     }

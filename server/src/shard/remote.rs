@@ -7,9 +7,9 @@ use super::{Shard, MESH_MESSAGES_PER_TURN};
 use crate::metrics::{AuthMethod, AuthResult};
 use crate::reactor::Reactor;
 use std::sync::Arc;
-use stompede_core::broker::destination::is_pattern;
-use stompede_core::broker::pattern::Pattern;
+use stompede_core::broker::destination::Kind;
 use stompede_core::broker::publication::Publication;
+use stompede_core::broker::user::is_internal;
 use stompede_core::stomp::error::Error;
 
 impl<R: Reactor> Shard<R> {
@@ -48,22 +48,63 @@ impl<R: Reactor> Shard<R> {
             Message::PatternInterest { pattern, is_wanted, asker } => {
                 if !is_wanted {
                     self.interest.remove_pattern(&pattern, source);
-                } else if let Ok(parsed) = Pattern::parse(&pattern, &self.shared.config.limits) {
+                } else if let Ok(Some(parsed)) = self.pattern(&pattern) {
                     self.interest.add_pattern(&pattern, parsed, source);
                 }
                 self.answer_asker(asker);
             }
             Message::SockJsCall(call) => self.on_call(*call),
             Message::SockJsAnswer(answer) => self.on_remote_answer(answer.0, answer.1),
+            Message::Session { user, session, is_here, asker } => {
+                self.on_session(&user, session, is_here);
+                self.answer_asker(asker);
+            }
+            Message::PublishToUser(publication, asker) => {
+                self.order_for_user(publication);
+                self.answer_asker(asker);
+            }
+            Message::DeliverToSession { publication, sequence, session } => {
+                self.deliver_to_session(&publication, sequence, session);
+            }
+            Message::Reply(publication, asker) => {
+                self.deliver_reply(&publication);
+                self.answer_asker(asker);
+            }
             Message::Done { slot, generation } => self.on_answer(slot, generation),
+            Message::Enqueue { publication, expires_ms, asker, is_awaited } => {
+                self.on_enqueue(publication, expires_ms, asker, is_awaited);
+            }
+            Message::Refused { asker, error, is_answer } => {
+                self.on_refused(asker, error, is_answer);
+            }
+            Message::Consume(consume) => {
+                let (name, consumer, terms) = *consume;
+                let queue = self.add_consumer(&name, consumer, terms);
+                self.mesh.push(source, Message::Consuming { consumer, queue });
+            }
+            Message::Consuming { consumer, queue } => self.on_consuming(source, consumer, queue),
+            Message::Delivery(delivery) => self.on_delivery(delivery),
+            Message::Settle { queue, consumer, tag, settlement } => {
+                self.settle_here(queue, consumer, tag, settlement);
+            }
+            Message::Leave { queue, consumer, unsettled } => {
+                self.remove_consumer(queue, consumer, unsettled);
+            }
+            Message::Reserve(reserve) => self.on_reserve(reserve.0, &reserve.1),
+            Message::Release(asker) => self.release_here(asker),
+            Message::Apply(batch) => {
+                let asker = batch.is_awaited.then_some(batch.asker);
+                self.apply(*batch);
+                self.answer_asker(asker);
+            }
+            Message::Barrier(asker) => self.answer_asker(Some(asker)),
         }
     }
 
     /// At the home shard: gives the publication its place in the destination's order and passes it
     /// to every shard that wants it.
     pub(super) fn order(&mut self, publication: Arc<Publication>) {
-        self.sequence += 1;
-        let sequence = self.sequence * self.mesh.shards_count() as u64 + self.index as u64;
+        let sequence = self.next_sequence();
         let shards = self.interest.shards(publication.destination());
         let mut is_wanted_here = false;
         for shard in shards.iter() {
@@ -78,7 +119,13 @@ impl<R: Reactor> Shard<R> {
         }
     }
 
-    fn answer_asker(&mut self, asker: Option<Asker>) {
+    /// The number of what is ordered here; no two shards give the same.
+    pub(super) fn next_sequence(&mut self) -> u64 {
+        self.sequence += 1;
+        self.sequence * self.mesh.shards_count() as u64 + self.index as u64
+    }
+
+    pub(super) fn answer_asker(&mut self, asker: Option<Asker>) {
         if let Some(Asker { shard, slot, generation }) = asker {
             self.mesh.push(shard, Message::Done { slot, generation });
         }
@@ -101,10 +148,12 @@ impl<R: Reactor> Shard<R> {
                 self.remove_pending(&subscribe.destination);
                 self.subscribed(slot, *subscribe);
             }
+            Then::Commit(commit) => self.apply_commit(slot, *commit),
+            Then::Disconnect(receipt) => return self.disconnected(slot, receipt.as_deref()),
             Then::Connect(login) => self.connected(slot, *login),
             Then::Upgrade(upgrade) => self.finish_upgrade(slot, *upgrade),
             // These wait for no answer of this kind.
-            Then::File { .. } | Then::Flushed | Then::SockJs(_) => {}
+            Then::Consume(_) | Then::File { .. } | Then::Flushed | Then::SockJs(_) => {}
         }
         self.resume(slot);
     }
@@ -145,11 +194,14 @@ impl<R: Reactor> Shard<R> {
     pub(super) fn forget_pending(&mut self, slot: u32) {
         let Some(extras) = self.connections[slot as usize].extras.as_mut() else { return };
         let Some(waiting) = extras.waiting.take() else { return };
+        if let Then::Commit(commit) = &waiting.then {
+            return self.roll_back(slot, commit);
+        }
         if let Then::Subscribe(subscribe) = waiting.then {
             let destination = subscribe.destination;
             self.remove_pending(&destination);
             if !self.subscriptions.has_subscribers(&destination) {
-                let is_pattern = is_pattern(&destination);
+                let is_pattern = matches!(self.pattern(&destination), Ok(Some(_)));
                 self.withdraw_interest(destination, is_pattern);
             }
         }
@@ -164,7 +216,11 @@ impl<R: Reactor> Shard<R> {
 
     /// Tells the home shard (for a pattern: every shard) that nobody here wants this any more.
     pub(super) fn withdraw_interest(&mut self, destination: Box<str>, is_pattern: bool) {
-        if self.pending_interest.contains(&destination) {
+        if is_internal(&destination) || self.pending_interest.contains(&destination) {
+            // An internal name is of interest to nobody else.
+            return;
+        }
+        if let Ok(Kind::Queue) = self.kind(&destination) {
             return;
         }
         if is_pattern {

@@ -183,6 +183,9 @@ impl<R: Reactor> Shard<R> {
         if std::mem::take(&mut self.connections[slot as usize].is_paused) {
             self.mark_ready(slot);
         }
+        if self.connections[slot as usize].extras.is_some() {
+            self.on_queue_room(slot);
+        }
         match self.connections[slot as usize].phase {
             Phase::Closing(reason) => {
                 self.connections[slot as usize].phase = Phase::Lingering(reason);

@@ -1,13 +1,13 @@
 //! ACK, NACK and transactions: what a client says about deliveries, at once or at COMMIT.
 //!
-//! stomp.md §1.9, §1.10.
+//! COMMIT itself is in [`super::queues`], because queues may refuse it. stomp.md §1.9, §1.10.
 
-use super::action::{Action, Message};
-use super::connection::Then;
+use super::action::Action;
 use super::deliver::is_auto_message_id;
 use super::Shard;
 use crate::reactor::Reactor;
-use stompede_core::broker::ledger::{Kind, Ledger};
+use stompede_core::broker::ledger::{Ledger, Settled};
+use stompede_core::broker::queue::Settlement;
 use stompede_core::broker::transaction::{self, Transactions};
 use stompede_core::stomp::error::Error;
 
@@ -18,7 +18,7 @@ impl<R: Reactor> Shard<R> {
         id: &str,
         subscription: Option<&str>,
         transaction: Option<&str>,
-        is_ack: bool,
+        settlement: Settlement,
     ) -> Result<(), Error> {
         let extras = self.connections[slot as usize].extras.as_ref();
         let ledger = extras.and_then(|extras| extras.ledger.as_ref());
@@ -26,11 +26,17 @@ impl<R: Reactor> Shard<R> {
             ledger.is_some_and(|ledger| ledger.check(number, subscription).is_ok())
         });
         let number = number.ok_or_else(|| self.ack_error(slot, id, subscription))?;
-        let action = Action::Settle { number, subscription: subscription.map(Box::from), is_ack };
-        match transaction {
-            Some(transaction) => self.add_action(slot, transaction, action, id.len()),
-            None => settle_in(&mut self.connections[slot as usize].extras().ledger, &action),
+        if let Some(transaction) = transaction {
+            let subscription = subscription.map(Box::from);
+            let action = Action::Settle { number, subscription, settlement };
+            return self.add_action(slot, transaction, action, id.len());
         }
+        let ledger = self.connections[slot as usize].extras().ledger.as_mut();
+        let ledger = ledger.ok_or(Error::UnknownAck)?;
+        let settled = ledger.settle(number, subscription).map_err(|_| Error::UnknownAck)?;
+        // On a topic a NACK drops the message: there is no other consumer to give it to.
+        self.settle_delivery(slot, settled, settlement);
+        Ok(())
     }
 
     /// Why an acknowledgement of something that waits for none is refused.
@@ -65,51 +71,6 @@ impl<R: Reactor> Shard<R> {
             .push(transaction, action, bytes, &shared.config.limits)
             .map_err(transaction_error)
     }
-
-    /// Applies a transaction whole or not at all: its SENDs were validated when they came, and its
-    /// acknowledgements, which may have been settled meanwhile, are tried on a copy of the ledger.
-    pub(super) fn commit(
-        &mut self,
-        slot: u32,
-        transaction: &str,
-        receipt: Option<&str>,
-    ) -> Result<(), Error> {
-        let actions = self.transactions(slot).commit(transaction).map_err(transaction_error)?;
-        let extras = self.connections[slot as usize].extras();
-        let mut ledger = extras.ledger.clone();
-        for action in &actions {
-            settle_in(&mut ledger, action)?;
-        }
-        extras.ledger = ledger;
-        let mut publications = Vec::new();
-        let mut receipts = Vec::new();
-        for action in actions {
-            if let Action::Publish(publication, receipt) = action {
-                publications.push(publication);
-                receipts.extend(receipt);
-            }
-        }
-        receipts.extend(receipt.map(Box::from));
-        let asker = (!receipts.is_empty()).then(|| self.asker(slot));
-        let mut answers_count = 0;
-        for publication in publications {
-            self.metrics.messages_published.inc();
-            let home = self.home(publication.destination());
-            if home == self.index {
-                self.order(publication);
-            } else {
-                answers_count += usize::from(asker.is_some());
-                self.mesh.push(home, Message::Publish(publication, asker));
-            }
-        }
-        // A client that publishes to itself may have been ended as too slow by its own messages.
-        if answers_count > 0 && self.connections[slot as usize].is_live() {
-            self.wait_for(slot, answers_count, Then::Receipts(receipts));
-        } else {
-            self.push_receipts(slot, &receipts);
-        }
-        Ok(())
-    }
 }
 
 /// The number of a delivery as we wrote it.
@@ -120,13 +81,14 @@ fn delivery_number(id: &str) -> Option<u64> {
 }
 
 /// Settles what an ACK or NACK names; a SEND settles nothing.
-fn settle_in(ledger: &mut Option<Ledger>, action: &Action) -> Result<(), Error> {
-    let Action::Settle { number, subscription, is_ack } = action else { return Ok(()) };
+pub(super) fn settle_in(
+    ledger: &mut Option<Ledger>,
+    action: &Action,
+) -> Result<Option<Settled>, Error> {
+    let Action::Settle { number, subscription, .. } = action else { return Ok(None) };
     let ledger = ledger.as_mut().ok_or(Error::UnknownAck)?;
-    // On a topic a NACK drops the message: there is no other consumer to give it to.
-    let kind = if *is_ack { Kind::Ack } else { Kind::Nack };
-    let settled = ledger.settle(*number, subscription.as_deref(), kind);
-    settled.map(|_| ()).map_err(|_| Error::UnknownAck)
+    let settled = ledger.settle(*number, subscription.as_deref());
+    settled.map(Some).map_err(|_| Error::UnknownAck)
 }
 
 /// The answer to a transaction that cannot be.

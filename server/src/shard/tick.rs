@@ -33,6 +33,7 @@ impl<R: Reactor> Shard<R> {
             self.drain_some();
         }
         self.keep_house();
+        self.keep_queues();
         let mut next = 0;
         while let Some(slot) = self.connections.slot_from(next) {
             next = slot + 1;
@@ -121,7 +122,8 @@ impl<R: Reactor> Shard<R> {
             return;
         }
         let is_ws = matches!(connection.transport, Transport::WebSocket(_));
-        if expected > 0 && silent > expected && is_ws && !connection.is_pinged {
+        let may_ping = is_ws && !connection.is_pinged && self.shared.config.heartbeat_ping;
+        if expected > 0 && silent > expected && may_ping {
             // A pong is life too: it keeps throttled background pages connected.
             self.connections[slot as usize].is_pinged = true;
             self.push_ws(slot, Opcode::Ping, b"");

@@ -6,12 +6,18 @@
 //! the same. No test looks at a clock: they wait for events, with generous deadlines.
 
 mod client;
+mod compression;
 mod delivery;
 mod load;
 mod options;
+mod permissions;
+mod profiles;
+mod queues;
+mod replies;
 mod rows;
 mod session;
 mod transactions;
+mod users;
 
 use client::{Client, Transport, TRANSPORTS};
 use std::io::{Read, Write};

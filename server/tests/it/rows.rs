@@ -364,6 +364,9 @@ fn destinations() -> Vec<Row> {
     let deep = format!("/topic{}", "/**".repeat(1_000));
     let wild = format!("/topic{}", "/**".repeat(20));
     let nested = format!("{}a = 1{}", "(".repeat(7_000), ")".repeat(7_000));
+    let deeper = format!("{}a = 1{}", "(".repeat(1_000), ")".repeat(1_000));
+    let to_queue =
+        |line: &str| format!("SUBSCRIBE\nid:1\ndestination:/queue/a\nreceipt:r\n{line}\n\0");
     let selector = |text: &str| {
         let head = "SUBSCRIBE\nid:1\ndestination:/topic/a\nreceipt:r";
         format!("{head}\nselector:{text}\n\n\0")
@@ -434,7 +437,7 @@ fn destinations() -> Vec<Row> {
             "ERROR|Missing destination|receipt-id:r\n",
             1002,
         ),
-        bad("57 selector", V12, selector("a ="), "ERROR|elector|receipt-id:r\n", 1002),
+        bad("57 selector", V12, selector("a ="), "ERROR|Bad selector|byte 3|receipt-id:r\n", 1002),
         bad(
             "58 1 MB selector",
             V12,
@@ -442,7 +445,29 @@ fn destinations() -> Vec<Row> {
             "ERROR|Header too long",
             1009,
         ),
-        bad("58 nested selector", V12, selector(&nested), "ERROR|elector", 1002),
+        bad("58 long selector", V12, selector(&nested), "ERROR|Selector too long", 1009),
+        bad("58 nested selector", V12, selector(&deeper), "ERROR|Selector too complex", 1008),
+        bad(
+            "prefetch",
+            V12,
+            to_queue("prefetch-count:many\n"),
+            "ERROR|prefetch-count|receipt-id:r\n",
+            1002,
+        ),
+        bad(
+            "exclusive",
+            V12,
+            to_queue("exclusive:maybe\n"),
+            "ERROR|exclusive|receipt-id:r\n",
+            1002,
+        ),
+        bad(
+            "expires",
+            V12,
+            "SEND\ndestination:/queue/a\nexpires:soon\nreceipt:r\n\n\0",
+            "ERROR|'expires'|receipt-id:r\n",
+            1002,
+        ),
         bad(
             "59 1000 wildcards",
             V12,

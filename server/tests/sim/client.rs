@@ -5,9 +5,12 @@
 //! the server may not end it, whatever the others do. At a step chosen beforehand its [`Fate`]
 //! strikes; from then on it may be ended (but not served wrongly).
 
+mod queues;
+
 use crate::history::History;
 use crate::wire::{self, opcode, Frame};
-use std::collections::{BTreeMap, VecDeque};
+use queues::QueueSubscription;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use stompede::reactor::sim::{Read, Rng, SimNet, SocketId};
 
 /// What there is to publish to.
@@ -72,6 +75,12 @@ enum What {
     Subscribed(usize),
     Unsubscribed(usize),
     Ordered(usize),
+    /// These messages are in their queues.
+    Queued(Vec<usize>),
+    /// These deliveries are settled.
+    Settled(Vec<usize>),
+    Consuming(String),
+    LeftQueue(String),
     Other,
 }
 
@@ -100,8 +109,12 @@ struct Subscription {
 
 struct Transaction {
     name: String,
-    publications: Vec<(usize, Option<String>)>,
+    publications: Vec<usize>,
     acks_count: usize,
+    /// Messages for queues.
+    queued: Vec<usize>,
+    /// What the receipts of its SENDs say, in order.
+    receipts: Vec<(String, What)>,
 }
 
 /// See the module.
@@ -129,6 +142,8 @@ pub struct Client {
     /// By subscription id, those unsubscribed too.
     streams: BTreeMap<String, usize>,
     transaction: Option<Transaction>,
+    queues: Vec<QueueSubscription>,
+    collected: BTreeSet<usize>,
     pings: Vec<Vec<u8>>,
     last_message_step: u64,
     last_out_ms: u64,
@@ -140,6 +155,8 @@ pub struct Client {
     is_canary: bool,
     /// Was it ended though it behaved well?
     pub was_too_slow: bool,
+    /// Was it never ended but by its own DISCONNECT?
+    pub is_well: bool,
 }
 
 impl Client {
@@ -173,6 +190,8 @@ impl Client {
             subscriptions: Vec::new(),
             streams: BTreeMap::new(),
             transaction: None,
+            queues: Vec::new(),
+            collected: BTreeSet::new(),
             pings: Vec::new(),
             last_message_step: 0,
             last_out_ms: 0,
@@ -182,6 +201,7 @@ impl Client {
             read_bytes_max: usize::MAX,
             is_canary: false,
             was_too_slow: false,
+            is_well: true,
         };
         client.open();
         client
@@ -234,6 +254,7 @@ impl Client {
     pub fn tolerate(&mut self) {
         if matches!(self.mood, Mood::Healthy | Mood::Leaving) {
             self.mood = Mood::Tolerant;
+            self.is_well = false;
         }
     }
 
@@ -374,6 +395,7 @@ impl Client {
                     assert!(!self.is_canary, "canary {who}: {end:?}");
                     assert!(self.is_open, "client {who} ({fate:?}): {end:?} before CONNECTED");
                     self.was_too_slow = true;
+                    self.is_well = false;
                 }
                 self.net.shutdown_write(self.socket);
                 self.mood = Mood::Dead;
@@ -437,6 +459,11 @@ impl Client {
             "MESSAGE" => self.on_message(history, frame),
             "ERROR" => {
                 let body = String::from_utf8_lossy(&frame.body);
+                // A queue may be full; that is the end of the publisher.
+                if frame.header("message") == Some("Queue full") {
+                    self.tolerate();
+                    return;
+                }
                 let is_deserved = self.mood != Mood::Healthy && self.mood != Mood::Leaving;
                 assert!(is_deserved, "client {} ({:?}): {body}", self.number, self.fate);
             }
@@ -465,11 +492,26 @@ impl Client {
             What::Ordered(number) => {
                 history.publications[number].ordered = Some(history.step);
             }
+            What::Queued(numbers) => {
+                for number in numbers {
+                    history.queues.messages[number].is_promised = true;
+                }
+            }
+            What::Settled(numbers) => {
+                for number in numbers {
+                    history.queues.messages[number].is_settled = true;
+                }
+            }
+            What::Consuming(id) => self.on_consuming(&id),
+            What::LeftQueue(id) => self.on_left_queue(&id),
             What::Other => {}
         }
     }
 
     fn on_message(&mut self, history: &mut History, frame: &Frame) {
+        if frame.header("destination").is_some_and(|to| to.starts_with("/queue/")) {
+            return self.on_queue_message(history, frame);
+        }
         let number = self.number;
         let id = frame.header("subscription").expect("MESSAGE names its subscription");
         let stream = self.streams.get(id).copied();
@@ -522,6 +564,7 @@ impl Client {
             35..=40 => self.unsubscribe(),
             41..=46 => self.transact(history),
             47..=60 => self.acknowledge(),
+            64..=80 => self.act_on_queues(history),
             61..=63 if self.is_ws => {
                 let ping = vec![b'p'; self.rng.below(126)];
                 let bytes = wire::ws_frame(&mut self.rng, opcode::PING, true, &ping);
@@ -561,7 +604,10 @@ impl Client {
             if has_room && self.rng.chance(500) {
                 headers.push(("transaction", &transaction.name));
                 self.push_frame("SEND", &headers, &body);
-                transaction.publications.push((number, receipt));
+                transaction.publications.push(number);
+                transaction
+                    .receipts
+                    .extend(receipt.map(|receipt| (receipt, What::Ordered(number))));
                 self.transaction = Some(transaction);
                 return;
             }
@@ -611,7 +657,9 @@ impl Client {
             let name = self.name("t");
             self.push_frame("BEGIN", &[("transaction", &name)], b"");
             let (publications, acks_count) = (Vec::new(), 0);
-            self.transaction = Some(Transaction { name, publications, acks_count });
+            let (queued, receipts) = (Vec::new(), Vec::new());
+            self.transaction =
+                Some(Transaction { name, publications, acks_count, queued, receipts });
             return;
         };
         let receipt = self.name("r");
@@ -621,14 +669,15 @@ impl Client {
             return self.expect(receipt, What::Other);
         }
         self.push_frame("COMMIT", &headers, b"");
-        for (number, inner) in transaction.publications {
+        for number in transaction.publications {
             history.send(number);
             self.unacknowledged.push_back((self.frames_count, number));
-            if let Some(inner) = inner {
-                self.expect(inner, What::Ordered(number));
-            }
         }
-        self.expect(receipt, What::Other);
+        history.queues.commit(&transaction.queued);
+        for (inner, what) in transaction.receipts {
+            self.expect(inner, what);
+        }
+        self.expect(receipt, What::Queued(transaction.queued));
     }
 
     /// Acknowledges what came for one subscription, now and then within the transaction.
@@ -684,6 +733,7 @@ impl Client {
             Fate::CloseFrame if !self.is_ws => Fate::HalfClose,
             fate => fate,
         };
+        self.is_well &= matches!(fate, Fate::Stay | Fate::Flood | Fate::Mute | Fate::Disconnect);
         match fate {
             Fate::Stay | Fate::Flood | Fate::Mute => return,
             Fate::Slow => {}

@@ -11,6 +11,7 @@
 //!   nothing that was ordered before SUBSCRIBE was sent;
 //! - it reaches the end if the subscription still lives at the end.
 
+use crate::queues::QueueHistory;
 use crate::wire::{matches, Frame};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -52,6 +53,7 @@ pub struct History {
     pub streams: Vec<Stream>,
     /// Publications in the order in which each publisher sent them.
     pub sent: Vec<usize>,
+    pub queues: QueueHistory,
 }
 
 /// The streams of the canaries, made first.

@@ -6,6 +6,7 @@
 
 mod client;
 mod history;
+mod queues;
 mod wire;
 mod world;
 
@@ -39,14 +40,19 @@ fn seeds() {
     let is_whole = seeds.end - seeds.start >= SEEDS_COUNT;
     let mut ends = BTreeMap::new();
     let mut deliveries_count = 0;
+    let mut queues = (0, 0);
     for seed in seeds {
         let outcome = run_seed(seed);
         deliveries_count += outcome.deliveries_count;
+        queues.0 += outcome.redeliveries_count;
+        queues.1 += outcome.refusals_count;
         for (reason, count) in outcome.ends {
             *ends.entry(reason).or_insert(0) += count;
         }
     }
     println!("{deliveries_count} deliveries; ends: {ends:?}");
+    println!("(redelivered, refused) by queues: {queues:?}");
+    assert!(!is_whole || (queues.0 > 0 && queues.1 > 0), "{queues:?}");
     assert!(deliveries_count > 0);
     // A simulation that never gets anywhere proves nothing.
     for reason in ["peer_reset", "slow_consumer", "heartbeat_missed", "stalled", "stomp_error"] {

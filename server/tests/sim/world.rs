@@ -14,6 +14,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 use stompede::config::Config;
 use stompede::mesh::{self, Doorbell};
+use stompede::metrics::{Counter, ShardMetrics};
 use stompede::reactor::sim::{Faults, Rng, SimNet, SimReactor};
 use stompede::shard::admission::SLOTS_RESERVED;
 use stompede::shard::census::Census;
@@ -29,6 +30,7 @@ pub struct Plan {
     pub shards_count: usize,
     pub ring_capacity: usize,
     pub outbound_bytes_max: usize,
+    pub queue_messages_count_max: usize,
     pub faults: Faults,
     pub rounds_count: usize,
     /// The clients besides the canaries.
@@ -70,6 +72,7 @@ impl Plan {
             shards_count: 1 + rng.below(4),
             ring_capacity: [2, 8, 64, 1024][rng.below(4)],
             outbound_bytes_max: [192 * 1024, 512 * 1024][rng.below(2)],
+            queue_messages_count_max: [20, 10_000, 10_000][rng.below(3)],
             faults,
             rounds_count: 80 + rng.below(150),
             fates,
@@ -103,6 +106,8 @@ impl Plan {
             world.drain();
         } else {
             world.leave();
+            world.collect();
+            world.leave();
         }
         world.check_base_line();
         world.outcome()
@@ -116,6 +121,9 @@ pub struct Outcome {
     pub trace: u64,
     pub publications_count: usize,
     pub deliveries_count: usize,
+    /// Of queues: deliveries again, and messages that they had no room for.
+    pub redeliveries_count: u64,
+    pub refusals_count: u64,
     /// Ends by reason.
     pub ends: Vec<(&'static str, u64)>,
 }
@@ -143,6 +151,8 @@ impl World {
             ..Config::default()
         };
         config.limits.unacknowledged_count_max = 100_000;
+        config.limits.queue_deliveries_count_max = u32::MAX;
+        config.limits.queue_messages_count_max = plan.queue_messages_count_max;
         let shards_count = plan.shards_count;
         config.shards = shards_count;
         let shared = Shared::new(config, plan.seed, "sim").expect("a plain configuration");
@@ -282,6 +292,19 @@ impl World {
         self.history.check();
     }
 
+    /// Looks into the queues when everybody has left.
+    fn collect(&mut self) {
+        let net = self.nets[0].clone();
+        let mut client = Client::new(self.clients.len(), net, self.seed, false, Fate::Stay);
+        client.forget_beats(self.now_ms);
+        self.clients.push(client.collector());
+        self.run_until("the queues are empty", 30_000, |world| {
+            world.clients.iter().all(|client| client.is_settled(&world.history)) && world.is_quiet()
+        });
+        let collected = self.clients.last().expect("it was pushed").collected();
+        self.history.queues.check(collected, |client| self.clients[client].is_well);
+    }
+
     fn leave(&mut self) {
         for client in &mut self.clients {
             client.leave(&mut self.history);
@@ -328,6 +351,9 @@ impl World {
                 arena_chunks: census.arena_chunks,
                 interests: ignored(census.interests),
                 mesh_overflow: ignored(census.mesh_overflow),
+                // What nobody consumed is lost with the process.
+                queues: ignored(census.queues),
+                reservations: ignored(census.reservations),
                 ..Census::default()
             };
             assert_eq!(census, base_line, "shard {index}");
@@ -351,11 +377,17 @@ impl World {
         let count = |reason: usize| -> u64 {
             self.shared.metrics.iter().map(|shard| shard.closed_count(reason)).sum()
         };
+        let sum = |of: fn(&ShardMetrics) -> &Counter| {
+            self.shared.metrics.iter().map(|shard| of(shard).get()).sum()
+        };
         let ends = NAMES.iter().enumerate().map(|(reason, &name)| (name, count(reason)));
         Outcome {
             trace,
             publications_count: self.history.sent.len(),
-            deliveries_count: self.history.streams.iter().map(|s| s.received.len()).sum(),
+            deliveries_count: self.history.streams.iter().map(|s| s.received.len()).sum::<usize>()
+                + self.history.queues.deliveries_count,
+            redeliveries_count: sum(|shard| &shard.messages_redelivered),
+            refusals_count: sum(|shard| &shard.queue_refused),
             ends: ends.filter(|(_, count)| *count > 0).collect(),
         }
     }

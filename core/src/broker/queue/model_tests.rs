@@ -379,7 +379,7 @@ fn steps() -> impl Strategy<Value = Step> {
     ]);
     let settlements =
         prop::sample::select(vec![Settlement::Ack, Settlement::Requeue, Settlement::Reject]);
-    let unsettled = prop::sample::select(vec![Unsettled::Return, Unsettled::Keep]);
+    let unsettled = prop::sample::select(vec![Unsettled::Return, Unsettled::KeepThrough(u64::MAX)]);
     let colours = prop::option::weighted(0.4, 0..3u8);
     prop_oneof![
         2 => (numbers.clone(), modes, 1..5u32, prop::bool::weighted(0.1), colours).prop_map(

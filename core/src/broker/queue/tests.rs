@@ -203,7 +203,7 @@ fn a_delivery_can_be_settled_after_its_consumer_left() {
     bench.publish(&["a", "b", "c"]);
     bench.dispatch();
     let tags = bench.tags();
-    bench.remove(1, Unsettled::Keep);
+    bench.remove(1, Unsettled::KeepThrough(u64::MAX));
     assert_eq!(bench.settle(1, tags[0], Settlement::Ack), Ok(1));
     assert_eq!(bench.dispatch(), seen(&[]), "it gets nothing new");
     bench.remove(1, Unsettled::Return);
@@ -219,7 +219,7 @@ fn one_that_left_goes_with_its_last_delivery() {
     bench.publish(&["a"]);
     bench.dispatch();
     let tag = bench.tags()[0];
-    bench.remove(1, Unsettled::Keep);
+    bench.remove(1, Unsettled::KeepThrough(u64::MAX));
     assert!(!bench.queue.is_unused());
     bench.settle(1, tag, Settlement::Ack).unwrap();
     assert!(bench.queue.is_unused());
@@ -318,7 +318,7 @@ fn the_first_exclusive_consumer_is_the_only_one_served() {
     bench.add(3, exclusive());
     bench.publish(&["a", "b", "c", "d"]);
     assert_eq!(bench.dispatch(), seen(&[(2, "a", 1), (2, "b", 1)]));
-    bench.remove(2, Unsettled::Keep);
+    bench.remove(2, Unsettled::KeepThrough(u64::MAX));
     assert_eq!(bench.dispatch(), seen(&[(3, "c", 1), (3, "d", 1)]));
     bench.remove(3, Unsettled::Return);
     assert_eq!(bench.dispatch(), seen(&[(1, "c", 2), (1, "d", 2)]));

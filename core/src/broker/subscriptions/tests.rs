@@ -9,11 +9,11 @@ use crate::limits::Limits;
 use proptest::prelude::*;
 
 fn class(id: Option<&str>, version: u8) -> Class {
-    Class { id: id.map(Into::into), version, framing: 1, explicit_ack: false }
+    Class { id: id.map(Into::into), version, framing: 1, explicit_ack: false, filter: None }
 }
 
 fn pattern_of(destination: &str) -> Option<Pattern> {
-    let is_pattern = crate::broker::destination::is_pattern(destination);
+    let is_pattern = crate::broker::pattern::Dialect::Ant.is_pattern(destination);
     is_pattern.then(|| Pattern::parse(destination, &Limits::default()).unwrap())
 }
 

@@ -49,10 +49,14 @@ impl<R: Reactor> Shard<R> {
                 self.answer_receiver(from, answer);
             }
             Ask::Checked(second) => self.answer_receiver(second, Answer::Retry),
-            Ask::Sent(bytes) => self.with_session(slot, |session, now, rules, writes| {
-                session.sent(from, bytes, now, rules, writes);
-                None
-            }),
+            Ask::Sent(bytes) => {
+                self.with_session(slot, |session, now, rules, writes| {
+                    session.sent(from, bytes, now, rules, writes);
+                    None
+                });
+                // There may be room for what a queue has.
+                slot.inspect(|&slot| self.mark_dirty(slot));
+            }
             Ask::Completed => self.with_session(slot, |session, now, _, _| {
                 session.completed(from, now);
                 None
@@ -88,7 +92,7 @@ impl<R: Reactor> Shard<R> {
         let (now, rules) = (self.tick, self.sessions.rules_of(slot));
         let mut writes = std::mem::take(&mut self.sessions.writes);
         let end = act(self.sessions.session(slot), now, &rules, &mut writes);
-        self.pass_on(writes);
+        self.pass_writes(writes);
         if let Some(end) = end {
             let reason = match end {
                 End::Expired => DisconnectReason::SessionExpired,
@@ -99,7 +103,7 @@ impl<R: Reactor> Shard<R> {
     }
 
     /// Gives what a session wrote to the shards with the connections.
-    fn pass_on(&mut self, mut writes: Vec<Write<ReceiverId>>) {
+    fn pass_writes(&mut self, mut writes: Vec<Write<ReceiverId>>) {
         for Write { receiver, frame, is_last } in writes.drain(..) {
             self.answer_receiver(receiver, Answer::Frame { frame, is_last });
         }
@@ -135,6 +139,7 @@ impl<R: Reactor> Shard<R> {
             session.attach(from, transport, now, rules, writes);
             None
         });
+        self.mark_dirty(slot);
     }
 
     fn open_sockjs(
@@ -163,7 +168,7 @@ impl<R: Reactor> Shard<R> {
         self.sessions.live_count += 1;
         self.metrics.sockjs_sessions_opened.inc();
         self.take_slot(slot, Transport::SockJs, peer);
-        self.pass_on(writes);
+        self.pass_writes(writes);
         self.open_session(slot, opening);
     }
 
@@ -282,6 +287,8 @@ impl<R: Reactor> Shard<R> {
             });
             if let Phase::Closing(_) = phase {
                 self.release(slot);
+            } else if self.sessions.waiting_bytes(slot) == 0 {
+                self.on_queue_room(slot);
             }
         }
     }

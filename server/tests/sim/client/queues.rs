@@ -1,0 +1,202 @@
+//! What a client does with queues; see [`crate::queues`] for the rules.
+
+use super::{Ack, Client, What};
+use crate::history::History;
+use crate::queues::{Places, AUTO, QUEUES};
+use crate::wire::Frame;
+use std::collections::BTreeSet;
+
+/// Deliveries of a subscription that names no prefetch.
+const PREFETCH_MAX: usize = 1_000;
+
+/// A subscription to a queue.
+pub(super) struct QueueSubscription {
+    id: String,
+    ack: Ack,
+    prefetch: usize,
+    /// RECEIPT came, and UNSUBSCRIBE was not sent.
+    is_live: bool,
+    is_over: bool,
+    /// Message and what names the delivery, oldest first.
+    pending: Vec<(usize, String)>,
+    places: Places,
+}
+
+impl Client {
+    /// Some deed with queues.
+    pub(super) fn act_on_queues(&mut self, history: &mut History) {
+        match self.rng.below(10) {
+            0..=3 => self.send_to_queue(history),
+            4 => {
+                let queue = QUEUES[self.rng.below(QUEUES.len())];
+                let is_auto = queue == AUTO && self.rng.chance(700);
+                let explicit = [Ack::Client, Ack::Individual][self.rng.below(2)];
+                let ack = if is_auto { Ack::Auto } else { explicit };
+                let live = self.queues.iter().filter(|subscription| !subscription.is_over).count();
+                if live < 3 {
+                    self.consume(queue, ack);
+                }
+            }
+            5 if self.rng.chance(300) => self.leave_queue(),
+            _ => self.settle_some(history),
+        }
+    }
+
+    fn send_to_queue(&mut self, history: &mut History) {
+        let queue = QUEUES[self.rng.below(QUEUES.len())];
+        let filler = self.filler();
+        let number = history.queues.publish(self.number, queue, &filler);
+        let body = history.queues.messages[number].body.clone();
+        let mut headers = vec![("destination", queue)];
+        let receipt = self.rng.chance(300).then(|| self.name("r"));
+        if let Some(receipt) = &receipt {
+            headers.push(("receipt", receipt));
+        }
+        if let Some(mut transaction) = self.transaction.take() {
+            let has_room = transaction.queued.len() < 100;
+            if has_room && self.rng.chance(700) {
+                headers.push(("transaction", &transaction.name));
+                self.push_frame("SEND", &headers, &body);
+                transaction.receipts.extend(receipt.map(|receipt| (receipt, What::Other)));
+                transaction.queued.push(number);
+                self.transaction = Some(transaction);
+                return;
+            }
+            self.transaction = Some(transaction);
+        }
+        history.queues.send(number);
+        self.push_frame("SEND", &headers, &body);
+        if let Some(receipt) = receipt {
+            self.expect(receipt, What::Queued(vec![number]));
+        }
+    }
+
+    fn consume(&mut self, queue: &'static str, ack: Ack) {
+        let (id, receipt) = (self.name("q"), self.name("r"));
+        let mode = match ack {
+            Ack::Auto => "auto",
+            Ack::Client => "client",
+            Ack::Individual => "client-individual",
+        };
+        let mut headers =
+            vec![("id", id.as_str()), ("destination", queue), ("ack", mode), ("receipt", &receipt)];
+        let count = 1 + self.rng.below(5);
+        let (text, is_named) = (count.to_string(), self.rng.chance(600));
+        if is_named {
+            headers.push(("prefetch-count", &text));
+        }
+        self.push_frame("SUBSCRIBE", &headers, b"");
+        self.expect(receipt, What::Consuming(id.clone()));
+        let prefetch = if is_named { count } else { PREFETCH_MAX };
+        let (is_live, is_over, pending, places) = (false, false, Vec::new(), Places::new());
+        let subscription =
+            QueueSubscription { id, ack, prefetch, is_live, is_over, pending, places };
+        self.queues.push(subscription);
+    }
+
+    fn leave_queue(&mut self) {
+        let live = self.queues.iter_mut().find(|subscription| subscription.is_live);
+        let Some(subscription) = live else { return };
+        subscription.is_live = false;
+        subscription.is_over = true;
+        let id = subscription.id.clone();
+        let receipt = self.name("r");
+        self.push_frame("UNSUBSCRIBE", &[("id", &id), ("receipt", &receipt)], b"");
+        self.expect(receipt, What::LeftQueue(id));
+    }
+
+    /// ACK or NACK of something that came, also of a subscription that is over.
+    fn settle_some(&mut self, history: &mut History) {
+        let waiting: Vec<usize> =
+            (0..self.queues.len()).filter(|&at| !self.queues[at].pending.is_empty()).collect();
+        if waiting.is_empty() {
+            return;
+        }
+        let at = waiting[self.rng.below(waiting.len())];
+        let place = self.rng.below(self.queues[at].pending.len());
+        let subscription = &mut self.queues[at];
+        let id = subscription.id.clone();
+        let is_individual = subscription.ack == Ack::Individual;
+        let name = subscription.pending[place].1.clone();
+        let first = if is_individual { place } else { 0 };
+        let covered: Vec<usize> =
+            subscription.pending.drain(first..=place).map(|(number, _)| number).collect();
+        let mut headers = vec![];
+        match self.version {
+            "1.2" => headers.push(("id", name.as_str())),
+            "1.1" => headers.extend([("message-id", name.as_str()), ("subscription", &id)]),
+            _ => headers.push(("message-id", name.as_str())),
+        }
+        let transaction = self.transaction.as_ref().map(|transaction| transaction.name.clone());
+        let transaction = transaction.filter(|_| is_individual && self.rng.chance(300));
+        if let Some(name) = &transaction {
+            headers.push(("transaction", name));
+        }
+        if self.rng.chance(250) {
+            self.push_frame("NACK", &headers, b"");
+        } else {
+            for &number in &covered {
+                history.queues.messages[number].is_acknowledged = true;
+            }
+            let receipt = self.rng.chance(400).then(|| self.name("r"));
+            if let Some(receipt) = &receipt {
+                headers.push(("receipt", receipt));
+            }
+            self.push_frame("ACK", &headers, b"");
+            if let Some(receipt) = receipt {
+                // Within a transaction it says only that the ACK was understood.
+                let settled = if transaction.is_none() { covered } else { Vec::new() };
+                self.expect(receipt, What::Settled(settled));
+            }
+        }
+        if let Some(open) = self.transaction.as_mut().filter(|_| transaction.is_some()) {
+            open.acks_count += 1;
+        }
+    }
+
+    /// A MESSAGE whose subscription is to a queue.
+    pub(super) fn on_queue_message(&mut self, history: &mut History, frame: &Frame) {
+        let id = frame.header("subscription").expect("MESSAGE names its subscription");
+        let who = format!("subscription {id} of client {}", self.number);
+        let found = self.queues.iter_mut().find(|subscription| subscription.id == id);
+        let subscription = found.unwrap_or_else(|| panic!("{who} is not there"));
+        let number = history.queues.receive(self.number, &who, &mut subscription.places, frame);
+        self.collected.insert(number);
+        self.last_message_step = history.step;
+        assert!(subscription.is_live || subscription.is_over, "{who}: MESSAGE before RECEIPT");
+        let message_id = frame.header("message-id").expect("MESSAGE has its id");
+        let ack = frame.header("ack");
+        let is_named = self.version == "1.2" && subscription.ack != Ack::Auto;
+        assert_eq!(ack.is_some(), is_named, "{who}: ack header");
+        if subscription.ack != Ack::Auto {
+            subscription.pending.push((number, ack.unwrap_or(message_id).to_string()));
+            let (count, limit) = (subscription.pending.len(), subscription.prefetch);
+            assert!(count <= limit, "{who}: {count} deliveries, prefetch is {limit}");
+        }
+    }
+
+    pub(super) fn on_consuming(&mut self, id: &str) {
+        if let Some(subscription) = self.queues.iter_mut().find(|other| other.id == id) {
+            subscription.is_live = true;
+        }
+    }
+
+    /// UNSUBSCRIBE's RECEIPT came: nothing more may come.
+    pub(super) fn on_left_queue(&mut self, id: &str) {
+        // What it had may still be acknowledged, but here it is left to come back at the end.
+        self.queues.retain(|subscription| subscription.id != id);
+    }
+
+    /// Consumes all queues, to see what is left in them.
+    pub fn collector(mut self) -> Client {
+        for queue in QUEUES {
+            self.consume(queue, Ack::Auto);
+        }
+        self
+    }
+
+    /// All messages of queues that came.
+    pub fn collected(&self) -> &BTreeSet<usize> {
+        &self.collected
+    }
+}
