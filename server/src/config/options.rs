@@ -158,7 +158,7 @@ pub static OPTIONS: &[Opt] = &[
         "auto",
         "auto, uring or epoll; auto takes io_uring if it is allowed",
         io,
-        io,
+        value::io,
         |io: IoChoice| io.name().to_owned()
     ),
     row!(
@@ -623,7 +623,7 @@ pub static OPTIONS: &[Opt] = &[
         "text",
         "text or json",
         log_format,
-        log_format,
+        value::log_format,
         |format: LogFormat| format.name().to_owned()
     ),
     row!(
@@ -632,7 +632,7 @@ pub static OPTIONS: &[Opt] = &[
         "info",
         "off, error, warn, info, debug or trace",
         log_level,
-        log_level,
+        value::log_level,
         |level| level
     ),
     Opt {
@@ -725,13 +725,6 @@ fn drain_rate(text: &str) -> Result<u32, String> {
     }
 }
 
-fn io(text: &str) -> Result<IoChoice, String> {
-    [IoChoice::Auto, IoChoice::Uring, IoChoice::Epoll]
-        .into_iter()
-        .find(|choice| choice.name() == text)
-        .ok_or_else(|| "allowed is auto, uring or epoll".to_owned())
-}
-
 fn compression(text: &str) -> Result<Compression, String> {
     [Compression::Off, Compression::Shared]
         .into_iter()
@@ -754,13 +747,6 @@ fn rule(text: &str) -> Result<String, String> {
         Some(("allow" | "deny", _)) => Ok(text.to_owned()),
         _ => Err("allowed is allow or deny, then who, verb and destination".to_owned()),
     }
-}
-
-fn log_format(text: &str) -> Result<LogFormat, String> {
-    [LogFormat::Text, LogFormat::Json]
-        .into_iter()
-        .find(|format| format.name() == text)
-        .ok_or_else(|| "allowed is text or json".to_owned())
 }
 
 fn overflow(text: &str) -> Result<Overflow, String> {
@@ -787,13 +773,6 @@ fn destination(text: &str) -> Result<Option<String>, String> {
         return Err("allowed is one /queue/... or /topic/...".to_owned());
     }
     Ok(Some(text.to_owned()))
-}
-
-fn log_level(text: &str) -> Result<String, String> {
-    if ["off", "error", "warn", "info", "debug", "trace"].contains(&text) {
-        return Ok(text.to_owned());
-    }
-    Err("allowed is off, error, warn, info, debug or trace".to_owned())
 }
 
 fn path(text: &str) -> Result<Option<PathBuf>, String> {
