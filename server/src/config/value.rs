@@ -196,7 +196,7 @@ fn show_in(units: &[(&str, u64)], value: u64, smallest: &str) -> String {
 }
 
 /// The value of `io`.
-pub fn (text: &str) -> Result<IoChoice, String> {
+pub fn io(text: &str) -> Result<IoChoice, String> {
     [IoChoice::Auto, IoChoice::Uring, IoChoice::Epoll]
         .into_iter()
         .find(|choice| choice.name() == text)
@@ -204,7 +204,7 @@ pub fn (text: &str) -> Result<IoChoice, String> {
 }
 
 /// The value of `log-format`.
-pub fn (text: &str) -> Result<LogFormat, String> {
+pub fn log_format(text: &str) -> Result<LogFormat, String> {
     [LogFormat::Text, LogFormat::Json]
         .into_iter()
         .find(|format| format.name() == text)
@@ -212,7 +212,7 @@ pub fn (text: &str) -> Result<LogFormat, String> {
 }
 
 /// The value of `log-level`.
-pub fn (text: &str) -> Result<String, String> {
+pub fn log_level(text: &str) -> Result<String, String> {
     if ["off", "error", "warn", "info", "debug", "trace"].contains(&text) {
         return Ok(text.to_owned());
     }
