@@ -305,6 +305,14 @@ impl<R: Copy + Eq> Session<R> {
         self.is_heartbeat_off = true;
     }
 
+    /// The receiver that is attached, if there is one: who asks for frames now is the second.
+    pub fn receiver(&self) -> Option<R> {
+        match &self.state {
+            State::Attached(receiver) => Some(receiver.id),
+            _ => None,
+        }
+    }
+
     /// Whether the application may send.
     pub fn is_open(&self) -> bool {
         matches!(self.state, State::Idle { .. } | State::Attached(_) | State::Leaving { .. })

@@ -160,7 +160,7 @@ pub static OPTIONS: &[Opt] = &[
         "auto",
         "auto, uring or epoll; auto takes io_uring if it is allowed",
         io,
-        io,
+        value::io,
         |io: IoChoice| io.name().to_owned()
     ),
     row!(
@@ -663,7 +663,7 @@ pub static OPTIONS: &[Opt] = &[
         "text",
         "text or json",
         log_format,
-        log_format,
+        value::log_format,
         |format: LogFormat| format.name().to_owned()
     ),
     row!(
@@ -672,7 +672,7 @@ pub static OPTIONS: &[Opt] = &[
         "info",
         "off, error, warn, info, debug or trace",
         log_level,
-        log_level,
+        value::log_level,
         |level| level
     ),
     Opt {
@@ -765,13 +765,6 @@ fn drain_rate(text: &str) -> Result<u32, String> {
     }
 }
 
-fn io(text: &str) -> Result<IoChoice, String> {
-    [IoChoice::Auto, IoChoice::Uring, IoChoice::Epoll]
-        .into_iter()
-        .find(|choice| choice.name() == text)
-        .ok_or_else(|| "allowed is auto, uring or epoll".to_owned())
-}
-
 fn compression(text: &str) -> Result<Compression, String> {
     [Compression::Off, Compression::Shared]
         .into_iter()
@@ -794,13 +787,6 @@ fn rule(text: &str) -> Result<String, String> {
         Some(("allow" | "deny", _)) => Ok(text.to_owned()),
         _ => Err("allowed is allow or deny, then who, verb and destination".to_owned()),
     }
-}
-
-fn log_format(text: &str) -> Result<LogFormat, String> {
-    [LogFormat::Text, LogFormat::Json]
-        .into_iter()
-        .find(|format| format.name() == text)
-        .ok_or_else(|| "allowed is text or json".to_owned())
 }
 
 fn overflow(text: &str) -> Result<Overflow, String> {
@@ -829,13 +815,6 @@ fn destination(text: &str) -> Result<Option<String>, String> {
     Ok(Some(text.to_owned()))
 }
 
-fn log_level(text: &str) -> Result<String, String> {
-    if ["off", "error", "warn", "info", "debug", "trace"].contains(&text) {
-        return Ok(text.to_owned());
-    }
-    Err("allowed is off, error, warn, info, debug or trace".to_owned())
-}
-
 fn path(text: &str) -> Result<Option<PathBuf>, String> {
     if text.is_empty() {
         return Err("allowed is a path that is not empty".to_owned());
@@ -862,51 +841,5 @@ fn user(text: &str) -> Result<(String, String), String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_default_is_what_the_table_says() {
-        for option in OPTIONS.iter().filter(|option| !option.default.is_empty()) {
-            let mut config = Config::default();
-            // A list that is not repeatable is one value.
-            let separator = if option.repeatable { ',' } else { '\n' };
-            for text in option.default.split(separator) {
-                (option.apply)(&mut config, text)
-                    .unwrap_or_else(|e| panic!("{}: {e}", option.name));
-            }
-            assert_eq!(config, Config::default(), "{}", option.name);
-            if option.name != "shards" {
-                let shown = (option.show)(&config);
-                let mut again = Config::default();
-                assert!(shown.lines().all(|text| (option.apply)(&mut again, text).is_ok()));
-                assert_eq!(again, config, "{} shows {shown}", option.name);
-            }
-        }
-    }
-
-    #[test]
-    fn names_are_unique_and_plain() {
-        for (index, option) in OPTIONS.iter().enumerate() {
-            assert!(OPTIONS[..index].iter().all(|other| other.name != option.name));
-            assert!(option.name.bytes().all(|b| b.is_ascii_lowercase() || b == b'-'));
-            assert!(!option.doc.is_empty() && !option.doc.contains('|'), "{}", option.name);
-        }
-        assert_eq!(OPTIONS[1].env(), "STOMPEDE_LISTEN");
-        assert_eq!(find("drain_rate").map(Opt::env).as_deref(), Some("STOMPEDE_DRAIN_RATE"));
-    }
-
-    #[test]
-    fn the_readme_table_has_one_row_per_option() {
-        let table = readme_table();
-        assert_eq!(table.lines().count(), OPTIONS.len() + 2);
-        assert!(table.lines().all(|line| line.matches('|').count() == 5), "{table}");
-    }
-
-    #[test]
-    fn no_password_is_shown() {
-        let config = Config { users: vec![("ann".into(), "hunter2".into())], ..Config::default() };
-        let shown = show_toml(&config);
-        assert!(shown.contains("ann:***") && !shown.contains("hunter2"), "{shown}");
-    }
-}
+#[path = "options_tests.rs"]
+mod tests;

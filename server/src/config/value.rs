@@ -5,6 +5,7 @@
 //! without one is in bytes. `show_*` writes a value so that parsing it gives the same value again.
 //! Nothing here touches a file or the environment.
 
+use super::{IoChoice, LogFormat};
 use std::fmt::Display;
 use std::net::SocketAddr;
 use std::str::FromStr;
@@ -192,6 +193,30 @@ fn show_in(units: &[(&str, u64)], value: u64, smallest: &str) -> String {
         Some((name, factor)) => format!("{}{name}", value / factor),
         None => format!("{value}{smallest}"),
     }
+}
+
+/// The value of `io`.
+pub fn io(text: &str) -> Result<IoChoice, String> {
+    [IoChoice::Auto, IoChoice::Uring, IoChoice::Epoll]
+        .into_iter()
+        .find(|choice| choice.name() == text)
+        .ok_or_else(|| "allowed is auto, uring or epoll".to_owned())
+}
+
+/// The value of `log-format`.
+pub fn log_format(text: &str) -> Result<LogFormat, String> {
+    [LogFormat::Text, LogFormat::Json]
+        .into_iter()
+        .find(|format| format.name() == text)
+        .ok_or_else(|| "allowed is text or json".to_owned())
+}
+
+/// The value of `log-level`.
+pub fn log_level(text: &str) -> Result<String, String> {
+    if ["off", "error", "warn", "info", "debug", "trace"].contains(&text) {
+        return Ok(text.to_owned());
+    }
+    Err("allowed is off, error, warn, info, debug or trace".to_owned())
 }
 
 #[cfg(test)]

@@ -441,6 +441,7 @@ impl<R: Reactor> Shard<R> {
         self.peers.grow(slot, Peer::default);
         self.last_read.grow(slot, || 0);
         self.last_write.grow(slot, || 0);
+        self.client_numbers.grow(slot, || 0);
         let connection = &mut self.connections[slot as usize];
         connection.generation = connection.generation.wrapping_add(1);
         connection.phase = Phase::Opening;

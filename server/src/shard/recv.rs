@@ -76,7 +76,7 @@ impl<R: Reactor> Shard<R> {
         }
     }
 
-    fn on_received(&mut self, slot: u32, result: Result<usize, i32>, piece: &mut [u8]) {
+    pub(super) fn on_received(&mut self, slot: u32, result: Result<usize, i32>, piece: &mut [u8]) {
         let count = match result {
             Ok(0) => return self.on_end_of_stream(slot),
             Ok(count) => count,

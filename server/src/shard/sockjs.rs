@@ -77,6 +77,8 @@ pub(crate) enum Ask {
         transport: Transport,
         /// The client's address.
         peer: Peer,
+        /// The receiver before it was found to be there still, if there is one.
+        is_checked: bool,
         /// What a handler wants to know of a new session.
         opening: Option<Box<SessionInfo>>,
     },
@@ -87,6 +89,9 @@ pub(crate) enum Ask {
         /// It is that of a `jsonp_send`, of this content type.
         form: Option<Box<str>>,
     },
+    /// This receiver is there still, or you were told that it broke off: now this second one may
+    /// ask again.
+    Checked(ReceiverId),
     /// So many bytes of frames were sent, since the answer began.
     Sent(u32),
     /// The answer was sent to its end.
@@ -107,6 +112,15 @@ pub enum Answer {
         /// The answer ends behind it.
         is_last: bool,
     },
+    /// A second receiver came: look whether the first has broken off, and say so.
+    Check {
+        /// The session.
+        key: Arc<Key>,
+        /// The second receiver.
+        second: ReceiverId,
+    },
+    /// The receiver before you was looked for: ask again.
+    Retry,
     /// The messages were taken.
     Taken,
     /// The request is refused.

@@ -107,6 +107,19 @@ fn an_aborted_receiver_ends_the_session() {
 }
 
 #[test]
+fn who_broke_off_is_no_second_receiver() {
+    // Its end and its next request race to the home by different shards.
+    let server = start(config(4));
+    for _ in 0..100 {
+        let session = server.session("/echo");
+        let mut stream = session.stream();
+        assert_eq!(stream.chunk(), "o\n");
+        drop(stream);
+        assert_eq!(session.poll(), r#"c[1002,"Connection interrupted"]"#);
+    }
+}
+
+#[test]
 fn a_close_is_told_again_and_again_behind_what_waits() {
     let server = start(config(4));
     let session = server.session("/burst_close").open();

@@ -73,6 +73,26 @@ fn one_publication_reaches_all_transports() {
 }
 
 #[test]
+fn a_queue_waits_for_a_polling_consumer() {
+    for shards in [1, 4] {
+        let server = start(config(shards));
+        let session = server.session("/sockjs").open();
+        session.send(CONNECT);
+        poll_for(&session, "CONNECTED");
+        session.send(r#"["SEND\ndestination:/queue/q\nreceipt:q\n\nhi\u0000"]"#);
+        poll_for(&session, "receipt-id:q");
+        session
+            .send(r#"["SUBSCRIBE\nid:s\ndestination:/queue/q\nack:client-individual\n\n\u0000"]"#);
+        let frame = poll_for(&session, "MESSAGE");
+        assert!(frame.ends_with(r#"\n\nhi\u0000"]"#), "{frame}");
+        let (_, ack) = frame.split_once(r"\nack:").expect("an ack header");
+        let (ack, _) = ack.split_once(r"\n").expect("a line");
+        session.send(&format!(r#"["ACK\nid:{ack}\nreceipt:a\n\n\u0000"]"#));
+        poll_for(&session, "receipt-id:a");
+    }
+}
+
+#[test]
 fn heart_beats_of_stomp_replace_those_of_sockjs() {
     let mut config = config(2);
     config.sockjs.heartbeat_ms = 250;

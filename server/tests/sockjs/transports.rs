@@ -58,6 +58,8 @@ fn a_websocket_carries_frames_and_a_raw_one_messages() {
     assert_eq!((socket.text(), socket.text()), ("o".into(), r#"c[3000,"Go away!"]"#.into()));
     assert_eq!(socket.frame(), (8, b"\x03\xe8".to_vec()));
 
+    let mut socket = upgrade(server.http_address, "/close/websocket");
+    assert_eq!(socket.frame(), (8, b"\x0b\xb8Go away!".to_vec()));
     let mut socket = upgrade(server.http_address, "/echo/websocket");
     socket.send(&masked("plain"));
     assert_eq!(socket.text(), "plain");

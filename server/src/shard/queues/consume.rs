@@ -241,14 +241,20 @@ impl<R: Reactor> Shard<R> {
         });
         let (destination, body) = (publication.destination(), publication.body());
         encode::message_tail(head, version, destination, publication.headers(), body);
-        let mut header = [0; 14];
-        let mut length = 0;
-        if class.framing & framing::WEBSOCKET != 0 {
-            let opcode = if publication.is_utf8() { Opcode::Text } else { Opcode::Binary };
-            length = encode_header(&mut header, opcode, head.len() as u64);
+        if class.framing & framing::SOCKJS != 0 {
+            let frame = std::mem::take(head);
+            self.push_sockjs(slot, &frame);
+            self.scratch.head = frame;
+        } else {
+            let mut header = [0; 14];
+            let mut length = 0;
+            if class.framing & framing::WEBSOCKET != 0 {
+                let opcode = if publication.is_utf8() { Opcode::Text } else { Opcode::Binary };
+                length = encode_header(&mut header, opcode, head.len() as u64);
+            }
+            let segment = self.arena.append(&[&header[..length], head]);
+            self.push_segment(slot, segment);
         }
-        let segment = self.arena.append(&[&header[..length], head]);
-        self.push_segment(slot, segment);
         self.metrics.messages_delivered.inc();
         self.metrics.frames_sent(FrameOut::Message, 1);
     }

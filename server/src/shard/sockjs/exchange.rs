@@ -169,6 +169,10 @@ impl<R: Reactor> Shard<R> {
     /// The home has answered a request of ours.
     pub(in crate::shard) fn on_sockjs_answer(&mut self, to: ReceiverId, answer: Answer) {
         let slot = to.slot;
+        if let Answer::Check { key, second } = answer {
+            self.look_for(to);
+            return self.ask_home(key, to, Ask::Checked(second));
+        }
         let connection = &self.connections[slot as usize];
         if connection.generation != to.generation || connection.phase != Phase::Waiting {
             // It broke off, which the home was told.
@@ -187,6 +191,13 @@ impl<R: Reactor> Shard<R> {
         let Some(exchange) = self.exchange(slot) else { return };
         let mut out = Vec::new();
         match answer {
+            Answer::Check { .. } => return,
+            Answer::Retry => {
+                let (key, transport) = (exchange.key.clone(), exchange.transport);
+                let peer = self.peers[slot as usize];
+                let ask = Ask::Attach { transport, peer, is_checked: true, opening: None };
+                return self.ask_home(key, to, ask);
+            }
             Answer::Begin => exchange.begin(&mut out),
             Answer::Frame { frame, is_last } => exchange.push_frame(&mut out, &frame, is_last),
             Answer::Taken => {
@@ -207,6 +218,21 @@ impl<R: Reactor> Shard<R> {
         self.push_bytes(slot, &out);
         if is_sender {
             self.finish_exchange(slot);
+        }
+    }
+
+    /// Receives from a connection that waits for frames: it may have ended, unnoticed so far.
+    fn look_for(&mut self, receiver: ReceiverId) {
+        let slot = receiver.slot;
+        let connection = &self.connections[slot as usize];
+        let is_it = connection.generation == receiver.generation && self.is_receiver(slot);
+        if is_it && self.has_spill_room(slot) {
+            let mut piece = vec![0; PIPELINED_BYTES_MAX];
+            let mut results = Vec::new();
+            self.reactor.recv_batch(&[slot], &mut piece, PIPELINED_BYTES_MAX, &mut results);
+            if let Some(result) = results.pop() {
+                self.on_received(slot, result, &mut piece);
+            }
         }
     }
 

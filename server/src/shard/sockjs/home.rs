@@ -37,8 +37,8 @@ impl<R: Reactor> Shard<R> {
         let Call { key, from, ask } = call;
         let slot = self.sessions.find(&key).filter(|&slot| !self.forget_if_over(slot));
         match ask {
-            Ask::Attach { transport, peer, opening } => match slot {
-                Some(slot) => self.attach(slot, from, transport),
+            Ask::Attach { transport, peer, opening, is_checked } => match slot {
+                Some(slot) => self.attach(slot, key, from, transport, is_checked),
                 None => self.open_sockjs(key, from, transport, peer, opening),
             },
             Ask::Send { body, form } => {
@@ -48,10 +48,15 @@ impl<R: Reactor> Shard<R> {
                 };
                 self.answer_receiver(from, answer);
             }
-            Ask::Sent(bytes) => self.with_session(slot, |session, now, rules, writes| {
-                session.sent(from, bytes, now, rules, writes);
-                None
-            }),
+            Ask::Checked(second) => self.answer_receiver(second, Answer::Retry),
+            Ask::Sent(bytes) => {
+                self.with_session(slot, |session, now, rules, writes| {
+                    session.sent(from, bytes, now, rules, writes);
+                    None
+                });
+                // There may be room for what a queue has.
+                slot.inspect(|&slot| self.mark_dirty(slot));
+            }
             Ask::Completed => self.with_session(slot, |session, now, _, _| {
                 session.completed(from, now);
                 None
@@ -113,7 +118,20 @@ impl<R: Reactor> Shard<R> {
         }
     }
 
-    fn attach(&mut self, slot: u32, from: ReceiverId, transport: url::Transport) {
+    /// A client may break off and come again by another shard, whose word is here first. So a
+    /// second receiver is told so only when the first was looked for.
+    fn attach(
+        &mut self,
+        slot: u32,
+        key: Arc<Key>,
+        from: ReceiverId,
+        transport: url::Transport,
+        is_checked: bool,
+    ) {
+        let first = self.sessions.session(slot).receiver();
+        if let (Some(first), false) = (first, is_checked) {
+            return self.answer_receiver(first, Answer::Check { key, second: from });
+        }
         if transport.is_streaming() {
             self.answer_receiver(from, Answer::Begin);
         }
@@ -121,6 +139,7 @@ impl<R: Reactor> Shard<R> {
             session.attach(from, transport, now, rules, writes);
             None
         });
+        self.mark_dirty(slot);
     }
 
     fn open_sockjs(
@@ -131,6 +150,11 @@ impl<R: Reactor> Shard<R> {
         peer: Peer,
         opening: Option<Box<SessionInfo>>,
     ) {
+        let is_handlers = self.shared.sockjs.services()[key.service].handler.is_some();
+        if is_handlers && opening.is_none() {
+            // It came as a second receiver, and the session is gone since.
+            return self.answer_receiver(from, Answer::Failed(Error::SessionUnknown));
+        }
         if !self.has_session_room() || self.is_draining {
             return self.answer_receiver(from, Answer::Failed(Error::TooManySessions));
         }
@@ -263,6 +287,8 @@ impl<R: Reactor> Shard<R> {
             });
             if let Phase::Closing(_) = phase {
                 self.release(slot);
+            } else if self.sessions.waiting_bytes(slot) == 0 {
+                self.on_queue_room(slot);
             }
         }
     }

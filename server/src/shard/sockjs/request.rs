@@ -174,7 +174,7 @@ impl<R: Reactor> Shard<R> {
             Ask::Send { body: std::mem::take(body), form }
         } else {
             let opening = service.handler.and_then(|_| self.session_info(slot, request));
-            Ask::Attach { transport, peer: self.peers[slot as usize], opening }
+            Ask::Attach { transport, peer: self.peers[slot as usize], is_checked: false, opening }
         };
         self.begin_exchange(slot, exchange, call);
     }
@@ -182,9 +182,9 @@ impl<R: Reactor> Shard<R> {
     /// Differs from answer to answer: a mixed counter, keyed by this start.
     fn entropy(&mut self) -> u32 {
         self.sessions.infos_count += 1;
-        let mixed = (self.shared.key ^ self.index as u64)
-            .wrapping_add(self.sessions.infos_count)
-            .wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let number = self.sessions.infos_count * self.mesh.shards_count() as u64;
+        let number = self.shared.key.wrapping_add(number + self.index as u64);
+        let mixed = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
         (mixed ^ mixed >> 29) as u32
     }
 }
