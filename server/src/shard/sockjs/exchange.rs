@@ -171,7 +171,7 @@ impl<R: Reactor> Shard<R> {
         let slot = to.slot;
         if let Answer::Check { key, second } = answer {
             self.look_for(to);
-            return self.ask_home(key, to, Ask::Checked(second));
+            return self.ask_session_home(key, to, Ask::Checked(second));
         }
         let connection = &self.connections[slot as usize];
         if connection.generation != to.generation || connection.phase != Phase::Waiting {
@@ -196,7 +196,7 @@ impl<R: Reactor> Shard<R> {
                 let (key, transport) = (exchange.key.clone(), exchange.transport);
                 let peer = self.peers[slot as usize];
                 let ask = Ask::Attach { transport, peer, is_checked: true, opening: None };
-                return self.ask_home(key, to, ask);
+                return self.ask_session_home(key, to, ask);
             }
             Answer::Begin => exchange.begin(&mut out),
             Answer::Frame { frame, is_last } => exchange.push_frame(&mut out, &frame, is_last),
