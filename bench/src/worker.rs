@@ -246,7 +246,7 @@ impl<R: Connector> Worker<R> {
                 let error = io::Error::from_raw_os_error(errno);
                 self.fail(slot, &format!("connect: {error}"), false);
             }
-            Event::Readable { slot } => self.mark_ready(slot),
+            Event::Readable { slot } | Event::Ended { slot } => self.mark_ready(slot),
             Event::Writable { slot } => {
                 if let Some(index) = self.publisher_of(slot) {
                     self.publishers.all[index].is_blocked = false;

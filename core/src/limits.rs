@@ -33,6 +33,10 @@ pub struct Limits {
     pub sockjs_queue_bytes_max: usize,
     /// Bytes under way to the connection of one SockJS stream. Default 65,536.
     pub sockjs_window_bytes_max: u32,
+    /// How many times larger than its payload an inflated WebSocket message may be, once it is
+    /// above [`WS_INFLATED_BYTES_UNRATED`]. Default 256: text compresses 3 to 30 times, zlib's most
+    /// is 1,029.
+    pub ws_inflate_ratio_max: u32,
     /// Bytes of a STOMP command. Default 32: the longest known one has 11.
     pub stomp_command_bytes_max: usize,
     /// Number of headers of a STOMP frame, repeats not counted. Default 128.
@@ -81,6 +85,8 @@ pub struct Limits {
     pub heartbeat_ms_min: u32,
     /// Largest heart-beat interval we agree to, in milliseconds. Default 120,000.
     pub heartbeat_ms_max: u32,
+    /// Bytes that other threads may have waiting for the handlers of one shard. Default 16 MiB.
+    pub handler_inbox_bytes_max: usize,
 }
 
 impl Default for Limits {
@@ -99,6 +105,7 @@ impl Default for Limits {
             sockjs_payload_messages_max: 4_096,
             sockjs_queue_bytes_max: 512 << 10,
             sockjs_window_bytes_max: 65_536,
+            ws_inflate_ratio_max: 256,
             stomp_command_bytes_max: 32,
             stomp_headers_count_max: 128,
             stomp_header_line_bytes_max: 16_384,
@@ -122,6 +129,7 @@ impl Default for Limits {
             selector_steps_count_max: 65_536,
             heartbeat_ms_min: 1_000,
             heartbeat_ms_max: 120_000,
+            handler_inbox_bytes_max: 16 << 20,
         }
     }
 }
@@ -134,5 +142,17 @@ pub const WS_CONTROL_PAYLOAD_BYTES_MAX: usize = 125;
 
 /// Values that a selector may hold at once while it is evaluated; its stack is an array.
 pub const SELECTOR_STACK_COUNT_MAX: usize = 32;
+
+/// Bytes up to which an inflated message may have any ratio: a run of one letter is no
+/// attack yet.
+pub const WS_INFLATED_BYTES_UNRATED: u64 = 65_536;
+
+/// Bytes of a compressed message before the client is logged in, inflated or not: design.md §9, one
+/// frame of 64 KiB.
+pub const WS_DEFLATE_BYTES_MAX_BEFORE_LOGIN: u64 = 65_536;
+
+/// Bytes that are inflated for one connection in a turn of its shard; what it sent behind them
+/// waits for the next turn.
+pub const WS_INFLATED_BYTES_PER_TURN: usize = 65_536;
 
 const _: () = assert!(WS_CONTROL_PAYLOAD_BYTES_MAX < 126);

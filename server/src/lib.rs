@@ -7,18 +7,22 @@ pub mod admin;
 pub mod assets;
 pub mod auth;
 pub mod config;
+pub mod handler;
 pub mod log;
 pub mod mesh;
 pub mod metrics;
 pub mod probe;
 pub mod reactor;
+pub mod services;
 pub mod shard;
 pub mod static_files;
 
 use config::{Config, IoChoice};
+use handler::endpoint::Endpoints;
+use handler::Handler;
 use mesh::{Doorbell, Mesh};
 use reactor::epoll::EpollReactor;
-use reactor::listener::{listen, local_address};
+use reactor::listener::{claim, listen, local_address};
 use reactor::uring::UringReactor;
 use shard::action::Message;
 use shard::{Shard, Shared};
@@ -36,6 +40,14 @@ const DESCRIPTORS_RESERVED: u64 = 64;
 /// A running server.
 pub struct Server;
 
+/// A server that is not started yet: its options and its endpoints.
+pub struct Builder {
+    config: Config,
+    endpoints: Endpoints,
+    /// What was wrong with an endpoint, for the start to tell.
+    mistake: Option<String>,
+}
+
 /// What its starter holds of a running server.
 pub struct Handle {
     shared: Arc<Shared>,
@@ -52,11 +64,42 @@ pub struct Handle {
 }
 
 impl Server {
+    /// A server with endpoints of its own; see [`handler`].
+    pub fn builder(config: Config) -> Builder {
+        Builder { config, endpoints: Endpoints::default(), mistake: None }
+    }
+
+    /// Starts a server without endpoints of its own.
+    ///
+    /// # Errors
+    /// Those of [`Builder::start`].
+    pub fn start(config: Config) -> Result<Handle, String> {
+        Server::builder(config).start()
+    }
+}
+
+impl Builder {
+    /// Serves `pattern` (a path such as `/rooms/{room}`, see [`handler::endpoint`]) with the
+    /// handlers that `factory` makes: one for each shard, whose index it gets, on that shard's
+    /// thread. What is wrong with the pattern is an error of [`Builder::start`].
+    pub fn endpoint<H, F>(mut self, pattern: &str, factory: F) -> Builder
+    where
+        H: Handler + 'static,
+        F: Fn(usize) -> H + Send + Sync + 'static,
+    {
+        let added = self.endpoints.add(pattern, factory);
+        self.mistake = self.mistake.or(added.err());
+        self
+    }
+
     /// Opens the listeners and starts one thread per shard.
     ///
     /// # Errors
-    /// What was refused, in words for the operator: an address in use, a ring that cannot be made.
-    pub fn start(config: Config) -> Result<Handle, String> {
+    /// What was refused, in words for the operator: an address in use, a ring that cannot be made,
+    /// an endpoint's pattern.
+    pub fn start(self) -> Result<Handle, String> {
+        let Builder { config, endpoints, mistake } = self;
+        mistake.map_or(Ok(()), Err)?;
         let is_uring = match config.io {
             IoChoice::Uring => {
                 probe::is_uring_usable()?;
@@ -72,12 +115,12 @@ impl Server {
         let slots_count = slots_count(&config, is_uring);
         let (mut config, mut shards) = (config, Vec::new());
         for _ in 0..shards_count {
-            shards.push(open_listeners(&mut config)?);
+            shards.push(open_listeners(&mut config, shards.is_empty())?);
         }
         let admin = admin::Listener::open(config.admin_listen)?;
         let key = random_key().map_err(|error| format!("cannot read random bytes: {error}"))?;
         let driver = if is_uring { "uring" } else { "epoll" };
-        let shared = Arc::new(Shared::new(config, key, driver)?);
+        let shared = Arc::new(Shared { endpoints, ..Shared::new(config, key, driver)? });
         let doorbells = (0..shards_count)
             .map(|_| Doorbell::new())
             .collect::<io::Result<Vec<_>>>()
@@ -143,18 +186,26 @@ impl Handle {
 
 /// Opens one shard's listeners; a port 0 becomes the real one in `config`, for the shards that
 /// follow.
-fn open_listeners(config: &mut Config) -> Result<Vec<OwnedFd>, String> {
-    let mut listeners = vec![open_listener(&mut config.listen, "--listen")?];
+fn open_listeners(config: &mut Config, is_first: bool) -> Result<Vec<OwnedFd>, String> {
+    let mut listeners = vec![open_listener(&mut config.listen, "--listen", is_first)?];
     if let Some(address) = config.stomp_listen.as_mut() {
-        listeners.push(open_listener(address, "--stomp-listen")?);
+        listeners.push(open_listener(address, "--stomp-listen", is_first)?);
     }
     Ok(listeners)
 }
 
-fn open_listener(address: &mut SocketAddr, option: &str) -> Result<OwnedFd, String> {
+/// The first shard claims the address, the others share it.
+fn open_listener(
+    address: &mut SocketAddr,
+    option: &str,
+    is_first: bool,
+) -> Result<OwnedFd, String> {
     let explain = |error: io::Error| {
         format!("cannot listen on {address}: {error}; choose another address with {option}")
     };
+    if is_first {
+        claim(*address).map_err(explain)?;
+    }
     let fd = listen(*address).map_err(explain)?;
     let bound = local_address(&fd).map_err(explain)?;
     *address = bound;

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 use stompede::config::{self, Invocation};
-use stompede::{auth, log, probe, Server};
+use stompede::{auth, log, probe, services, Server};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -74,7 +74,12 @@ fn serve(config: config::Config) -> ExitCode {
         eprintln!("stompede: {error}");
         return ExitCode::from(USAGE);
     }
-    let handle = match Server::start(config) {
+    let is_test = config.test_services;
+    let mut builder = Server::builder(config);
+    if is_test {
+        builder = services::register(builder);
+    }
+    let handle = match builder.start() {
         Ok(handle) => handle,
         Err(error) => {
             eprintln!("stompede: {error}");

@@ -17,6 +17,7 @@ use std::sync::Arc;
 pub const RING_CAPACITY: usize = 1024;
 
 /// How others wake a shard.
+#[derive(Debug)]
 pub struct Doorbell {
     eventfd: OwnedFd,
     is_sleeping: AtomicBool,

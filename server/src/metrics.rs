@@ -163,6 +163,14 @@ pub struct ShardMetrics {
     pub handshakes: Counter,
     /// Clients ended because their heart-beat stayed away.
     pub heartbeats_missed: Counter,
+    /// Publications compressed, each time for one window and version.
+    pub compressions: Counter,
+    /// Messages given to handlers.
+    pub handler_messages_received: Counter,
+    /// Messages that handlers sent.
+    pub handler_messages_sent: Counter,
+    /// Callbacks of handlers that panicked.
+    pub handler_panics: Counter,
     /// Errors of accept.
     pub accept_errors: Counter,
     /// Times that a mesh ring to another shard was full.
@@ -209,6 +217,10 @@ impl Default for ShardMetrics {
             slow_consumers: Counter::default(),
             handshakes: Counter::default(),
             heartbeats_missed: Counter::default(),
+            compressions: Counter::default(),
+            handler_messages_received: Counter::default(),
+            handler_messages_sent: Counter::default(),
+            handler_panics: Counter::default(),
             accept_errors: Counter::default(),
             mesh_full: Counter::default(),
             uring_cq_overflow: Counter::default(),
@@ -323,7 +335,7 @@ const GAUGES: [Single; 9] = [
     ("queue_bytes", "Bytes that queues hold", |s| &s.queue_bytes),
 ];
 
-const COUNTERS: [Single; 14] = [
+const COUNTERS: [Single; 18] = [
     ("connections_opened", "Connections accepted", |s| &s.connections_opened),
     ("bytes_received", "Bytes read from clients", |s| &s.bytes_received),
     ("bytes_sent", "Bytes handed to the kernel for clients", |s| &s.bytes_sent),
@@ -334,6 +346,10 @@ const COUNTERS: [Single; 14] = [
     ("slow_consumers", "Clients that did not keep up", |s| &s.slow_consumers),
     ("handshakes", "WebSocket handshakes that succeeded", |s| &s.handshakes),
     ("heartbeats_missed", "Clients whose heart-beat stayed away", |s| &s.heartbeats_missed),
+    ("compressions", "Publications compressed", |s| &s.compressions),
+    ("handler_messages_received", "Messages given to handlers", |s| &s.handler_messages_received),
+    ("handler_messages_sent", "Messages that handlers sent", |s| &s.handler_messages_sent),
+    ("handler_panics", "Callbacks of handlers that panicked", |s| &s.handler_panics),
     ("accept_errors", "Errors of accept", |s| &s.accept_errors),
     ("mesh_full", "Times a ring between shards was full", |s| &s.mesh_full),
     ("uring_cq_overflow", "Completions the ring had no room for", |s| &s.uring_cq_overflow),

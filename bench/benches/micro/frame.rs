@@ -62,7 +62,7 @@ fn heads() -> Box<dyn FnMut(u64)> {
     let (limits, frame) = (Limits::default(), messages(Opcode::Text, 160));
     Box::new(move |count| {
         for _ in 0..count {
-            let found = decode_header(black_box(&frame), &limits);
+            let found = decode_header(black_box(&frame), false, &limits);
             assert!(matches!(black_box(found), Ok(Some((_, 8)))));
         }
     })
@@ -104,7 +104,7 @@ fn receive_naive(payload_bytes: usize) -> Box<dyn FnMut(u64)> {
     Box::new(move |count| {
         for _ in 0..count {
             let rest = black_box(&buffer[at..]);
-            let Ok(Some((header, head_bytes))) = decode_header(rest, &limits) else {
+            let Ok(Some((header, head_bytes))) = decode_header(rest, false, &limits) else {
                 panic!("a head is there");
             };
             let masked = &rest[head_bytes..head_bytes + header.payload_bytes as usize];

@@ -27,8 +27,7 @@ pub mod subscriptions;
 pub mod transaction;
 pub mod user;
 
-use std::collections::hash_map::DefaultHasher;
-use std::hash::{BuildHasher, Hasher};
+use std::hash::BuildHasher;
 
 /// Hashes with a key given from outside: the core draws no randomness, and peers choose the names,
 /// so an unkeyed hash would let them pile up collisions.
@@ -36,11 +35,12 @@ use std::hash::{BuildHasher, Hasher};
 pub(crate) struct Keyed(pub(crate) u64);
 
 impl BuildHasher for Keyed {
-    type Hasher = DefaultHasher;
+    type Hasher = ahash::AHasher;
 
-    fn build_hasher(&self) -> DefaultHasher {
-        let mut hasher = DefaultHasher::new();
-        hasher.write_u64(self.0);
-        hasher
+    fn build_hasher(&self) -> ahash::AHasher {
+        // All four seeds must differ; the constants are digits of pi.
+        const PI: [u64; 3] = [0x243f_6a88_85a3_08d3, 0x1319_8a2e_0370_7344, 0xa409_3822_299f_31d0];
+        let [second, third, fourth] = PI.map(|digits| self.0 ^ digits);
+        ahash::RandomState::with_seeds(self.0, second, third, fourth).build_hasher()
     }
 }

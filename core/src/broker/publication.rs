@@ -4,61 +4,78 @@
 //! (design.md §7). Headers are stored unescaped, in order and with repeats, because escaping
 //! depends on the subscriber's version (stomp.md §1.3, §1.13).
 //!
-//! Layout: destination, head (length and text of each name and value),
-//! body.
+//! Layout: one text (destination; each name and value, closed by a NUL, which none of them can
+//! hold, because a NUL ends a frame; the body where it is UTF-8) and apart from it a body that is
+//! not.
 
-const LENGTH_BYTES: usize = size_of::<usize>();
+/// Closes a name or a value.
+const END: u8 = 0;
 
 /// A published message. Immutable.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Publication {
-    data: Box<[u8]>,
+    /// A `str`, so that nobody checks again what was checked when it came.
+    text: Box<str>,
+    /// The body, if it is not UTF-8.
+    binary: Option<Box<[u8]>>,
     destination_len: u32,
     head_len: u32,
-    is_utf8: bool,
 }
 
 impl Publication {
-    /// Copies destination, headers (name and value, unescaped; `&str` or `Cow`) and body into one
-    /// allocation. The caller has checked the limits; destination and head are below 4 GiB.
+    /// Copies destination, headers (name and value, unescaped; `&str` or `Cow`) and body. The
+    /// caller has checked the limits; destination and head are below 4 GiB. Headers with a NUL,
+    /// which no frame can bring or carry on, are left out.
     pub fn new<N: AsRef<str>, V: AsRef<str>>(
         destination: &str,
         headers: impl Iterator<Item = (N, V)>,
         body: &[u8],
     ) -> Publication {
-        let mut data = Vec::with_capacity(destination.len() + body.len() + 256);
-        data.extend_from_slice(destination.as_bytes());
+        let mut text = String::with_capacity(destination.len() + body.len() + 128);
+        text.push_str(destination);
         for (name, value) in headers {
-            for text in [name.as_ref(), value.as_ref()] {
-                data.extend_from_slice(&text.len().to_le_bytes());
-                data.extend_from_slice(text.as_bytes());
+            let (name, value) = (name.as_ref(), value.as_ref());
+            let has_end = |part: &str| memchr::memchr(END, part.as_bytes()).is_some();
+            if !has_end(name) && !has_end(value) {
+                for part in [name, value] {
+                    text.push_str(part);
+                    text.push(char::from(END));
+                }
             }
         }
-        let head_len = data.len() - destination.len();
-        debug_assert!(u32::try_from(data.len()).is_ok(), "a head is far below 4 GiB");
-        data.extend_from_slice(body);
+        let head_len = text.len() - destination.len();
+        debug_assert!(u32::try_from(text.len()).is_ok(), "a head is far below 4 GiB");
+        // Destination and headers are `str`, so the body alone decides.
+        let binary = match simdutf8::basic::from_utf8(body) {
+            Ok(body) => {
+                text.push_str(body);
+                None
+            }
+            Err(_) => Some(body.into()),
+        };
         Publication {
-            data: data.into_boxed_slice(),
+            text: text.into_boxed_str(),
+            binary,
             destination_len: destination.len() as u32,
             head_len: head_len as u32,
-            // Destination and headers are `str`, so the body alone decides.
-            is_utf8: simdutf8::basic::from_utf8(body).is_ok(),
         }
     }
 
     /// The destination as the sender wrote it.
     pub fn destination(&self) -> &str {
-        text(&self.data[..self.destination_len as usize])
+        &self.text[..self.destination_len as usize]
     }
 
     /// Names and values, unescaped, in the sender's order, repeats included.
     pub fn headers(&self) -> impl Iterator<Item = (&str, &str)> {
         let start = self.destination_len as usize;
-        let mut left = &self.data[start..start + self.head_len as usize];
-        std::iter::from_fn(move || {
-            let name = take_text(&mut left)?;
-            Some((name, take_text(&mut left)?))
-        })
+        let mut left = &self.text[start..start + self.head_len as usize];
+        let mut next = move || {
+            let (part, rest) = left.split_at_checked(memchr::memchr(END, left.as_bytes())?)?;
+            left = &rest[1..];
+            Some(part)
+        };
+        std::iter::from_fn(move || Some((next()?, next()?)))
     }
 
     /// The value of a header, of a repeated one the first (STOMP 1.2, "Repeated Header Entries").
@@ -68,30 +85,22 @@ impl Publication {
 
     /// The body's bytes.
     pub fn body(&self) -> &[u8] {
-        &self.data[(self.destination_len + self.head_len) as usize..]
+        match &self.binary {
+            Some(body) => body,
+            None => &self.text.as_bytes()[(self.destination_len + self.head_len) as usize..],
+        }
     }
 
     /// Whether destination, headers and body are all UTF-8: decides a WebSocket message's opcode.
     pub fn is_utf8(&self) -> bool {
-        self.is_utf8
+        self.binary.is_none()
     }
 
     /// Bytes of memory held: what budgets count.
     pub fn bytes(&self) -> usize {
-        self.data.len() + size_of::<Publication>()
+        let binary = self.binary.as_ref().map_or(0, |body| body.len());
+        self.text.len() + binary + size_of::<Publication>()
     }
-}
-
-/// Only `str` was put in, so the fallback is never taken; it is here because there is no `unsafe`.
-fn text(bytes: &[u8]) -> &str {
-    std::str::from_utf8(bytes).unwrap_or_default()
-}
-
-fn take_text<'a>(left: &mut &'a [u8]) -> Option<&'a str> {
-    let (length, after) = left.split_first_chunk::<LENGTH_BYTES>()?;
-    let (bytes, after) = after.split_at_checked(usize::from_le_bytes(*length))?;
-    *left = after;
-    Some(text(bytes))
 }
 
 #[cfg(test)]
@@ -113,6 +122,14 @@ mod tests {
         assert_eq!(publication.headers().collect::<Vec<_>>(), [("a", "b:\n")]);
         let none = std::iter::empty::<(&str, &str)>();
         assert_eq!(Publication::new("/topic/x", none, b"").headers().count(), 0);
+    }
+
+    #[test]
+    fn a_header_that_no_frame_can_carry_is_left_out() {
+        let headers = [("a", "1"), ("b\0", "2"), ("c", "\0"), ("", ""), ("d", "")];
+        let publication = Publication::new("/topic/x", headers.into_iter(), b"\0body");
+        assert_eq!(publication.headers().collect::<Vec<_>>(), [("a", "1"), ("", ""), ("d", "")]);
+        assert_eq!(publication.body(), b"\0body");
     }
 
     #[test]

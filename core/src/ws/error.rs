@@ -1,7 +1,7 @@
 //! Why a WebSocket connection failed (RFC 6455 §7.1.7), and the close code that says so (§7.4.1).
 //!
-//! Grouped by blame: broken framing (1002), broken text (1007), limits of ours (1008, 1009). All
-//! are final: the receiver that returned one must not be used again.
+//! Grouped by blame: broken framing (1002), broken contents (1007), limits of ours (1008, 1009).
+//! All are final: the receiver that returned one must not be used again.
 
 use super::close::code;
 use std::fmt;
@@ -12,7 +12,8 @@ pub enum Error {
     // Broken framing: 1002.
     /// §5.1: "The server MUST close the connection upon receiving a frame that is not masked."
     NotMasked,
-    /// §5.2: RSV1-3 "MUST be 0 unless an extension is negotiated".
+    /// §5.2: RSV1-3 "MUST be 0 unless an extension is negotiated"; with permessage-deflate RSV1 may
+    /// be set on the first frame of a message (RFC 7692 §6).
     ReservedBits,
     /// §5.2: opcodes 3-7 and 11-15.
     ReservedOpcode(u8),
@@ -32,7 +33,9 @@ pub enum Error {
     CloseTooShort,
     /// §7.4: a close code that must not be on the wire.
     CloseCode(u16),
-    // Broken text: 1007.
+    // Broken contents: 1007.
+    /// RFC 7692 §7.2.2: a compressed message that cannot be inflated.
+    NotDeflate,
     /// §8.1: a text message that is not UTF-8.
     TextNotUtf8,
     /// §5.5.1: a close reason that is not UTF-8.
@@ -44,6 +47,11 @@ pub enum Error {
         seen: u64,
         /// The limit in bytes.
         limit: u64,
+    },
+    /// An inflated message over `ws_inflate_ratio_max` times its payload. 1009.
+    InflateRatio {
+        /// The limit.
+        limit: u32,
     },
     /// More frames in one message than `ws_fragments_count_max`. 1008.
     TooManyFragments {
@@ -58,8 +66,10 @@ impl Error {
     /// The code for our close frame.
     pub fn close_code(&self) -> u16 {
         match self {
-            Error::TextNotUtf8 | Error::CloseReasonNotUtf8 => code::INVALID_PAYLOAD,
-            Error::MessageTooBig { .. } => code::TOO_BIG,
+            Error::TextNotUtf8 | Error::CloseReasonNotUtf8 | Error::NotDeflate => {
+                code::INVALID_PAYLOAD
+            }
+            Error::MessageTooBig { .. } | Error::InflateRatio { .. } => code::TOO_BIG,
             Error::TooManyFragments { .. } => code::POLICY,
             _ => code::PROTOCOL_ERROR,
         }
@@ -70,7 +80,7 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let text = match self {
             Error::NotMasked => "seen a frame without mask",
-            Error::ReservedBits => "seen reserved bits without an extension",
+            Error::ReservedBits => "seen reserved bits where no extension sets them",
             Error::ReservedOpcode(opcode) => return write!(f, "seen reserved opcode {opcode}"),
             Error::LengthNotMinimal => "seen a payload length in a longer form than needed",
             Error::LengthTopBit => "seen a payload length with its top bit set",
@@ -82,6 +92,10 @@ impl fmt::Display for Error {
             Error::CloseCode(code) => return write!(f, "seen close code {code}"),
             Error::TextNotUtf8 => "seen text that is not utf-8",
             Error::CloseReasonNotUtf8 => "seen a close reason that is not utf-8",
+            Error::NotDeflate => "seen a compressed message that cannot be inflated",
+            Error::InflateRatio { limit } => {
+                return write!(f, "seen a message inflated over {limit} times, limit is {limit}");
+            }
             Error::MessageTooBig { seen, limit } => {
                 return write!(f, "seen a message of {seen} bytes, limit is {limit}");
             }
@@ -107,6 +121,8 @@ mod tests {
         let big = Error::MessageTooBig { seen: 11, limit: 10 };
         assert_eq!(big.close_code(), 1009);
         assert_eq!(big.to_string(), "seen a message of 11 bytes, limit is 10");
+        assert_eq!(Error::NotDeflate.close_code(), 1007);
+        assert_eq!(Error::InflateRatio { limit: 256 }.close_code(), 1009);
         assert_eq!(Error::TooManyFragments { seen: 129, limit: 128 }.close_code(), 1008);
     }
 

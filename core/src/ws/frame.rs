@@ -48,11 +48,16 @@ impl Opcode {
     }
 }
 
+/// The bit of a head's first byte that marks a compressed message (RFC 7692 §6).
+pub const RSV1: u8 = 0x40;
+
 /// The head of a client's frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Header {
     /// What the frame is.
     pub opcode: Opcode,
+    /// RSV1: the first frame of a compressed message (RFC 7692 §6).
+    pub is_compressed: bool,
     /// The FIN bit: last fragment of its message.
     pub is_final: bool,
     /// The masking key.
@@ -62,13 +67,23 @@ pub struct Header {
 }
 
 /// Decodes the head at the front of `input`; the number is its bytes, 6, 8 or 14. `Ok(None)` means
-/// more bytes are needed. Limit: `ws_message_bytes_max`.
-pub fn decode_header(input: &[u8], limits: &Limits) -> Result<Option<(Header, usize)>, Error> {
+/// more bytes are needed. With `has_deflate` permessage-deflate was agreed on, and RSV1 may be set.
+/// Limit: `ws_message_bytes_max`.
+pub fn decode_header(
+    input: &[u8],
+    has_deflate: bool,
+    limits: &Limits,
+) -> Result<Option<(Header, usize)>, Error> {
     let Some(&first) = input.first() else { return Ok(None) };
-    if first & 0x70 != 0 {
+    let is_compressed = first & RSV1 != 0;
+    if first & 0x70 & !RSV1 != 0 || (is_compressed && !has_deflate) {
         return Err(Error::ReservedBits);
     }
     let opcode = Opcode::from_bits(first & 0x0f)?;
+    // RFC 7692 §6.1: not on control frames, and only on the first fragment of a message.
+    if is_compressed && !matches!(opcode, Opcode::Text | Opcode::Binary) {
+        return Err(Error::ReservedBits);
+    }
     let is_final = first & 0x80 != 0;
     if opcode.is_control() && !is_final {
         return Err(Error::ControlFragmented);
@@ -99,7 +114,7 @@ pub fn decode_header(input: &[u8], limits: &Limits) -> Result<Option<(Header, us
         return Err(Error::MessageTooBig { seen: payload_bytes, limit });
     }
     let Some(key) = rest[length_bytes..].first_chunk::<4>() else { return Ok(None) };
-    let header = Header { opcode, is_final, key: *key, payload_bytes };
+    let header = Header { opcode, is_compressed, is_final, key: *key, payload_bytes };
     Ok(Some((header, 2 + length_bytes + 4)))
 }
 
@@ -162,7 +177,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn decode(input: &[u8]) -> Result<Option<(Header, usize)>, Error> {
-        decode_header(input, &Limits::default())
+        decode_header(input, false, &Limits::default())
     }
 
     fn with_length(form: u8, length: &[u8]) -> Vec<u8> {

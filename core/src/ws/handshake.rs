@@ -1,13 +1,14 @@
 //! The opening handshake, server side (RFC 6455 §4.2), and the choice of the subprotocol.
 //!
-//! Works on the method and header fields of a decoded request. Extensions are never accepted, so
-//! `Sec-WebSocket-Extensions` is not even read. Of subprotocols only one out of our own list is
+//! Works on the method and header fields of a decoded request. Extensions are looked at on
+//! demand only ([`Handshake::with_extensions`]). Of subprotocols only one out of our own list is
 //! echoed, in the client's spelling (browsers compare exactly); when nothing fits, the header is
 //! left out and the client decides, as other STOMP servers do.
 //!
 //! After a refusal the connection has to be closed and what the client sent ahead thrown away: it
 //! may be frames that would read as a second request.
 
+use super::extensions::{self, Agreement};
 use base64::engine::general_purpose::STANDARD;
 use base64::Engine;
 use sha1::{Digest, Sha1};
@@ -26,6 +27,8 @@ pub struct Handshake<'a> {
     pub accept: [u8; 28],
     /// The subprotocol as the client spelt it.
     pub protocol: Option<&'a str>,
+    /// Permessage-deflate, if it was agreed on.
+    pub deflate: Option<Agreement>,
 }
 
 /// A refused handshake; the connection is closed after the answer.
@@ -51,6 +54,8 @@ pub enum HandshakeError {
     KeyInvalid,
     /// More than [`PROTOCOLS_COUNT_MAX`] subprotocols.
     TooManyProtocols,
+    /// §9.1: `Sec-WebSocket-Extensions` that breaks its grammar.
+    Extensions,
 }
 
 impl HandshakeError {
@@ -87,6 +92,7 @@ impl fmt::Display for HandshakeError {
             HandshakeError::KeyRepeated => "seen more than one sec-websocket-key",
             HandshakeError::KeyInvalid => "seen a sec-websocket-key that is not 16 bytes in base64",
             HandshakeError::TooManyProtocols => "seen more than 16 subprotocols, limit is 16",
+            HandshakeError::Extensions => "seen malformed sec-websocket-extensions",
         })
     }
 }
@@ -94,6 +100,12 @@ impl fmt::Display for HandshakeError {
 impl std::error::Error for HandshakeError {}
 
 impl Handshake<'_> {
+    /// Agrees on permessage-deflate if the client offers it in a form that we can meet.
+    pub fn with_extensions(self, headers: &[(&str, &[u8])]) -> Result<Self, HandshakeError> {
+        let deflate = extensions::negotiate(fields(headers, "sec-websocket-extensions"));
+        Ok(Handshake { deflate: deflate.map_err(|_| HandshakeError::Extensions)?, ..self })
+    }
+
     /// Appends the answer, status 101 (§4.2.2). Frames may follow at once.
     pub fn encode_response(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(
@@ -104,6 +116,10 @@ impl Handshake<'_> {
         if let Some(protocol) = self.protocol {
             out.extend_from_slice(b"\r\nSec-WebSocket-Protocol: ");
             out.extend_from_slice(protocol.as_bytes());
+        }
+        if let Some(deflate) = self.deflate {
+            out.extend_from_slice(b"\r\nSec-WebSocket-Extensions: ");
+            deflate.encode(out);
         }
         out.extend_from_slice(b"\r\n\r\n");
     }
@@ -153,7 +169,7 @@ pub fn accept<'a>(
         return Err(HandshakeError::KeyInvalid);
     }
     let protocol = choose_protocol(headers, supported)?;
-    Ok(Handshake { accept: accept_value(key), protocol })
+    Ok(Handshake { accept: accept_value(key), protocol, deflate: None })
 }
 
 /// 16 bytes in base64: 22 digits and `==`. Stray bits in the last digit are let pass; they only go
@@ -251,6 +267,23 @@ mod tests {
             Connection: Upgrade\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\
             Sec-WebSocket-Protocol: v12.stomp\r\n\r\n";
         assert_eq!(String::from_utf8(out).unwrap(), expected);
+    }
+
+    #[test]
+    fn extensions_are_answered_when_they_are_asked_for() {
+        let offer = ("Sec-WebSocket-Extensions", &b"permessage-deflate"[..]);
+        let headers = with("", &[offer]);
+        let plain = check(&headers).unwrap();
+        let (mut without, mut out) = (Vec::new(), Vec::new());
+        plain.encode_response(&mut without);
+        plain.with_extensions(&headers).unwrap().encode_response(&mut out);
+        let added = out.strip_prefix(&without[..without.len() - 4]).unwrap();
+        let expected: &[u8] = b"\r\nSec-WebSocket-Extensions: permessage-deflate; \
+            server_no_context_takeover; client_no_context_takeover\r\n\r\n";
+        assert_eq!(added, expected);
+        let headers = with("", &[("sec-websocket-extensions", b"a;")]);
+        let refused = check(&headers).unwrap().with_extensions(&headers);
+        assert_eq!(refused.map_err(|error| error.status()), Err(400));
     }
 
     #[test]

@@ -10,6 +10,7 @@
 
 use super::close;
 use super::error::Error;
+use super::extensions::Window;
 use super::frame::{decode_header, Header, Opcode};
 use super::mask::{rotate, unmask};
 use super::utf8::Utf8;
@@ -31,6 +32,9 @@ pub enum Event<'a> {
     Data {
         /// Text or binary, the same for all pieces of a message.
         kind: MessageKind,
+        /// The message is compressed: its joined pieces are for
+        /// [`inflate`](super::deflate::Inflater::inflate), and a text is not checked yet.
+        compressed: bool,
         /// The bytes. A text's piece may end inside a code point.
         payload: &'a mut [u8],
         /// First piece of the message.
@@ -67,15 +71,25 @@ pub struct Receiver {
     kind: Option<MessageKind>,
     /// The open frame has FIN.
     is_final: bool,
-    /// A data frame's head was consumed and its payload not yet.
-    is_in_frame: bool,
-    /// The open message's first piece was handed out.
-    is_started: bool,
+    /// The open message is compressed.
+    is_compressed: bool,
+    /// Permessage-deflate was agreed on, and this is the window for what we send.
+    deflate: Option<Window>,
 }
 
 const _: () = assert!(size_of::<Receiver>() <= 24);
 
 impl Receiver {
+    /// For a connection that agreed on permessage-deflate, or did not.
+    pub fn new(deflate: Option<Window>) -> Receiver {
+        Receiver { deflate, ..Receiver::default() }
+    }
+
+    /// The window for what we send, if permessage-deflate was agreed on.
+    pub fn deflate(&self) -> Option<Window> {
+        self.deflate
+    }
+
     /// Takes the next event from the front of `input`; the number is the bytes consumed.
     /// `Ok(None)` means more bytes are needed and nothing was consumed or changed.
     ///
@@ -85,13 +99,14 @@ impl Receiver {
         input: &'a mut [u8],
         limits: &Limits,
     ) -> Result<Option<(Event<'a>, usize)>, Error> {
-        if self.is_in_frame {
+        if self.remaining_bytes > 0 {
             if input.is_empty() {
                 return Ok(None);
             }
-            return self.data(input).map(Some);
+            return self.data(input, false).map(Some);
         }
-        let Some((header, header_bytes)) = decode_header(input, limits)? else {
+        let has_deflate = self.deflate.is_some();
+        let Some((header, header_bytes)) = decode_header(input, has_deflate, limits)? else {
             return Ok(None);
         };
         let rest = &mut input[header_bytes..];
@@ -102,11 +117,15 @@ impl Receiver {
             // Below the limit, which fits a usize.
             let payload_bytes = header.payload_bytes as usize;
             if self.kind.is_none() && header.is_final && rest.len() >= payload_bytes {
-                let event = whole_message(kind, header.key, &mut rest[..payload_bytes])?;
+                let event = whole_message(kind, &header, &mut rest[..payload_bytes])?;
                 return Ok(Some((event, header_bytes + payload_bytes)));
             }
             if rest.is_empty() && header.payload_bytes > 0 {
                 return Ok(None);
+            }
+            let starts = self.kind.is_none();
+            if starts {
+                self.is_compressed = header.is_compressed;
             }
             self.kind = Some(kind);
             // At least as large as its last summand, so both fit.
@@ -115,7 +134,7 @@ impl Receiver {
             self.fragments_count = fragments_count;
             self.key = header.key;
             self.is_final = header.is_final;
-            Some(self.data(rest)?)
+            Some(self.data(rest, starts)?)
         };
         Ok(found.map(|(event, payload_bytes)| (event, header_bytes + payload_bytes)))
     }
@@ -153,7 +172,7 @@ impl Receiver {
     }
 
     /// Hands out what is there of the open frame's payload.
-    fn data<'a>(&mut self, input: &'a mut [u8]) -> Result<(Event<'a>, usize), Error> {
+    fn data<'a>(&mut self, input: &'a mut [u8], starts: bool) -> Result<(Event<'a>, usize), Error> {
         // Only called inside a message, but the kind has no default that would be right.
         let Some(kind) = self.kind else { return Err(Error::ContinuationWithoutStart) };
         let piece_bytes = input.len().min(self.remaining_bytes as usize);
@@ -161,30 +180,34 @@ impl Receiver {
         unmask(payload, self.key, 0);
         self.key = rotate(self.key, piece_bytes);
         self.remaining_bytes -= piece_bytes as u32;
-        self.is_in_frame = self.remaining_bytes > 0;
-        let starts = !self.is_started;
-        let ends = self.is_final && !self.is_in_frame;
-        self.is_started = true;
-        if kind == MessageKind::Text {
+        let ends = self.is_final && self.remaining_bytes == 0;
+        let compressed = self.is_compressed;
+        if kind == MessageKind::Text && !compressed {
             self.utf8.push(payload).map_err(|_| Error::TextNotUtf8)?;
             if ends && !self.utf8.is_complete() {
                 return Err(Error::TextNotUtf8);
             }
         }
         if ends {
-            *self = Receiver::default();
+            *self = Receiver::new(self.deflate);
         }
-        Ok((Event::Data { kind, payload, starts, ends }, piece_bytes))
+        Ok((Event::Data { kind, compressed, payload, starts, ends }, piece_bytes))
     }
 }
 
 /// A message that is one frame and all there, as nearly all are: it leaves no state behind.
-fn whole_message(kind: MessageKind, key: [u8; 4], payload: &mut [u8]) -> Result<Event<'_>, Error> {
-    unmask(payload, key, 0);
-    if kind == MessageKind::Text && simdutf8::basic::from_utf8(payload).is_err() {
+fn whole_message<'a>(
+    kind: MessageKind,
+    header: &Header,
+    payload: &'a mut [u8],
+) -> Result<Event<'a>, Error> {
+    unmask(payload, header.key, 0);
+    let compressed = header.is_compressed;
+    let is_checked = kind == MessageKind::Text && !compressed;
+    if is_checked && simdutf8::basic::from_utf8(payload).is_err() {
         return Err(Error::TextNotUtf8);
     }
-    Ok(Event::Data { kind, payload, starts: true, ends: true })
+    Ok(Event::Data { kind, compressed, payload, starts: true, ends: true })
 }
 
 /// A control frame, if all of it is there. It may come between the fragments of a message (§5.4).

@@ -11,8 +11,15 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Directories that hold the workspace's Rust files; one that does not exist yet is empty.
-const RUST_DIRS: [&str; 6] =
-    ["core/src", "core/tests", "server/src", "server/tests", "bench/src", "bench/benches"];
+const RUST_DIRS: [&str; 7] = [
+    "core/src",
+    "core/tests",
+    "server/src",
+    "server/tests",
+    "server/examples",
+    "bench/src",
+    "bench/benches",
+];
 
 /// Directories that are never committed (see `.gitignore`).
 const UNTRACKED_DIRS: [&str; 5] = [".git", "target", "node_modules", "__pycache__", ".venv"];

@@ -33,6 +33,15 @@ pub enum IoChoice {
     Epoll,
 }
 
+/// What becomes of permessage-deflate (RFC 7692).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Compression {
+    /// It is not negotiated.
+    Off,
+    /// It is; broadcasts are compressed once for all who agreed on it.
+    Shared,
+}
+
 /// How log lines look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogFormat {
@@ -99,6 +108,14 @@ pub struct Config {
     pub queue_memory_bytes_max: usize,
     /// `--dead-letter`: destination of messages that died in a queue.
     pub dead_letter: Option<String>,
+    /// `--compression`: permessage-deflate.
+    pub compression: Compression,
+    /// `--compression-threshold`: bytes below which a broadcast is not compressed.
+    pub compression_threshold_bytes: usize,
+    /// `--ping-interval`: silence after which a client of a handler is pinged.
+    pub ping_interval: Duration,
+    /// `--test-services`: endpoints for conformance suites, see [`crate::services`].
+    pub test_services: bool,
     /// `--log-format`.
     pub log_format: LogFormat,
     /// `--log-level`: off, error, warn, info, debug or trace.
@@ -146,6 +163,16 @@ impl IoChoice {
     }
 }
 
+impl Compression {
+    /// Its name as an option's value.
+    pub fn name(self) -> &'static str {
+        match self {
+            Compression::Off => "off",
+            Compression::Shared => "shared",
+        }
+    }
+}
+
 impl LogFormat {
     /// Its name as an option's value.
     pub fn name(self) -> &'static str {
@@ -188,6 +215,10 @@ impl Default for Config {
             queue_prefetch: 1_000,
             queue_memory_bytes_max: 1 << 30,
             dead_letter: None,
+            compression: Compression::Off,
+            compression_threshold_bytes: 1_024,
+            ping_interval: Duration::from_secs(25),
+            test_services: false,
             log_format: LogFormat::Text,
             log_level: "info".to_owned(),
             limits,

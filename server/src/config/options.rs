@@ -14,7 +14,7 @@ use std::path::PathBuf;
 use stompede_core::broker::destination::{is_pattern, QUEUE_PREFIX, TOPIC_PREFIX};
 use stompede_core::broker::queue::Overflow;
 
-use super::{value, Config, IoChoice, LogFormat};
+use super::{value, Compression, Config, IoChoice, LogFormat};
 
 /// One option.
 pub struct Opt {
@@ -404,6 +404,24 @@ pub static OPTIONS: &[Opt] = &[
         limits.ws_fragments_count_max
     ),
     size!(
+        "handler-inbox-max",
+        "16MiB",
+        "Bytes that other threads may have waiting for the handlers of one shard",
+        limits.handler_inbox_bytes_max
+    ),
+    deadline!(
+        "ping-interval",
+        "25s",
+        "Silence after which a client of a handler is pinged; it ends after 3 missed pings",
+        ping_interval
+    ),
+    switch!(
+        "test-services",
+        "false",
+        "Serve /echo, /close, /ticker, /broadcast and /amplify for conformance suites",
+        test_services
+    ),
+    size!(
         "http-request-line-max",
         "4KiB",
         "Bytes of an HTTP request line",
@@ -422,6 +440,27 @@ pub static OPTIONS: &[Opt] = &[
         "1000",
         "Requests of one HTTP connection that leave it open",
         limits.http_requests_count_max
+    ),
+    row!(
+        "compression",
+        "MODE",
+        "off",
+        "off or shared: permessage-deflate, a broadcast compressed once for all subscribers",
+        compression,
+        compression,
+        |compression: Compression| compression.name().to_owned()
+    ),
+    size!(
+        "compression-threshold",
+        "1KiB",
+        "Bytes of headers and body from which on a broadcast is compressed",
+        compression_threshold_bytes
+    ),
+    count!(
+        "ws-inflate-ratio-max",
+        "256",
+        "Times that a compressed WebSocket message may grow, above 64 KiB",
+        limits.ws_inflate_ratio_max
     ),
     row!(
         "log-format",
@@ -536,6 +575,13 @@ fn io(text: &str) -> Result<IoChoice, String> {
         .into_iter()
         .find(|choice| choice.name() == text)
         .ok_or_else(|| "allowed is auto, uring or epoll".to_owned())
+}
+
+fn compression(text: &str) -> Result<Compression, String> {
+    [Compression::Off, Compression::Shared]
+        .into_iter()
+        .find(|choice| choice.name() == text)
+        .ok_or_else(|| "allowed is off or shared".to_owned())
 }
 
 fn log_format(text: &str) -> Result<LogFormat, String> {

@@ -45,6 +45,7 @@ pub(super) fn parse(
     let config = resolve(&sources)?;
     Ok(match path[..] {
         [] => Invocation::Serve(config),
+        ["demo"] => Invocation::Serve(Config { test_services: true, ..config }),
         ["probe"] => Invocation::Probe(config),
         ["config", "show"] => Invocation::ConfigShow(config),
         _ => {
@@ -69,6 +70,7 @@ pub(super) fn command() -> Command {
         .version(env!("CARGO_PKG_VERSION"))
         .about("Push server for WebSocket and STOMP clients; without a command it serves")
         .args(OPTIONS.iter().map(arg))
+        .subcommand(Command::new("demo").about("Serve, with the test services"))
         .subcommand(Command::new("probe").about("Say what this machine allows, and why not more"))
         .subcommand(config)
         .subcommand(passwd)
@@ -388,6 +390,8 @@ mod tests {
         let with = |drain_rate| Config { drain_rate, ..Config::default() };
         let rate = ["--drain-rate", "5"];
         assert_eq!(run(&["probe", rate[0], rate[1]], &[]), Ok(Invocation::Probe(with(5))));
+        let demo = Config { test_services: true, ..with(5) };
+        assert_eq!(run(&["demo", rate[0], rate[1]], &[]), Ok(Invocation::Serve(demo)));
         assert_eq!(run(&[rate[0], rate[1], "probe"], &[]), Ok(Invocation::Probe(with(5))));
         assert_eq!(run(&["config", "check"], &[]), Ok(Invocation::ConfigCheck));
         let show = run(&["config", "show", rate[0], rate[1]], &[]);

@@ -12,7 +12,9 @@ async fn next<R: Reactor>(reactor: &mut R) -> Event {
     let mut events = Vec::new();
     loop {
         reactor.wait(&mut events, true).await.unwrap();
-        let wanted = |event: &Event| !matches!(event, Event::Tick | Event::Readable { .. });
+        let wanted = |event: &Event| {
+            !matches!(event, Event::Tick | Event::Readable { .. } | Event::Ended { .. })
+        };
         if let Some(event) = events.drain(..).find(wanted) {
             return event;
         }

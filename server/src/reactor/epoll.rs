@@ -146,7 +146,6 @@ impl EpollReactor {
 
     fn on_socket(&mut self, slot: u32, bits: u32, events: &mut Vec<Event>) {
         let failure = libc::EPOLLHUP | libc::EPOLLERR;
-        let input = libc::EPOLLIN | libc::EPOLLRDHUP | failure;
         let is_writable = bits & libc::EPOLLOUT as u32 != 0;
         match self.stages[slot as usize] {
             Stage::Connecting if is_writable || bits & failure as u32 != 0 => {
@@ -163,7 +162,9 @@ impl EpollReactor {
             }
             _ => {}
         }
-        if bits & input as u32 != 0 {
+        if bits & (libc::EPOLLRDHUP | failure) as u32 != 0 {
+            events.push(Event::Ended { slot });
+        } else if bits & libc::EPOLLIN as u32 != 0 {
             events.push(Event::Readable { slot });
         }
     }

@@ -22,15 +22,7 @@ const USER_TIMEOUT_MS: i32 = 30_000;
 /// # Errors
 /// What the system says, with the address and a remedy.
 pub fn listen(address: SocketAddr) -> io::Result<OwnedFd> {
-    let family = if address.is_ipv4() { libc::AF_INET } else { libc::AF_INET6 };
-    // SAFETY: plain system call; the descriptor is owned at once.
-    let fd = unsafe {
-        let fd = libc::socket(family, libc::SOCK_STREAM | libc::SOCK_CLOEXEC, 0);
-        if fd < 0 {
-            return Err(io::Error::last_os_error());
-        }
-        OwnedFd::from_raw_fd(fd)
-    };
+    let fd = socket(address)?;
     let raw = fd.as_raw_fd();
     set_option(raw, libc::SOL_SOCKET, libc::SO_REUSEADDR, 1)?;
     set_option(raw, libc::SOL_SOCKET, libc::SO_REUSEPORT, 1)?;
@@ -38,17 +30,44 @@ pub fn listen(address: SocketAddr) -> io::Result<OwnedFd> {
     set_option(raw, libc::IPPROTO_TCP, libc::TCP_NODELAY, 1)?;
     set_option(raw, libc::IPPROTO_TCP, libc::TCP_NOTSENT_LOWAT, NOT_SENT_LOW_WATER_BYTES)?;
     set_option(raw, libc::IPPROTO_TCP, libc::TCP_USER_TIMEOUT, USER_TIMEOUT_MS)?;
-    let (storage, length) = encode_address(address);
-    // SAFETY: `storage` holds `length` valid bytes of an address.
-    unsafe {
-        if libc::bind(raw, (&raw const storage).cast(), length) < 0 {
-            return Err(io::Error::last_os_error());
-        }
-        if libc::listen(raw, BACKLOG) < 0 {
-            return Err(io::Error::last_os_error());
-        }
+    bind(&fd, address)?;
+    // SAFETY: plain system call on a descriptor we own.
+    if unsafe { libc::listen(raw, BACKLOG) } < 0 {
+        return Err(io::Error::last_os_error());
     }
     Ok(fd)
+}
+
+fn socket(address: SocketAddr) -> io::Result<OwnedFd> {
+    let family = if address.is_ipv4() { libc::AF_INET } else { libc::AF_INET6 };
+    // SAFETY: plain system call; the descriptor is owned at once.
+    unsafe {
+        let fd = libc::socket(family, libc::SOCK_STREAM | libc::SOCK_CLOEXEC, 0);
+        if fd < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        Ok(OwnedFd::from_raw_fd(fd))
+    }
+}
+
+fn bind(fd: &OwnedFd, address: SocketAddr) -> io::Result<()> {
+    let (storage, length) = encode_address(address);
+    // SAFETY: `storage` holds `length` valid bytes of an address.
+    if unsafe { libc::bind(fd.as_raw_fd(), (&raw const storage).cast(), length) } < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
+}
+
+/// Is nobody else on `address`? The shards share their port with each other, and so would another
+/// server of the same user, silently, with half of the clients.
+///
+/// # Errors
+/// `EADDRINUSE`, or what else the system says.
+pub fn claim(address: SocketAddr) -> io::Result<()> {
+    let fd = socket(address)?;
+    set_option(fd.as_raw_fd(), libc::SOL_SOCKET, libc::SO_REUSEADDR, 1)?;
+    bind(&fd, address)
 }
 
 /// The address that a listener is bound to (its port when 0 was asked).
@@ -139,5 +158,9 @@ mod tests {
         let address = local_address(&first).unwrap();
         let second = listen(address).unwrap();
         assert_eq!(local_address(&second).unwrap(), address);
+        let taken = claim(address).unwrap_err();
+        assert_eq!(taken.raw_os_error(), Some(libc::EADDRINUSE));
+        drop((first, second));
+        claim(address).unwrap();
     }
 }

@@ -32,8 +32,11 @@ pub enum Event {
     Connected { slot: u32 },
     /// It is not, and never will be; the slot is free again.
     ConnectFailed { slot: u32, errno: i32 },
-    /// Bytes, an end of stream or an error wait to be received.
+    /// Bytes wait to be received. Told once for what has come: a receive that fills its buffer may
+    /// have left some.
     Readable { slot: u32 },
+    /// As `Readable`, and behind the bytes is the end: the peer will send no more, or is gone.
+    Ended { slot: u32 },
     /// A socket for which [`Reactor::arm_writable`] was called takes bytes again.
     Writable { slot: u32 },
     /// Another thread wrote to the shard's eventfd, or the alarm of [`Connector::wake_in`] rang.

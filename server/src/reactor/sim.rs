@@ -309,12 +309,20 @@ impl Net {
 
     fn tell_readable(&mut self, id: SocketId) {
         let Some(slot) = self.sockets[id].slot else { return };
-        let event = Event::Readable { slot };
+        let event = self.readable(id, slot);
         let generation = self.slots[slot as usize].generation;
         let covers = |other: &Pending| other.event == event && other.generation == generation;
         // What was not told yet covers this arrival too.
         if !self.pending.iter().any(covers) {
             self.tell(id, slot, event);
+        }
+    }
+
+    fn readable(&self, id: SocketId, slot: u32) -> Event {
+        let socket = &self.sockets[id];
+        match socket.is_client_done || socket.error.is_some() {
+            true => Event::Ended { slot },
+            false => Event::Readable { slot },
         }
     }
 
@@ -352,7 +360,7 @@ impl Net {
             if !socket.inbound.is_empty() || socket.is_client_done || socket.error.is_some() {
                 // The poll is armed after the accept was told.
                 let generation = self.slots[slot as usize].generation;
-                let event = Event::Readable { slot };
+                let event = self.readable(id, slot);
                 self.pending.push(Pending { due_ms: self.now_ms, generation, event });
             }
         }
@@ -368,7 +376,11 @@ impl Net {
             events.push(Event::Tick);
         }
         for Pending { due_ms, generation, event } in std::mem::take(&mut self.pending) {
-            let (Event::Readable { slot } | Event::Writable { slot }) = event else { continue };
+            let (Event::Readable { slot } | Event::Ended { slot } | Event::Writable { slot }) =
+                event
+            else {
+                continue;
+            };
             if due_ms > self.now_ms {
                 self.pending.push(Pending { due_ms, generation, event });
             } else if self.slots[slot as usize].generation == generation {
@@ -396,6 +408,7 @@ impl Net {
                 Event::Accepted { slot, .. } => (1, slot),
                 Event::AcceptFailed { .. } => (2, 0),
                 Event::Readable { slot } => (3, slot),
+                Event::Ended { slot } => (8, slot),
                 Event::Writable { slot } => (4, slot),
                 Event::Woken => (5, 0),
                 Event::Tick => (6, 0),
@@ -425,6 +438,8 @@ impl Net {
         let mut count = piece.len().min(self.sockets[id].inbound.len());
         if self.strikes(id, self.faults.short) {
             count = 1 + self.rng.below(count);
+            // As if the rest had come just afterwards: a socket gives all it has.
+            self.tell_readable(id);
         }
         let bytes = take_front(&mut self.sockets[id].inbound, count);
         piece[..count].copy_from_slice(&bytes);

@@ -254,8 +254,13 @@ impl UringReactor {
                 }
             }
             KIND_POLL_IN if self.is_current(completion) => {
+                let ends = libc::POLLRDHUP | libc::POLLHUP | libc::POLLERR;
                 if completion.result >= 0 {
-                    events.push(Event::Readable { slot });
+                    let is_end = completion.result & i32::from(ends) != 0;
+                    events.push(match is_end {
+                        true => Event::Ended { slot },
+                        false => Event::Readable { slot },
+                    });
                 }
                 // An overflow of the completion queue ends multishot polls: arm again.
                 if completion.is_last() && completion.result != -libc::ECANCELED {

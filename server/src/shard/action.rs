@@ -1,5 +1,6 @@
 //! Commands of clients in the form in which they wait or travel: owned, validated, small.
 
+use crate::handler::SessionInfo;
 use std::sync::Arc;
 use stompede_core::broker::publication::Publication;
 use stompede_core::broker::queue::{Consumer, ConsumerId, Delivery, Settlement, Unsettled};
@@ -8,6 +9,7 @@ use stompede_core::stomp::error::Error;
 use stompede_core::stomp::heartbeat::Agreement;
 use stompede_core::stomp::negotiation::Version;
 use stompede_core::stomp::request::AckMode;
+use stompede_core::ws::extensions::Window;
 
 /// What a transaction keeps until COMMIT.
 #[derive(Clone, Debug)]
@@ -62,8 +64,12 @@ pub struct Login {
 pub struct Upgrade {
     /// The 101.
     pub response: Vec<u8>,
-    /// The name logged in with.
+    /// The window of permessage-deflate, if that was agreed on.
+    pub deflate: Option<Window>,
+    /// The name logged in with; empty without a login.
     pub user: Box<str>,
+    /// The handler's session to open; without one it is STOMP.
+    pub(crate) session: Option<Box<SessionInfo>>,
 }
 
 /// A message from shard to shard.

@@ -12,6 +12,7 @@ use stompede_core::stomp::negotiation::Version;
 use stompede_core::ws::receiver::Receiver;
 
 use super::action::Action;
+use super::handlers::SessionState;
 use super::http::HttpState;
 use super::queues::consume::Links;
 use super::reason::DisconnectReason;
@@ -24,7 +25,7 @@ pub const NONE: u32 = u32::MAX;
 pub enum Transport {
     /// HTTP/1.1 requests, until one of them upgrades.
     Http,
-    /// STOMP frames in WebSocket messages.
+    /// STOMP frames in WebSocket messages, or messages for a handler.
     WebSocket(Receiver),
     /// STOMP frames on raw TCP.
     Tcp,
@@ -43,7 +44,7 @@ pub enum Phase {
     Free,
     /// HTTP, or STOMP before CONNECT.
     Opening,
-    /// Logged in.
+    /// Logged in, or a handler's.
     Open,
     /// A frame or request waits for another shard, a password hash or a file; later ones wait
     /// behind it.
@@ -69,8 +70,12 @@ pub struct Connection {
     pub is_dirty: bool,
     /// Did the socket refuse bytes, so that we wait until it is writable?
     pub is_blocked: bool,
+    /// Did the peer end its half, so that an end of stream waits behind the bytes?
+    pub is_ended: bool,
     /// Is it not read from because too much waits for it?
     pub is_paused: bool,
+    /// Does it belong to a handler, so that its messages are not STOMP's?
+    pub is_session: bool,
     /// Did we send a WebSocket ping since the peer's last byte?
     pub is_pinged: bool,
     /// Counts the connections that used this slot.
@@ -101,7 +106,9 @@ impl Connection {
             is_ready: false,
             is_dirty: false,
             is_blocked: false,
+            is_ended: false,
             is_paused: false,
+            is_session: false,
             is_pinged: false,
             generation: 0,
             subscriptions: NONE,
@@ -116,6 +123,11 @@ impl Connection {
     /// The rare parts, made on first use.
     pub fn extras(&mut self) -> &mut Extras {
         self.extras.get_or_insert_default()
+    }
+
+    /// Is a WebSocket message incomplete?
+    pub fn is_mid_message(&self) -> bool {
+        matches!(&self.transport, Transport::WebSocket(receiver) if receiver.is_mid_message())
     }
 
     /// Does it still speak HTTP?
@@ -178,8 +190,14 @@ pub struct Extras {
     pub http: Option<Box<HttpState>>,
     /// Who logged in with the upgrade request, until CONNECT.
     pub basic_user: Option<Box<str>>,
+    /// The session, if it belongs to a handler.
+    pub session: Option<Box<SessionState>>,
     /// WebSocket bytes that are not taken yet: an incomplete frame head, or what waits.
     pub ws_rest: Vec<u8>,
+    /// The pieces of an incomplete compressed message.
+    pub deflated: Vec<u8>,
+    /// Does `ws_rest` wait for the next turn, because much was inflated in this one?
+    pub is_inflating: bool,
 }
 
 impl Extras {
@@ -192,7 +210,10 @@ impl Extras {
             && self.waiting.is_none()
             && self.http.is_none()
             && self.basic_user.is_none()
+            && self.session.is_none()
             && self.ws_rest.is_empty()
+            && self.deflated.is_empty()
+            && !self.is_inflating
     }
 }
 

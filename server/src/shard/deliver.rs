@@ -2,31 +2,47 @@
 //!
 //! The finished frame is encoded once per class (subscription id, version, framing) into the send
 //! arena; each subscriber gets a segment, not a copy. Subscriptions with explicit acknowledgement
-//! get a frame of their own, because its `ack` header differs.
+//! get a frame of their own, because its `ack` header differs. Compressed classes share the tail
+//! too, see [`super::compress`].
 
+use super::compress::Compressor;
 use super::connection::{Backlog, Connection, NONE};
 use super::reason::DisconnectReason;
 use super::Shard;
 use crate::metrics::{FrameOut, ShardMetrics};
 use crate::reactor::Reactor;
 use slab::Slab;
-use std::io::Write;
 use stompede_core::broker::ledger::{Ledger, Mode, Source};
 use stompede_core::broker::publication::Publication;
 use stompede_core::broker::subscriptions::{Class, ClassIndex, Subscriber};
 use stompede_core::outbound::{Outbound, Segment, SendArena};
 use stompede_core::stomp::encode;
 use stompede_core::stomp::negotiation::Version;
-use stompede_core::ws::frame::{encode_header, Opcode};
+use stompede_core::ws::deflate::{stored_block_header, STORED_HEADER_BYTES};
+use stompede_core::ws::frame::{encode_header, Opcode, RSV1};
 
 /// How a class frames its STOMP frames: the `framing` of [`Class`].
 pub mod framing {
+    use stompede_core::ws::extensions::Window;
+
     /// Raw TCP: the frame as it is.
     pub const TCP: u8 = 0;
     /// One WebSocket message per frame.
     pub const WEBSOCKET: u8 = 1;
     /// Set beside the above when deliveries are acknowledged cumulatively (`ack:client`).
     pub const CUMULATIVE: u8 = 2;
+    /// Where the number of the [`Window`] stands when broadcasts are compressed; 0: they are not.
+    const DEFLATE_SHIFT: u8 = 4;
+
+    /// The bits of a class whose broadcasts are compressed for this window, if there is one.
+    pub fn deflate(window: Option<Window>) -> u8 {
+        window.map_or(0, |window| (window as u8) << DEFLATE_SHIFT)
+    }
+
+    /// The window that broadcasts are compressed for, if they are.
+    pub fn window(framing: u8) -> Option<Window> {
+        Window::ALL.into_iter().find(|&window| framing >> DEFLATE_SHIFT == window as u8)
+    }
 }
 
 /// The STOMP version as the `version` of [`Class`] stores it.
@@ -63,6 +79,7 @@ impl<R: Reactor> Shard<R> {
             overflowed: &mut self.overflowed,
             head: &mut self.scratch.head,
             tail: &mut self.scratch.tail,
+            compressor: &mut self.compressor,
             metrics: &self.metrics,
             tick: self.tick,
             outbound_bytes_max: self.outbound_bytes_max,
@@ -72,6 +89,7 @@ impl<R: Reactor> Shard<R> {
         self.subscriptions.for_each_group(publication.destination(), |index, class, group| {
             fan_out.deliver(index, class, group);
         });
+        self.compressor.forget();
         // Ended after the walk: the table must not change under it.
         while let Some(slot) = self.overflowed.pop() {
             // One that overflowed by several of its subscriptions is listed for each.
@@ -96,6 +114,7 @@ struct FanOut<'a> {
     overflowed: &'a mut Vec<u32>,
     head: &'a mut Vec<u8>,
     tail: &'a mut Vec<u8>,
+    compressor: &'a mut Compressor,
     metrics: &'a ShardMetrics,
     tick: u32,
     outbound_bytes_max: usize,
@@ -124,7 +143,7 @@ impl FanOut<'_> {
             }
         } else {
             // Unique for each delivery within a connection: the publication and the class.
-            let message_id = MessageId::new(format_args!("{:x}-{:x}", self.sequence, index.0));
+            let message_id = MessageId::of_class(self.sequence, index);
             let segment = self.encode_frame(class, message_id.as_str(), None);
             for subscriber in group {
                 delivered += u64::from(self.enqueue(subscriber.connection, segment));
@@ -146,9 +165,24 @@ impl FanOut<'_> {
         }
         let opcode = if self.publication.is_utf8() { Opcode::Text } else { Opcode::Binary };
         let mut header = [0; 14];
+        if let Some((window, stored)) = framing::window(class.framing).zip(self.stored_header()) {
+            let tail = &*self.tail;
+            let tail = self.compressor.compressed(window, class.version, tail, self.metrics);
+            if let Some(tail) = tail {
+                let payload_bytes = (stored.len() + self.head.len() + tail.len()) as u64;
+                let length = encode_header(&mut header, opcode, payload_bytes);
+                header[0] |= RSV1;
+                return self.arena.append(&[&header[..length], &stored, self.head, tail]);
+            }
+        }
         let payload_bytes = (self.head.len() + self.tail.len()) as u64;
         let length = encode_header(&mut header, opcode, payload_bytes);
         self.arena.append(&[&header[..length], self.head, self.tail])
+    }
+
+    /// What goes before the head in a compressed frame; none if no stored block can hold it.
+    fn stored_header(&self) -> Option<[u8; STORED_HEADER_BYTES]> {
+        u16::try_from(self.head.len()).ok().map(stored_block_header)
     }
 
     fn deliver_acknowledged(&mut self, class: &Class, slot: u32) -> bool {
@@ -161,7 +195,7 @@ impl FanOut<'_> {
             self.overflowed.push(slot);
             return false;
         }
-        let number = MessageId::new(format_args!("{}", ledger.deliver(id, mode, Source::Topic, 0)));
+        let number = MessageId::of_number(ledger.deliver(id, mode, Source::Topic, 0));
         let ack = (class.version == 2).then_some(number.as_str());
         let segment = self.encode_frame(class, number.as_str(), ack);
         let is_queued = self.enqueue(slot, segment);
@@ -205,24 +239,59 @@ impl FanOut<'_> {
 /// A short text on the stack.
 pub(super) struct MessageId {
     bytes: [u8; Self::BYTES],
-    length: usize,
+    /// Where the text begins; it ends with the array.
+    start: usize,
 }
 
 impl MessageId {
     /// Room for two 64-bit numbers and a dash.
-    const BYTES: usize = 48;
+    const BYTES: usize = 41;
 
-    pub(super) fn new(text: std::fmt::Arguments<'_>) -> MessageId {
-        let mut bytes = [0; Self::BYTES];
-        let mut rest = &mut bytes[..];
-        // Cannot fail: there is room.
-        let _ = rest.write_fmt(text);
-        let length = Self::BYTES - rest.len();
-        MessageId { bytes, length }
+    /// Of an automatic delivery: unique within a connection by publication and class. Always with
+    /// a dash.
+    fn of_class(sequence: u64, class: ClassIndex) -> MessageId {
+        let mut id = MessageId { bytes: [0; Self::BYTES], start: Self::BYTES };
+        id.prepend(u64::from(class.0), 16);
+        id.prepend_byte(b'-');
+        id.prepend(sequence, 16);
+        id
+    }
+
+    /// Of an automatic delivery of a queue: unique within a connection by consumer and tag. Those of
+    /// topics have no `q`.
+    pub(super) fn of_queue(tag: u64, consumer: u32) -> MessageId {
+        let mut id = MessageId { bytes: [0; Self::BYTES], start: Self::BYTES };
+        id.prepend(u64::from(consumer), 16);
+        id.prepend_byte(b'-');
+        id.prepend(tag, 16);
+        id.prepend_byte(b'q');
+        id
+    }
+
+    /// Of a delivery that waits for its ACK.
+    pub(super) fn of_number(number: u64) -> MessageId {
+        let mut id = MessageId { bytes: [0; Self::BYTES], start: Self::BYTES };
+        id.prepend(number, 10);
+        id
+    }
+
+    fn prepend(&mut self, mut number: u64, base: u64) {
+        loop {
+            self.prepend_byte(b"0123456789abcdef"[(number % base) as usize]);
+            number /= base;
+            if number == 0 {
+                return;
+            }
+        }
+    }
+
+    fn prepend_byte(&mut self, byte: u8) {
+        self.start -= 1;
+        self.bytes[self.start] = byte;
     }
 
     pub(super) fn as_str(&self) -> &str {
-        std::str::from_utf8(&self.bytes[..self.length]).unwrap_or_default()
+        std::str::from_utf8(&self.bytes[self.start..]).unwrap_or_default()
     }
 }
 

@@ -14,6 +14,8 @@ use super::files::{Job, Query};
 use super::reason::DisconnectReason;
 use super::Shard;
 use crate::auth::{decode_basic, Verdict};
+use crate::config::Compression;
+use crate::handler::SessionInfo;
 use crate::metrics::{AuthMethod, AuthResult, ErrorKind, Protocol};
 use crate::reactor::Reactor;
 use crate::static_files::{self, Reply};
@@ -166,7 +168,8 @@ impl<R: Reactor> Shard<R> {
         // What follows a refused upgrade may be frames, which must not be read as a request.
         let is_upgrade = handshake::is_upgrade(&request.headers);
         let keep_alive = request.keep_alive && !is_last && !is_upgrade;
-        let is_ws = request.path == "/ws";
+        let session = self.session_info(slot, request);
+        let is_ws = request.path == "/ws" || session.is_some();
         match request.method {
             "OPTIONS" => {
                 let methods = if is_ws { "GET, OPTIONS" } else { "GET, HEAD, OPTIONS" };
@@ -176,7 +179,7 @@ impl<R: Reactor> Shard<R> {
             "HEAD" if is_ws => {
                 self.respond(slot, keep_alive, 405, &[("Allow", "GET, OPTIONS")], b"");
             }
-            _ if is_ws => self.answer_upgrade(slot, request),
+            _ if is_ws => self.answer_upgrade(slot, request, session),
             "GET" | "HEAD" => self.answer_file(slot, head, request, keep_alive),
             _ => {
                 let headers = [("Allow", "GET, HEAD, OPTIONS"), TEXT];
@@ -250,7 +253,13 @@ impl<R: Reactor> Shard<R> {
         }
     }
 
-    fn answer_upgrade(&mut self, slot: u32, request: &Request<'_>) {
+    /// Upgrades to the session of a handler, or without one to STOMP.
+    fn answer_upgrade(
+        &mut self,
+        slot: u32,
+        request: &Request<'_>,
+        session: Option<Box<SessionInfo>>,
+    ) {
         let origins_count = request.headers_named("origin").count();
         let origin = request.header("origin");
         if origins_count > 1 || !self.shared.origins.allows(origin, request.host(), false) {
@@ -259,7 +268,14 @@ impl<R: Reactor> Shard<R> {
         }
         let is_http11 = request.version == Version::Http11;
         let headers = &request.headers;
-        let accepted = match handshake::accept(request.method, is_http11, headers, &SUB_PROTOCOLS) {
+        let protocols: &[&str] = if session.is_some() { &[] } else { &SUB_PROTOCOLS };
+        let accepted = handshake::accept(request.method, is_http11, headers, protocols);
+        let is_compressing = self.shared.config.compression == Compression::Shared;
+        let accepted = accepted.and_then(|accepted| match is_compressing {
+            true => accepted.with_extensions(headers),
+            false => Ok(accepted),
+        });
+        let accepted = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
                 let (status, text) = (error.status(), &error.to_string());
@@ -267,32 +283,36 @@ impl<R: Reactor> Shard<R> {
                 return self.refuse_with(slot, &Refusal { status, headers, text, reason });
             }
         };
-        if accepted.protocol.is_none() && self.shared.config.strict_subprotocol {
+        let is_strict = self.shared.config.strict_subprotocol && session.is_none();
+        if accepted.protocol.is_none() && is_strict {
             let accepted = SUB_PROTOCOLS.join(", ");
             let text = format!("seen no subprotocol that is known here, accepted: {accepted}");
             return self.refuse(slot, 400, &text);
         }
+        let deflate = accepted.deflate.map(|agreement| agreement.window);
         let mut response = Vec::new();
         accepted.encode_response(&mut response);
+        let upgrade = Upgrade { response, deflate, user: "".into(), session };
         let mut logins = request.headers_named("authorization");
         match (logins.next(), logins.next()) {
             (Some(login), None) if !self.shared.authenticator.is_open() => {
-                self.check_basic(slot, login, response);
+                self.check_basic(slot, login, upgrade);
             }
             (Some(_), Some(_)) => self.refuse(slot, 400, "seen more than one authorization"),
             _ => {
-                self.push_bytes(slot, &response);
-                self.upgrade(slot);
+                self.push_bytes(slot, &upgrade.response);
+                self.upgrade(slot, upgrade.deflate);
+                self.open_session(slot, upgrade.session);
             }
         }
     }
 
     /// RFC 7617: an upgrade request may log in by itself.
-    fn check_basic(&mut self, slot: u32, login: &[u8], response: Vec<u8>) {
+    fn check_basic(&mut self, slot: u32, login: &[u8], mut upgrade: Upgrade) {
         let Some((name, password)) = decode_basic(login) else { return self.refuse_login(slot) };
         let shared = self.shared.clone();
         let verdict = shared.authenticator.check(&name, &password);
-        let upgrade = Upgrade { response, user: name.into() };
+        upgrade.user = name.into();
         match verdict {
             Verdict::Accepted => self.finish_upgrade(slot, upgrade),
             Verdict::Refused => self.refuse_login(slot),
@@ -304,11 +324,15 @@ impl<R: Reactor> Shard<R> {
     }
 
     /// The login of an upgrade request is right: CONNECT needs none of its own.
-    pub(super) fn finish_upgrade(&mut self, slot: u32, upgrade: Upgrade) {
+    pub(super) fn finish_upgrade(&mut self, slot: u32, mut upgrade: Upgrade) {
         self.metrics.auth(AuthMethod::Basic, AuthResult::Accepted);
         self.push_bytes(slot, &upgrade.response);
-        self.connections[slot as usize].extras().basic_user = Some(upgrade.user);
-        self.upgrade(slot);
+        match upgrade.session.as_mut() {
+            Some(session) => session.user = Some(upgrade.user),
+            None => self.connections[slot as usize].extras().basic_user = Some(upgrade.user),
+        }
+        self.upgrade(slot, upgrade.deflate);
+        self.open_session(slot, upgrade.session);
         // Frames that came while the hash was computed.
         if let Some(mut rest) = self.take_spill(slot) {
             self.on_ws(slot, &mut rest.bytes);

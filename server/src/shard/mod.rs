@@ -10,10 +10,13 @@ pub mod admission;
 pub mod affinity;
 pub mod census;
 pub mod command;
+pub mod compress;
 pub mod connection;
 pub mod deliver;
 pub mod files;
+pub mod handlers;
 pub mod http;
+pub mod inflate;
 pub mod login;
 pub mod password;
 pub mod peer;
@@ -29,14 +32,17 @@ pub mod tick;
 
 use crate::auth::Authenticator;
 use crate::config::Config;
+use crate::handler::endpoint::Endpoints;
 use crate::log::Suppressor;
 use crate::mesh::Mesh;
 use crate::metrics::ShardMetrics;
 use crate::reactor::{Event, Reactor, Shortfall, TICK_MS};
 use action::{Asker, Message};
 use admission::{AddressCounts, SLOTS_RESERVED};
+use compress::Compressor;
 use connection::{Backlog, Connection, Phase, Spill, Transport, NONE};
 use files::FileReads;
+use handlers::Handlers;
 use password::PasswordChecks;
 use peer::Peer;
 use queues::Queues;
@@ -53,6 +59,8 @@ use stompede_core::broker::subscriptions::Subscriptions;
 use stompede_core::http::origin::OriginPolicy;
 use stompede_core::outbound::SendArena;
 use stompede_core::stomp::frame::HeaderTable;
+use stompede_core::ws::deflate::Inflater;
+use stompede_core::ws::extensions::Window;
 use stompede_core::ws::receiver::Receiver;
 
 /// Bytes received from one connection at a time.
@@ -87,6 +95,8 @@ pub struct Shared {
     pub prefixes: Prefixes,
     /// Connections by client address, if they are limited.
     pub address_counts: Option<AddressCounts>,
+    /// What handlers serve.
+    pub endpoints: Endpoints,
 }
 
 impl Shared {
@@ -103,6 +113,7 @@ impl Shared {
             driver,
             is_draining: AtomicBool::new(false),
             metrics: (0..config.shards.max(1)).map(|_| Arc::default()).collect(),
+            endpoints: Endpoints::default(),
             address_counts: (config.connections_per_ip_max > 0).then(AddressCounts::default),
             config,
         })
@@ -140,6 +151,7 @@ pub struct Shard<R> {
     outbound_bytes_max: usize,
     password_checks: PasswordChecks,
     file_reads: FileReads,
+    handlers: Handlers,
     /// Destinations and patterns of subscriptions that wait to become live: their interest stays.
     pending_interest: Vec<Box<str>>,
     tick: u32,
@@ -152,6 +164,11 @@ pub struct Shard<R> {
     drain_slot: u32,
     suppressor: Suppressor,
     header_table: HeaderTable,
+    compressor: Compressor,
+    /// Made on first use.
+    inflater: Option<Box<Inflater>>,
+    /// Bytes inflated for the connection in hand, in this turn.
+    inflated_bytes: usize,
     scratch: Scratch,
 }
 
@@ -203,6 +220,7 @@ impl<R: Reactor> Shard<R> {
             pending_interest: Vec::new(),
             password_checks: PasswordChecks::new(mesh.doorbell().clone()),
             file_reads: FileReads::new(mesh.doorbell().clone(), static_dir, limits),
+            handlers: Handlers::new(index, &shared, mesh.doorbell().clone()),
             tick: 1,
             live_count: 0,
             connections_max: connections_max(&shared.config, slots_count),
@@ -210,6 +228,9 @@ impl<R: Reactor> Shard<R> {
             drain_slot: 0,
             suppressor: Suppressor::new(LOG_LINES_PER_SECOND),
             header_table: HeaderTable::default(),
+            compressor: Compressor::new(shared.config.compression_threshold_bytes),
+            inflater: None,
+            inflated_bytes: 0,
             scratch: Scratch { receive, ..Scratch::default() },
             reactor,
             shared,
@@ -252,6 +273,7 @@ impl<R: Reactor> Shard<R> {
         self.dispatch_queues();
         self.flush_dirty();
         self.mesh.flush();
+        self.say_farewells();
         Ok(self.is_draining && self.is_drained())
     }
 
@@ -268,7 +290,10 @@ impl<R: Reactor> Shard<R> {
         }
         self.mesh.doorbell().prepare_sleep();
         // A message that came before the flag was set rang no bell: look once more.
-        self.mesh.is_empty() && !self.password_checks.has_answer() && !self.file_reads.has_reply()
+        self.mesh.is_empty()
+            && !self.password_checks.has_answer()
+            && !self.file_reads.has_reply()
+            && !self.handlers.has_post()
     }
 
     fn on_event(&mut self, event: Event) {
@@ -286,6 +311,12 @@ impl<R: Reactor> Shard<R> {
                 }
             }
             Event::Readable { slot } => self.mark_ready(slot),
+            Event::Ended { slot } => {
+                if let Some(connection) = self.connections.get_mut(slot as usize) {
+                    connection.is_ended = true;
+                    self.mark_ready(slot);
+                }
+            }
             Event::Writable { slot } => {
                 if let Some(connection) = self.connections.get_mut(slot as usize) {
                     connection.is_blocked = false;
@@ -351,6 +382,7 @@ impl<R: Reactor> Shard<R> {
         }
         self.forget_pending(slot);
         self.leave_queues(slot, reason);
+        self.take_leave(slot, reason);
         let connection = &mut self.connections[slot as usize];
         connection.subscriptions = NONE;
         connection.extras = None;
@@ -406,11 +438,11 @@ impl<R: Reactor> Shard<R> {
     }
 
     /// Turns the transport into WebSocket after the 101 was queued.
-    fn upgrade(&mut self, slot: u32) {
+    fn upgrade(&mut self, slot: u32, deflate: Option<Window>) {
         let connection = &mut self.connections[slot as usize];
         self.metrics.handshakes.inc();
         connection.forget_http();
-        connection.transport = Transport::WebSocket(Receiver::default());
+        connection.transport = Transport::WebSocket(Receiver::new(deflate));
         self.last_write[slot as usize] = self.tick;
     }
 

@@ -16,6 +16,10 @@ pub enum DisconnectReason {
     Disconnect,
     /// The WebSocket closing handshake was started by the peer.
     ClosingHandshake,
+    /// A handler closed its session.
+    HandlerClosed,
+    /// A handler's callback panicked.
+    HandlerPanic,
     /// An HTTP request was answered with `Connection: close`.
     HttpDone,
     /// An HTTP request that cannot be accepted.
@@ -45,12 +49,14 @@ pub enum DisconnectReason {
 }
 
 /// Names of all reasons, by their number: the `reason` label of metrics and logs.
-pub const NAMES: [&str; 18] = [
+pub const NAMES: [&str; 20] = [
     "peer_closed",
     "peer_closed_mid_frame",
     "peer_reset",
     "disconnect",
     "closing_handshake",
+    "handler_closed",
+    "handler_panic",
     "http_done",
     "http_error",
     "websocket_error",

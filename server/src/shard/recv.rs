@@ -5,6 +5,7 @@
 //! unread rest the same way and is not read from: that is the back-pressure.
 
 use super::connection::{Phase, Spill, Transport, NONE};
+use super::handlers::CODE_MISSING;
 use super::reason::DisconnectReason;
 use super::{Shard, RECVS_PER_TURN, RECV_BATCH, RECV_STRIDE_BYTES};
 use crate::metrics::{ErrorKind, Protocol};
@@ -14,7 +15,7 @@ use stompede_core::stomp::error::Error;
 use stompede_core::ws::close::{self, code};
 use stompede_core::ws::error::Error as WsError;
 use stompede_core::ws::frame::Opcode;
-use stompede_core::ws::receiver::{Event, Receiver};
+use stompede_core::ws::receiver::{Event, MessageKind, Receiver};
 
 /// Room of a spill at least, so that small pieces do not make it grow often.
 const SPILL_BYTES_MIN: usize = 256;
@@ -37,7 +38,7 @@ impl<R: Reactor> Shard<R> {
             slots.clear();
             for &slot in chunk {
                 self.connections[slot as usize].is_ready = false;
-                if self.may_receive(slot) {
+                if self.may_receive(slot) && !self.inflate_rest(slot) {
                     slots.push(slot);
                 }
             }
@@ -84,15 +85,18 @@ impl<R: Reactor> Shard<R> {
         };
         self.metrics.bytes_received.add(count as u64);
         let connection = &mut self.connections[slot as usize];
-        if !connection.is_live() {
-            // Closing: read on until the peer ends too, so that no reset overtakes our last bytes.
-            return self.mark_ready(slot);
+        // Readiness is told once: whoever may have left something is asked again. A socket gives
+        // all it has, so a receive that did not fill its buffer left nothing.
+        let is_more = count == piece.len() || connection.is_ended;
+        // Closing: read on until the peer ends too, so that no reset overtakes our last bytes.
+        if connection.is_live() {
+            connection.is_pinged = false;
+            self.last_read[slot as usize] = self.tick;
+            self.on_bytes(slot, &mut piece[..count]);
         }
-        connection.is_pinged = false;
-        self.last_read[slot as usize] = self.tick;
-        self.on_bytes(slot, &mut piece[..count]);
-        // Readiness is told once: whoever may have left something is asked again.
-        self.mark_ready(slot);
+        if is_more {
+            self.mark_ready(slot);
+        }
     }
 
     fn closing_reason(&self, slot: u32) -> Option<DisconnectReason> {
@@ -107,7 +111,9 @@ impl<R: Reactor> Shard<R> {
         let reason = match connection.phase {
             Phase::Closing(_) if connection.outbound != NONE => return,
             Phase::Closing(reason) | Phase::Lingering(reason) => reason,
-            _ if connection.spill != NONE => DisconnectReason::PeerClosedMidFrame,
+            _ if connection.spill != NONE || connection.is_mid_message() => {
+                DisconnectReason::PeerClosedMidFrame
+            }
             _ => DisconnectReason::PeerClosed,
         };
         // A half-close may still want answers: what is queued goes out first.
@@ -198,6 +204,10 @@ impl<R: Reactor> Shard<R> {
 
     /// Unmasks WebSocket frames in place and hands their payloads to the STOMP decoder.
     pub(super) fn on_ws(&mut self, slot: u32, input: &mut [u8]) {
+        if !self.connections[slot as usize].is_live() {
+            return;
+        }
+        self.inflated_bytes = 0;
         let mut whole;
         let mut rest = &mut *input;
         // Behind a wait, spilled bytes are raw WebSocket bytes of `ws_rest`; see `resume`.
@@ -234,23 +244,37 @@ impl<R: Reactor> Shard<R> {
             if connection.phase == Phase::Waiting {
                 break;
             }
+            if !rest.is_empty() && self.must_inflate_later(slot) {
+                break;
+            }
         }
         if !rest.is_empty() {
             self.keep_ws_rest(slot, rest);
         }
     }
 
+    /// Leaves one behind that still knows what was agreed on, for the frame in hand to ask.
     fn take_receiver(&mut self, slot: u32) -> Transport {
-        let empty = Transport::WebSocket(Receiver::default());
-        std::mem::replace(&mut self.connections[slot as usize].transport, empty)
+        let transport = &mut self.connections[slot as usize].transport;
+        let deflate = match transport {
+            Transport::WebSocket(receiver) => receiver.deflate(),
+            _ => None,
+        };
+        std::mem::replace(transport, Transport::WebSocket(Receiver::new(deflate)))
     }
 
     fn on_ws_event(&mut self, slot: u32, event: Event<'_>) {
         match event {
-            Event::Data { payload, .. } => self.on_stream(slot, payload, Self::decode_stomp),
+            Event::Data { kind, compressed: true, payload, starts, ends } => {
+                self.on_compressed(slot, kind, payload, starts, ends);
+            }
+            Event::Data { kind, payload, starts, ends, .. } => {
+                self.on_ws_data(slot, kind, payload, starts, ends);
+            }
             Event::Ping(payload) => self.push_ws(slot, Opcode::Pong, payload),
             Event::Pong(_) => {}
-            Event::Close { code, .. } => {
+            Event::Close { code, reason } => {
+                self.note_close(slot, code.unwrap_or(CODE_MISSING), reason);
                 // RFC 6455 §5.5.1: "When sending a Close frame in response, the endpoint typically
                 // echos the status code it received."
                 let mut bytes = Vec::new();
@@ -261,9 +285,27 @@ impl<R: Reactor> Shard<R> {
         }
     }
 
-    fn fail_ws(&mut self, slot: u32, error: WsError) {
+    /// Takes a piece of a message as the client meant it: unmasked, inflated and checked.
+    pub(super) fn on_ws_data(
+        &mut self,
+        slot: u32,
+        kind: MessageKind,
+        payload: &mut [u8],
+        starts: bool,
+        ends: bool,
+    ) {
+        if self.connections[slot as usize].is_session {
+            self.on_session_data(slot, kind, payload, starts, ends);
+        } else {
+            self.on_stream(slot, payload, Self::decode_stomp);
+        }
+    }
+
+    pub(super) fn fail_ws(&mut self, slot: u32, error: WsError) {
         self.metrics.protocol_error(Protocol::Ws, ErrorKind::of_ws(&error));
-        if let WsError::MessageTooBig { seen, limit } = error {
+        self.note_close(slot, error.close_code(), &error.to_string());
+        let is_session = self.connections[slot as usize].is_session;
+        if let (WsError::MessageTooBig { seen, limit }, false) = (error, is_session) {
             // To the client it is a frame over the limit, and STOMP has an ERROR for that.
             let mut frame = Vec::new();
             let (version, error) =
@@ -331,7 +373,9 @@ impl<R: Reactor> Shard<R> {
             self.on_stream(slot, &mut [], Self::decode_http);
             return self.mark_ready(slot);
         }
-        self.on_stream(slot, &mut [], Self::decode_stomp);
+        if !self.connections[slot as usize].is_session {
+            self.on_stream(slot, &mut [], Self::decode_stomp);
+        }
         if self.connections[slot as usize].phase == Phase::Open {
             if let Transport::WebSocket(_) = self.connections[slot as usize].transport {
                 self.on_ws(slot, &mut []);

@@ -27,6 +27,7 @@ impl<R: Reactor> Shard<R> {
         while let Some((asker, reply)) = self.file_reads.take() {
             self.on_file(asker, reply);
         }
+        self.take_posts();
     }
 
     fn on_message(&mut self, source: usize, message: Message) {

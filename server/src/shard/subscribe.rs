@@ -13,6 +13,7 @@ use crate::reactor::Reactor;
 use stompede_core::broker::destination::{classify, is_pattern, Kind};
 use stompede_core::broker::pattern::Pattern;
 use stompede_core::broker::subscriptions::{Class, SubscriptionKey};
+use stompede_core::broker::user::USER_PREFIX;
 use stompede_core::stomp::error::Error;
 use stompede_core::stomp::request::AckMode;
 
@@ -97,8 +98,12 @@ impl<R: Reactor> Shard<R> {
         pattern: Option<Pattern>,
     ) -> SubscriptionKey {
         let connection = &mut self.connections[slot as usize];
+        // What only one user sees may hold secrets, which the length of a compressed message tells.
+        let is_private = subscribe.destination.starts_with(USER_PREFIX);
         let mut frames = match connection.transport {
-            Transport::WebSocket(_) => framing::WEBSOCKET,
+            Transport::WebSocket(ref receiver) => {
+                framing::WEBSOCKET | framing::deflate(receiver.deflate().filter(|_| !is_private))
+            }
             _ => framing::TCP,
         };
         if subscribe.ack == AckMode::Client {

@@ -99,6 +99,10 @@ impl<R: Reactor> Shard<R> {
     }
 
     fn check_open(&mut self, slot: u32) {
+        if self.connections[slot as usize].is_session {
+            self.check_session(slot);
+            return self.check_stall(slot);
+        }
         let silent = self.silent_ticks(slot);
         let connection = &self.connections[slot as usize];
         let expected = u32::from(connection.expect_ticks);
@@ -121,7 +125,9 @@ impl<R: Reactor> Shard<R> {
         }
         let owed = u32::from(self.connections[slot as usize].send_ticks);
         let quiet = self.tick.saturating_sub(self.last_write[slot as usize]);
-        if owed > 0 && quiet >= owed.div_ceil(2) && self.backlog_bytes(slot) == 0 {
+        // A fifth early, and a tick: the interval is a promise, and the way takes time.
+        let due = owed - owed / 5;
+        if owed > 0 && quiet + 1 >= due && self.backlog_bytes(slot) == 0 {
             self.push_stomp(slot, b"\n");
         }
         self.check_stall(slot);
@@ -158,8 +164,10 @@ impl<R: Reactor> Shard<R> {
             match self.connections[slot as usize].transport {
                 Transport::Http => self.end(slot, DisconnectReason::Drain),
                 Transport::WebSocket(_) => {
+                    let text = "server is shutting down";
+                    self.note_close(slot, code::GOING_AWAY, text);
                     let mut bytes = Vec::new();
-                    close::encode(&mut bytes, code::GOING_AWAY, "server is shutting down");
+                    close::encode(&mut bytes, code::GOING_AWAY, text);
                     self.push_bytes(slot, &bytes);
                     self.end(slot, DisconnectReason::Drain);
                 }

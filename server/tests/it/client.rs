@@ -50,6 +50,8 @@ pub struct Frame {
     pub body: Vec<u8>,
     /// The opcode of the WebSocket message that it came in.
     pub opcode: Option<u8>,
+    /// Bytes of the payload of that message, if it was compressed.
+    pub compressed_bytes: Option<usize>,
     /// Command, headers and body as text, for searching.
     pub text: String,
 }
@@ -76,6 +78,8 @@ impl Frame {
 pub struct Client {
     /// What carries the frames.
     pub transport: Transport,
+    /// The window agreed on, in bits: messages may be compressed.
+    pub window_bits: Option<u8>,
     stream: TcpStream,
     received: Vec<u8>,
     at: usize,
@@ -98,7 +102,8 @@ impl Client {
         stream.set_read_timeout(Some(PATIENCE)).expect("a read timeout");
         stream.set_write_timeout(Some(PATIENCE)).expect("a write timeout");
         stream.set_nodelay(true).expect("no delay");
-        Client { transport: Transport::Ws, stream, received: Vec::new(), at: 0 }
+        let (transport, window_bits) = (Transport::Ws, None);
+        Client { transport, window_bits, stream, received: Vec::new(), at: 0 }
     }
 
     /// Asks for the upgrade with extra header lines, and gives the head of the answer.
@@ -289,15 +294,21 @@ impl Client {
     fn take_ws(&mut self) -> Option<Event> {
         let unread = &self.received[self.at..];
         let (&first, &second) = (unread.first()?, unread.get(1)?);
-        assert_eq!(first & 0xf0, 0x80, "the server neither fragments nor uses reserved bits");
+        let is_compressed = first & 0x40 != 0;
+        assert_eq!(first & 0xb0, 0x80, "the server neither fragments nor uses reserved bits");
+        assert!(!is_compressed || self.window_bits.is_some(), "compressed without agreement");
         assert!(second < 0x80, "a server never masks");
         let (head, length) = match second {
             126 => (4, u16::from_be_bytes(unread.get(2..4)?.try_into().ok()?) as usize),
             127 => (10, u64::from_be_bytes(unread.get(2..10)?.try_into().ok()?) as usize),
             short => (2, short as usize),
         };
-        let payload = unread.get(head..head + length)?.to_vec();
+        let mut payload = unread.get(head..head + length)?.to_vec();
         self.at += head + length;
+        if is_compressed {
+            assert!(matches!(first & 0x0f, 1 | 2), "only data is compressed");
+            payload = inflate(self.window_bits.unwrap_or(15), &payload);
+        }
         Some(match first & 0x0f {
             opcode @ (1 | 2) => {
                 let is_utf8 = std::str::from_utf8(&payload).is_ok();
@@ -308,6 +319,7 @@ impl Client {
                 let (mut frame, taken) = parse(&payload).expect("a message is a whole frame");
                 assert_eq!(taken, payload.len(), "one frame per message");
                 frame.opcode = Some(opcode);
+                frame.compressed_bytes = is_compressed.then_some(length);
                 Event::Frame(frame)
             }
             8 if payload.is_empty() => Event::Closed(Some(1005)),
@@ -317,6 +329,28 @@ impl Client {
             other => panic!("opcode {other}"),
         })
     }
+}
+
+/// What a client with this window makes of a compressed message (RFC 7692 §7.2.2).
+fn inflate(window_bits: u8, payload: &[u8]) -> Vec<u8> {
+    let mut inflater = flate2::Decompress::new_with_window_bits(false, window_bits);
+    let input = [payload, &[0, 0, 0xff, 0xff]].concat();
+    let mut message = Vec::with_capacity(1 << 20);
+    let flush = flate2::FlushDecompress::Sync;
+    inflater.decompress_vec(&input, &mut message, flush).expect("a compressed message");
+    assert_eq!(inflater.total_in(), input.len() as u64, "all of it");
+    message
+}
+
+/// A message compressed as clients do it (RFC 7692 §7.2.1).
+pub fn deflate(message: &[u8]) -> Vec<u8> {
+    let mut deflater = flate2::Compress::new(flate2::Compression::best(), false);
+    let mut payload = Vec::with_capacity(message.len() + 1_024);
+    let flush = flate2::FlushCompress::Sync;
+    deflater.compress_vec(message, &mut payload, flush).expect("enough room");
+    assert!(payload.ends_with(&[0, 0, 0xff, 0xff]));
+    payload.truncate(payload.len() - 4);
+    payload
 }
 
 /// A masked WebSocket frame; `first` is its first byte.
@@ -368,5 +402,7 @@ fn parse(bytes: &[u8]) -> Option<(Frame, usize)> {
     let body = rest.get(..length)?.to_vec();
     assert_eq!(*rest.get(length)?, 0, "a frame ends in NUL");
     let text = format!("{head}\n\n{}", String::from_utf8_lossy(&body));
-    Some((Frame { command, headers, body, opcode: None, text }, head_end + 2 + length + 1))
+    let (opcode, compressed_bytes) = (None, None);
+    let frame = Frame { command, headers, body, opcode, compressed_bytes, text };
+    Some((frame, head_end + 2 + length + 1))
 }

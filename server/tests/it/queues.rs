@@ -553,6 +553,7 @@ fn acknowledgements_in_a_transaction() {
             }
         }
         client.sync();
+        disconnect(client);
     });
 }
 

@@ -218,8 +218,7 @@ impl<R: Reactor> Shard<R> {
         let class = self.subscriptions.class(key);
         let version = version_of(class);
         let message_id = if ack == AckMode::Auto {
-            // Topics' ids are two hexadecimal numbers: no `q`.
-            MessageId::new(format_args!("q{tag:x}-{number:x}"))
+            MessageId::of_queue(*tag, number)
         } else {
             let name = class.id.as_deref().unwrap_or(publication.destination());
             let mode = match ack {
@@ -228,7 +227,7 @@ impl<R: Reactor> Shard<R> {
             };
             let ledger = extras.ledger.get_or_insert_with(Ledger::new);
             let source = Source::Queue { consumer: number };
-            MessageId::new(format_args!("{}", ledger.deliver(name, mode, source, *tag)))
+            MessageId::of_number(ledger.deliver(name, mode, source, *tag))
         };
         let id = message_id.as_str();
         let ack = (ack != AckMode::Auto && class.version == 2).then_some(id);
