@@ -257,8 +257,8 @@ impl MessageId {
         id
     }
 
-    /// Of an automatic delivery of a queue: unique within a connection by consumer and tag. Those of
-    /// topics have no `q`.
+    /// Of an automatic delivery of a queue: unique within a connection by consumer and tag. Those
+    /// of topics have no `q`.
     pub(super) fn of_queue(tag: u64, consumer: u32) -> MessageId {
         let mut id = MessageId { bytes: [0; Self::BYTES], start: Self::BYTES };
         id.prepend(u64::from(consumer), 16);

@@ -220,7 +220,7 @@ impl<R: Reactor> Shard<R> {
         let message_id = if ack == AckMode::Auto {
             MessageId::of_queue(*tag, number)
         } else {
-            let name = class.id.as_deref().unwrap_or(publication.destination());
+            let name = class.id.as_deref().unwrap_or(self.subscriptions.destination(key));
             let mode = match ack {
                 AckMode::Client => ledger::Mode::Cumulative,
                 _ => ledger::Mode::Individual,
