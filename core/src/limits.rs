@@ -65,6 +65,9 @@ pub struct Limits {
     pub transaction_bytes_max: usize,
     /// Unacknowledged deliveries of one subscription. Default 1,000.
     pub unacknowledged_count_max: usize,
+    /// Labels of `/temp-queue/` that one connection has as `reply-to`. Default 32: a client has one
+    /// for each kind of request.
+    pub reply_queues_count_max: usize,
     /// Messages that one queue holds, waiting or unacknowledged. Default 100,000.
     pub queue_messages_count_max: usize,
     /// Bytes of the messages that one queue holds. Default 64 MiB.
@@ -120,6 +123,7 @@ impl Default for Limits {
             transaction_actions_count_max: 1_024,
             transaction_bytes_max: 1 << 20,
             unacknowledged_count_max: 1_000,
+            reply_queues_count_max: 32,
             queue_messages_count_max: 100_000,
             queue_bytes_max: 64 << 20,
             queue_deliveries_count_max: 20,

@@ -118,7 +118,8 @@ impl Builder {
             shards.push(open_listeners(&mut config, shards.is_empty())?);
         }
         let admin = admin::Listener::open(config.admin_listen)?;
-        let key = random_key().map_err(|error| format!("cannot read random bytes: {error}"))?;
+        let key = random_bits().map(|bits| bits as u64);
+        let key = key.map_err(|error| format!("cannot read random bytes: {error}"))?;
         let driver = if is_uring { "uring" } else { "epoll" };
         let shared = Arc::new(Shared { endpoints, ..Shared::new(config, key, driver)? });
         let doorbells = (0..shards_count)
@@ -265,9 +266,10 @@ fn run_shard(
     result
 }
 
-fn random_key() -> io::Result<u64> {
+/// Bits that nobody can guess.
+pub(crate) fn random_bits() -> io::Result<u128> {
     use std::io::Read;
-    let mut bytes = [0; 8];
+    let mut bytes = [0; 16];
     std::fs::File::open("/dev/urandom")?.read_exact(&mut bytes)?;
-    Ok(u64::from_ne_bytes(bytes))
+    Ok(u128::from_ne_bytes(bytes))
 }

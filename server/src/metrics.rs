@@ -153,6 +153,10 @@ pub struct ShardMetrics {
     pub messages_published: Counter,
     /// MESSAGE frames put into a client's outbound.
     pub messages_delivered: Counter,
+    /// Messages for a user or a requester who is not there.
+    pub messages_undeliverable: Counter,
+    /// Frames that the rules of authorization do not allow.
+    pub denied: Counter,
     /// Subscriptions there are (gauge).
     pub subscriptions: Counter,
     /// Bytes that wait for clients (gauge).
@@ -212,6 +216,8 @@ impl Default for ShardMetrics {
             bytes_sent: Counter::default(),
             messages_published: Counter::default(),
             messages_delivered: Counter::default(),
+            messages_undeliverable: Counter::default(),
+            denied: Counter::default(),
             subscriptions: Counter::default(),
             outbound_bytes: Counter::default(),
             slow_consumers: Counter::default(),
@@ -335,12 +341,16 @@ const GAUGES: [Single; 9] = [
     ("queue_bytes", "Bytes that queues hold", |s| &s.queue_bytes),
 ];
 
-const COUNTERS: [Single; 18] = [
+const COUNTERS: [Single; 20] = [
     ("connections_opened", "Connections accepted", |s| &s.connections_opened),
     ("bytes_received", "Bytes read from clients", |s| &s.bytes_received),
     ("bytes_sent", "Bytes handed to the kernel for clients", |s| &s.bytes_sent),
     ("messages_published", "SEND frames that became a publication", |s| &s.messages_published),
     ("messages_delivered", "MESSAGE frames queued for a client", |s| &s.messages_delivered),
+    ("messages_undeliverable", "Messages for a user or a requester who is not there", |s| {
+        &s.messages_undeliverable
+    }),
+    ("denied", "Frames that the rules of authorization do not allow", |s| &s.denied),
     ("messages_redelivered", "Deliveries that were not the first", |s| &s.messages_redelivered),
     ("queue_refused", "SENDs that a full queue refused", |s| &s.queue_refused),
     ("slow_consumers", "Clients that did not keep up", |s| &s.slow_consumers),

@@ -38,6 +38,9 @@ pub const TOPIC_PREFIX: &str = "/topic/";
 /// Prefix of queues.
 pub const QUEUE_PREFIX: &str = "/queue/";
 
+/// The pattern of all names of a fanout.
+const ALL: &str = "#";
+
 /// What one prefix means.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Prefix {
@@ -51,16 +54,25 @@ pub struct Prefix {
     pub alias: Option<&'static str>,
     /// Whether `/` in the name is refused, as RabbitMQ does.
     pub is_flat: bool,
+    /// Whether all names, the empty one included, are one destination: RabbitMQ's `amq.fanout`. The
+    /// text then ends without `/`.
+    pub is_fanout: bool,
 }
 
 impl Prefix {
     /// A prefix with patterns in `dialect`, not flat, no alias.
     pub const fn new(text: &'static str, kind: Kind, dialect: Option<Dialect>) -> Prefix {
-        Prefix { text: Cow::Borrowed(text), kind, dialect, alias: None, is_flat: false }
+        let text = Cow::Borrowed(text);
+        Prefix { text, kind, dialect, alias: None, is_flat: false, is_fanout: false }
     }
 
     const fn flat(mut self) -> Prefix {
         self.is_flat = true;
+        self
+    }
+
+    const fn fanout(mut self) -> Prefix {
+        self.is_fanout = true;
         self
     }
 
@@ -84,17 +96,26 @@ pub enum Profile {
     ActiveMq,
 }
 
+impl Profile {
+    /// Its name as an option's value.
+    pub fn name(self) -> &'static str {
+        match self {
+            Profile::Default => "default",
+            Profile::Spring => "spring",
+            Profile::RabbitMq => "rabbitmq",
+            Profile::ActiveMq => "activemq",
+        }
+    }
+}
+
 impl std::str::FromStr for Profile {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Profile, &'static str> {
-        match text {
-            "default" => Ok(Profile::Default),
-            "spring" => Ok(Profile::Spring),
-            "rabbitmq" => Ok(Profile::RabbitMq),
-            "activemq" => Ok(Profile::ActiveMq),
-            _ => Err("allowed is default, spring, rabbitmq or activemq"),
-        }
+        [Profile::Default, Profile::Spring, Profile::RabbitMq, Profile::ActiveMq]
+            .into_iter()
+            .find(|profile| profile.name() == text)
+            .ok_or("allowed is default, spring, rabbitmq or activemq")
     }
 }
 
@@ -124,12 +145,13 @@ static SPRING: [Prefix; 6] = [
     APP,
 ];
 
-static RABBITMQ: [Prefix; 10] = [
+static RABBITMQ: [Prefix; 11] = [
     Prefix::new(TOPIC_PREFIX, Kind::Topic, Some(Dialect::Amqp)).flat(),
     Prefix::new(QUEUE_PREFIX, Kind::Queue, None).flat(),
     Prefix::new("/amq/queue/", Kind::Queue, None).flat().alias(QUEUE_PREFIX),
     Prefix::new("/exchange/amq.topic/", Kind::Topic, Some(Dialect::Amqp)).alias(TOPIC_PREFIX),
     Prefix::new("/exchange/amq.direct/", Kind::Topic, None),
+    Prefix::new("/exchange/amq.fanout", Kind::Topic, Some(Dialect::Amqp)).fanout(),
     USER,
     TEMP_QUEUE,
     REPLY_QUEUE,
@@ -184,7 +206,9 @@ impl Prefixes {
     pub fn find(&self, destination: &str) -> Option<&Prefix> {
         let fits = |prefix: &&Prefix| match &*prefix.text {
             "" => !destination.starts_with('/'),
-            text => destination.starts_with(text),
+            text => destination.strip_prefix(text).is_some_and(|name| {
+                !prefix.is_fanout || name.is_empty() || name.starts_with('/') || name == ALL
+            }),
         };
         self.0.iter().filter(fits).max_by_key(|prefix| prefix.text.len())
     }
@@ -217,9 +241,10 @@ pub struct Claim<'a> {
     pub kind: Kind,
     /// The language of its patterns, if it has any.
     pub dialect: Option<Dialect>,
-    /// What follows the prefix; never empty.
+    /// What follows the prefix; only of a fanout it may be empty.
     pub name: &'a str,
     alias: Option<&'static str>,
+    is_fanout: bool,
 }
 
 impl Claim<'_> {
@@ -228,6 +253,14 @@ impl Claim<'_> {
         match self.alias {
             Some(alias) => Cow::Owned(format!("{alias}{}", self.name)),
             None => Cow::Borrowed(destination),
+        }
+    }
+
+    /// The name by which the broker knows a subscription to `destination`: of a fanout, all names.
+    pub fn subscribed<'d>(&self, destination: &'d str) -> Cow<'d, str> {
+        match destination.strip_suffix(self.name) {
+            Some(prefix) if self.is_fanout => Cow::Owned(format!("{prefix}{ALL}")),
+            _ => self.canonical(destination),
         }
     }
 
@@ -317,15 +350,12 @@ pub fn classify<'a>(
     }
     let prefix = prefixes.find(destination).ok_or(DestinationError::Unroutable)?;
     let name = &destination[prefix.text.len()..];
-    if name.is_empty() || (prefix.is_flat && name.contains('/')) {
+    let is_empty = name.is_empty() && !prefix.is_fanout;
+    if is_empty || (prefix.is_flat && name.contains('/')) {
         return Err(DestinationError::Bad);
     }
-    Ok(Claim { kind: prefix.kind, dialect: prefix.dialect, name, alias: prefix.alias })
-}
-
-/// Whether a destination is an Ant pattern by `*` or `?` (stomp.md §2.1).
-pub fn is_pattern(destination: &str) -> bool {
-    destination.bytes().any(|byte| matches!(byte, b'*' | b'?'))
+    let Prefix { kind, dialect, alias, is_fanout, .. } = *prefix;
+    Ok(Claim { kind, dialect, name, alias, is_fanout })
 }
 
 /// The home shard of a destination: `0..shards`, evenly spread by a hash keyed with `key`, the same
@@ -387,6 +417,22 @@ mod tests {
     }
 
     #[test]
+    fn a_fanout_is_one_destination_by_many_names() {
+        let (rabbit, limits) = (Prefixes::of(Profile::RabbitMq), Limits::default());
+        for name in ["/exchange/amq.fanout", "/exchange/amq.fanout/", "/exchange/amq.fanout/a.b"] {
+            let claim = classify(name, &rabbit, &limits).unwrap();
+            assert_eq!((claim.kind, &*claim.canonical(name)), (Kind::Topic, name));
+            let subscribed = claim.subscribed(name);
+            assert_eq!(subscribed, "/exchange/amq.fanout#");
+            let pattern = rabbit.pattern(&subscribed, &limits).unwrap().unwrap();
+            assert!(pattern.matches("/exchange/amq.fanout") && pattern.matches(name));
+            assert!(!pattern.matches("/exchange/amq.direct/a"));
+        }
+        let other = kind("/exchange/amq.fanouts", Profile::RabbitMq);
+        assert_eq!(other, Err(DestinationError::Unroutable));
+    }
+
+    #[test]
     fn temporary_queues_are_for_reply_to_alone() {
         let claim = |name| classify(name, &Prefixes::default(), &Limits::default()).unwrap();
         assert_eq!(claim("/temp-queue/a").for_send(), Err(DestinationError::Misused));
@@ -442,12 +488,6 @@ mod tests {
             let seen = classify(unknown, &Prefixes::TOPICS, &limits);
             assert_eq!(seen, Err(DestinationError::Unroutable), "{unknown}");
         }
-    }
-
-    #[test]
-    fn patterns_are_recognised() {
-        assert!(is_pattern("/topic/*") && is_pattern("/topic/a?") && is_pattern("/topic/**"));
-        assert!(!is_pattern("/topic/a") && !is_pattern("/topic/>") && !is_pattern("/topic/#"));
     }
 
     #[test]

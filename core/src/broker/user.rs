@@ -11,6 +11,7 @@ use super::destination::{QUEUE_PREFIX, TOPIC_PREFIX};
 use super::Keyed;
 use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
+use std::fmt::Write as _;
 
 /// Prefix of user destinations.
 pub const USER_PREFIX: &str = "/user/";
@@ -60,8 +61,22 @@ pub fn subscribe_inner(destination: &str) -> Option<&str> {
 /// The name under which a session's subscription to `inner` is kept on its shard. Nobody else can
 /// subscribe or send to it.
 pub fn internal_name(session: Session, inner: &str) -> Box<str> {
+    let mut name = String::new();
+    write_internal_name(&mut name, session, inner);
+    name.into()
+}
+
+/// As [`internal_name`], in place of what is in `out`: a delivery needs no memory of its own.
+pub fn write_internal_name(out: &mut String, session: Session, inner: &str) {
     let Session { shard, slot, generation } = session;
-    format!("{INTERNAL}{shard}.{slot}.{generation}{inner}").into()
+    out.clear();
+    // Writing to a String does not fail.
+    let _ = write!(out, "{INTERNAL}{shard}.{slot}.{generation}{inner}");
+}
+
+/// Whether a name is one of [`internal_name`].
+pub fn is_internal(name: &str) -> bool {
+    name.starts_with(INTERNAL)
 }
 
 /// The `destination` that the client sees for an internal name; others are shown as they are.
@@ -233,6 +248,7 @@ mod tests {
     fn nobody_can_name_an_internal_name_and_the_client_sees_its_own() {
         let name = internal_name(SESSION, subscribe_inner("/user/queue/x").unwrap());
         assert_eq!(shown(&name), "/user/queue/x");
+        assert!(is_internal(&name) && !is_internal("/user/queue/x"));
         assert_eq!(shown("/topic/x"), "/topic/x");
         for profile in [Profile::Default, Profile::Spring, Profile::RabbitMq, Profile::ActiveMq] {
             let seen = classify(&name, &Prefixes::of(profile), &Limits::default());

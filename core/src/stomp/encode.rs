@@ -8,6 +8,7 @@
 use super::error::Error;
 use super::escape::{escape_into, is_name_writable, literal_into};
 use super::negotiation::{Version, SUPPORTED};
+use super::wording::Wording;
 
 /// Bytes of the extra line in an ERROR's body.
 const DETAIL_BYTES_MAX: usize = 256;
@@ -85,12 +86,23 @@ pub fn error(
     receipt_id: Option<&str>,
     detail: Option<&str>,
 ) {
-    let mut body = format!("{error}\n");
+    let mut wording = Wording::of(error);
     if let Some(detail) = detail {
-        push_detail(&mut body, detail);
+        push_detail(&mut wording.body, detail);
     }
+    error_as(out, version, error, receipt_id, &wording);
+}
+
+/// As [`error`], in the words that are given.
+pub fn error_as(
+    out: &mut Vec<u8>,
+    version: Version,
+    error: &Error,
+    receipt_id: Option<&str>,
+    wording: &Wording,
+) {
     out.extend_from_slice(b"ERROR\n");
-    header(out, "message:", error.message(), version);
+    header(out, "message:", wording.message, version);
     if let Some(receipt_id) = receipt_id {
         header(out, "receipt-id:", receipt_id, version);
     }
@@ -98,9 +110,9 @@ pub fn error(
         header(out, "version:", SUPPORTED, version);
     }
     out.extend_from_slice(b"content-type:text/plain\n");
-    content_length(out, body.len());
+    content_length(out, wording.body.len());
     out.push(b'\n');
-    out.extend_from_slice(body.as_bytes());
+    out.extend_from_slice(wording.body.as_bytes());
     out.push(0);
 }
 

@@ -69,6 +69,8 @@ pub enum Error {
     ServerCommand,
     /// SUBSCRIBE with an id in use.
     DuplicateSubscription,
+    /// SUBSCRIBE or UNSUBSCRIBE with an id that a `reply-to` makes.
+    ReservedSubscription,
     /// UNSUBSCRIBE of nothing.
     UnknownSubscription,
     /// ACK or NACK of a delivery that is not pending.
@@ -160,6 +162,8 @@ pub enum Error {
     },
     /// One subscription too many.
     TooManySubscriptions,
+    /// One `/temp-queue/` too many.
+    TooManyReplyQueues,
     /// One open transaction too many.
     TooManyTransactions,
     /// A transaction with too many actions or bytes.
@@ -225,6 +229,7 @@ impl Error {
             | Error::AlreadyConnected
             | Error::ServerCommand
             | Error::DuplicateSubscription
+            | Error::ReservedSubscription
             | Error::UnknownSubscription
             | Error::UnknownAck
             | Error::AckOnAuto
@@ -246,6 +251,7 @@ impl Error {
             | Error::SelectorTooComplex { .. }
             | Error::QueueFull { .. }
             | Error::TooManySubscriptions
+            | Error::TooManyReplyQueues
             | Error::TooManyTransactions
             | Error::TransactionTooLarge
             | Error::TooManyUnacknowledged => Blame::Limit,
@@ -282,6 +288,7 @@ impl Error {
             Error::AlreadyConnected => "Already connected",
             Error::ServerCommand => "Command is for servers only",
             Error::DuplicateSubscription => "Duplicated subscription identifier",
+            Error::ReservedSubscription => "Reserved subscription identifier",
             Error::UnknownSubscription => "Subscription not found",
             Error::UnknownAck => "Message not found",
             Error::AckOnAuto => "Subscription does not take acknowledgements",
@@ -305,6 +312,7 @@ impl Error {
             Error::SelectorTooComplex { .. } => "Selector too complex",
             Error::QueueFull { .. } => "Queue full",
             Error::TooManySubscriptions => "Too many subscriptions",
+            Error::TooManyReplyQueues => "Too many temporary queues",
             Error::TooManyTransactions => "Too many transactions",
             Error::TransactionTooLarge => "Transaction too large",
             Error::TooManyUnacknowledged => "Too many unacknowledged messages",
@@ -328,6 +336,7 @@ impl Error {
             | Error::SelectorTooComplex { .. }
             | Error::QueueFull { .. }
             | Error::TooManySubscriptions
+            | Error::TooManyReplyQueues
             | Error::TooManyTransactions
             | Error::TooManyUnacknowledged => 1008,
             Error::CommandTooLong { .. }
@@ -347,7 +356,7 @@ impl Error {
 
 fn missing_header_message(name: &str) -> &'static str {
     match name {
-        "destination" => "Missing destination header",
+        "destination" => "Missing destination",
         "id" => "Missing id header",
         "message-id" => "Missing message-id header",
         "subscription" => "Missing subscription header",
@@ -446,6 +455,8 @@ fn fixed_body(error: &Error) -> &'static str {
         Error::IdTooLong => "seen an identifier over the limit of bytes, use a shorter one",
         Error::PatternTooComplex => "seen more wildcards than the limit of a pattern",
         Error::TooManySubscriptions => "seen more subscriptions than the limit of a connection",
+        Error::ReservedSubscription => "seen an id of a temporary queue, choose another id",
+        Error::TooManyReplyQueues => "seen more temporary queues than the limit of a connection",
         Error::TooManyTransactions => "seen more open transactions than the limit of a connection",
         Error::TransactionTooLarge => "seen more actions or bytes than the limit of a transaction",
         Error::TooManyUnacknowledged => "seen too many messages without ACK, acknowledge sooner",

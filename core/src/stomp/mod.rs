@@ -19,3 +19,4 @@ mod lines;
 mod marks;
 pub mod negotiation;
 pub mod request;
+pub mod wording;

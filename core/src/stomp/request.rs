@@ -106,6 +106,8 @@ pub struct Connect<'a> {
     pub passcode: Option<Cow<'a, str>>,
     /// Virtual host.
     pub host: Option<Cow<'a, str>>,
+    /// `error-mode:soft`: a SUBSCRIBE that is not allowed is answered by a MESSAGE.
+    pub is_soft: bool,
 }
 
 impl std::fmt::Debug for Connect<'_> {
@@ -117,6 +119,7 @@ impl std::fmt::Debug for Connect<'_> {
             .field("login", &self.login)
             .field("passcode", &self.passcode.as_ref().map(|_| "..."))
             .field("host", &self.host)
+            .field("is_soft", &self.is_soft)
             .finish()
     }
 }
@@ -186,6 +189,7 @@ fn connect<'a>(frame: &Frame<'a>) -> Result<Request<'a>, Error> {
         login: frame.header("login"),
         passcode: frame.header("passcode"),
         host: frame.header("host"),
+        is_soft: frame.header("error-mode").as_deref() == Some("soft"),
     }))
 }
 
@@ -311,13 +315,14 @@ mod tests {
     #[test]
     fn connect() {
         let input = "CONNECT\naccept-version:1.0, 1.1, 1.2\nheart-beat:1,2\nlogin:u\n\
-                     passcode::=\\t\nhost:h\n\n\0";
+                     error-mode:soft\npasscode::=\\t\nhost:h\n\n\0";
         let expected = Connect {
             version: Version::V1_2,
             heartbeat: (1, 2),
             login: Some("u".into()),
             passcode: Some(":=\\t".into()),
             host: Some("h".into()),
+            is_soft: true,
         };
         assert!(!format!("{expected:?}").contains(":=")); // The password is not printed.
         is(input, Rules::BeforeConnect, Request::Connect(expected));
@@ -331,6 +336,7 @@ mod tests {
             login: None,
             passcode: None,
             host: None,
+            is_soft: false,
         };
         is("STOMP\n\n\0", Rules::BeforeConnect, Request::Connect(expected.clone()));
         is("CONNECT\n\nbody\0", Rules::BeforeConnect, Request::Connect(expected));

@@ -17,6 +17,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use stompede_core::broker::authorization::Authorization;
+use stompede_core::broker::destination::{Prefixes, Profile};
 use stompede_core::broker::queue::{Overflow, Settings};
 use stompede_core::limits::Limits;
 
@@ -92,12 +94,22 @@ pub struct Config {
     pub drain_rate: u32,
     /// `--frame-max`: bytes of one STOMP frame.
     pub frame_bytes_max: usize,
+    /// `--profile`: whose habits the broker has.
+    pub profile: Profile,
+    /// `--rule`, `--allow` and `--deny`, in their order: `allow who verb destination`.
+    pub rules: Vec<String>,
+    /// `--heartbeat-ping`: a silent WebSocket client is asked by a ping whether it lives.
+    pub heartbeat_ping: bool,
     /// `--heartbeat-min`.
     pub heartbeat_min: Duration,
     /// `--heartbeat-max`.
     pub heartbeat_max: Duration,
     /// `--subscriptions-max`: per connection.
     pub subscriptions_max: usize,
+    /// `--compression`: permessage-deflate.
+    pub compression: Compression,
+    /// `--compression-threshold`: bytes below which a broadcast is not compressed.
+    pub compression_threshold_bytes: usize,
     /// `--queue-overflow`: what happens when a message comes to a full queue.
     pub queue_overflow: Overflow,
     /// `--queue-ttl`: life of a message in a queue; zero is for ever.
@@ -108,10 +120,6 @@ pub struct Config {
     pub queue_memory_bytes_max: usize,
     /// `--dead-letter`: destination of messages that died in a queue.
     pub dead_letter: Option<String>,
-    /// `--compression`: permessage-deflate.
-    pub compression: Compression,
-    /// `--compression-threshold`: bytes below which a broadcast is not compressed.
-    pub compression_threshold_bytes: usize,
     /// `--ping-interval`: silence after which a client of a handler is pinged.
     pub ping_interval: Duration,
     /// `--test-services`: endpoints for conformance suites, see [`crate::services`].
@@ -207,16 +215,19 @@ impl Default for Config {
             drain_timeout: Duration::from_secs(10),
             drain_rate: 10_000,
             frame_bytes_max: limits.stomp_frame_bytes_max,
+            profile: Profile::Default,
+            rules: Vec::new(),
+            heartbeat_ping: true,
             heartbeat_min: Duration::from_millis(limits.heartbeat_ms_min.into()),
             heartbeat_max: Duration::from_millis(limits.heartbeat_ms_max.into()),
             subscriptions_max: limits.subscriptions_count_max,
+            compression: Compression::Off,
+            compression_threshold_bytes: 1_024,
             queue_overflow: Overflow::Reject,
             queue_ttl: Duration::ZERO,
             queue_prefetch: 1_000,
             queue_memory_bytes_max: 1 << 30,
             dead_letter: None,
-            compression: Compression::Off,
-            compression_threshold_bytes: 1_024,
             ping_interval: Duration::from_secs(25),
             test_services: false,
             log_format: LogFormat::Text,
@@ -269,7 +280,28 @@ impl Config {
         self.limits.heartbeat_ms_max = max_ms;
         self.limits.stomp_frame_bytes_max = self.frame_bytes_max;
         self.limits.subscriptions_count_max = self.subscriptions_max;
-        Ok(())
+        self.authorization().map(|_| ()).map_err(ConfigError::Conflict)
+    }
+
+    /// The rules, compiled for the destinations of the profile.
+    ///
+    /// # Errors
+    /// The first rule that is none, with what is allowed.
+    pub fn authorization(&self) -> Result<Authorization, String> {
+        let prefixes = Prefixes::of(self.profile);
+        let mut authorization = Authorization::new(prefixes, self.limits.clone());
+        for rule in &self.rules {
+            let (kind, text) = rule.split_once(' ').unwrap_or((rule, ""));
+            let added = match kind {
+                "allow" | "deny" => {
+                    let added = authorization.add(kind == "allow", text);
+                    added.map_err(|error| error.to_string())
+                }
+                _ => Err("a rule begins with allow or deny".to_owned()),
+            };
+            added.map_err(|error| format!("seen rule '{rule}': {error}"))?;
+        }
+        Ok(authorization)
     }
 
     /// The terms of every queue.

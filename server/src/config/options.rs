@@ -11,10 +11,12 @@
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
-use stompede_core::broker::destination::{is_pattern, QUEUE_PREFIX, TOPIC_PREFIX};
+use stompede_core::broker::destination::{QUEUE_PREFIX, TOPIC_PREFIX};
+use stompede_core::broker::pattern::Dialect;
 use stompede_core::broker::queue::Overflow;
 
 use super::{value, Compression, Config, IoChoice, LogFormat};
+use stompede_core::broker::destination::Profile;
 
 /// One option.
 pub struct Opt {
@@ -206,6 +208,29 @@ pub static OPTIONS: &[Opt] = &[
         path,
         show_path
     ),
+    row!(
+        "profile",
+        "PROFILE",
+        "default",
+        "Whose prefixes, patterns and error texts: default, spring, rabbitmq or activemq",
+        profile,
+        profile,
+        show_profile
+    ),
+    Opt {
+        name: "rule",
+        value: "RULE",
+        doc: "allow or deny, who, verb, destination; the first that fits decides. \
+              --allow X and --deny X are short for --rule 'allow X' and 'deny X', in their order",
+        repeatable: true,
+        separator: '\n',
+        apply: |config, text| {
+            config.rules.push(rule(text)?);
+            Ok(())
+        },
+        show: |config| config.rules.join("\n"),
+        ..BASE
+    },
     switch!(
         "strict-subprotocol",
         "false",
@@ -262,6 +287,12 @@ pub static OPTIONS: &[Opt] = &[
     ),
     deadline!("heartbeat-min", "1s", "Shortest heart-beat interval agreed to", heartbeat_min),
     deadline!("heartbeat-max", "2m", "Longest heart-beat interval agreed to", heartbeat_max),
+    switch!(
+        "heartbeat-ping",
+        "true",
+        "Ping a silent WebSocket client, and take the pong for a heart-beat",
+        heartbeat_ping
+    ),
     count!("subscriptions-max", "1000", "Subscriptions of one connection", subscriptions_max),
     Opt {
         name: "frame-max",
@@ -338,6 +369,12 @@ pub static OPTIONS: &[Opt] = &[
         "1000",
         "Deliveries of one subscription that wait for an ACK",
         limits.unacknowledged_count_max
+    ),
+    count!(
+        "reply-queues-max",
+        "32",
+        "Labels of /temp-queue/ of one connection",
+        limits.reply_queues_count_max
     ),
     count!(
         "queue-messages-max",
@@ -584,6 +621,23 @@ fn compression(text: &str) -> Result<Compression, String> {
         .ok_or_else(|| "allowed is off or shared".to_owned())
 }
 
+fn profile(text: &str) -> Result<Profile, String> {
+    text.parse().map_err(str::to_owned)
+}
+
+fn show_profile(profile: Profile) -> String {
+    profile.name().to_owned()
+}
+
+/// Only the first word: what the rest means depends on the profile.
+fn rule(text: &str) -> Result<String, String> {
+    let text = text.trim();
+    match text.split_once(' ') {
+        Some(("allow" | "deny", _)) => Ok(text.to_owned()),
+        _ => Err("allowed is allow or deny, then who, verb and destination".to_owned()),
+    }
+}
+
 fn log_format(text: &str) -> Result<LogFormat, String> {
     [LogFormat::Text, LogFormat::Json]
         .into_iter()
@@ -611,7 +665,7 @@ fn destination(text: &str) -> Result<Option<String>, String> {
     let is_known = [QUEUE_PREFIX, TOPIC_PREFIX]
         .iter()
         .any(|prefix| text.strip_prefix(prefix).is_some_and(|name| !name.is_empty()));
-    if !is_known || text.chars().any(char::is_control) || is_pattern(text) {
+    if !is_known || text.chars().any(char::is_control) || Dialect::Ant.is_pattern(text) {
         return Err("allowed is one /queue/... or /topic/...".to_owned());
     }
     Ok(Some(text.to_owned()))

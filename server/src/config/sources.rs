@@ -16,6 +16,9 @@ use super::{value, Config, ConfigError, Invocation};
 
 const ENV_PREFIX: &str = "STOMPEDE_";
 
+/// Flags that are short for `--rule`, with their name in front of the value.
+const SHORT_RULES: [&str; 2] = ["allow", "deny"];
+
 /// Values by option name, as written.
 type Values = BTreeMap<&'static str, Vec<String>>;
 
@@ -70,6 +73,11 @@ pub(super) fn command() -> Command {
         .version(env!("CARGO_PKG_VERSION"))
         .about("Push server for WebSocket and STOMP clients; without a command it serves")
         .args(OPTIONS.iter().map(arg))
+        .args(SHORT_RULES.iter().map(|kind| {
+            let help = format!("A rule that begins with '{kind}', in its place among the rules");
+            let arg = Arg::new(*kind).long(*kind).help(help).global(true);
+            arg.action(ArgAction::Append).value_name("WHO VERB DESTINATION")
+        }))
         .subcommand(Command::new("demo").about("Serve, with the test services"))
         .subcommand(Command::new("probe").about("Say what this machine allows, and why not more"))
         .subcommand(config)
@@ -130,10 +138,30 @@ fn passwd(name: String) -> Result<Invocation, ConfigError> {
 
 fn from_flags(matches: &ArgMatches) -> Values {
     let given = |option: &Opt| matches.get_many::<String>(option.name);
-    OPTIONS
+    let mut values: Values = OPTIONS
         .iter()
         .filter_map(|option| Some((option.name, given(option)?.cloned().collect())))
-        .collect()
+        .collect();
+    let rules = rules(matches);
+    if !rules.is_empty() {
+        values.insert("rule", rules);
+    }
+    values
+}
+
+/// The rules of all three flags, in the order of the command line: it decides.
+fn rules(matches: &ArgMatches) -> Vec<String> {
+    let mut rules = Vec::new();
+    for name in ["rule"].into_iter().chain(SHORT_RULES) {
+        let places = matches.indices_of(name).into_iter().flatten();
+        let texts = matches.get_many::<String>(name).into_iter().flatten();
+        rules.extend(places.zip(texts).map(|(place, text)| match name {
+            "rule" => (place, text.clone()),
+            kind => (place, format!("{kind} {text}")),
+        }));
+    }
+    rules.sort_unstable();
+    rules.into_iter().map(|(_, text)| text).collect()
 }
 
 fn from_env(env: impl Iterator<Item = (String, String)>) -> Result<Values, ConfigError> {
@@ -314,6 +342,37 @@ mod tests {
         let env = [("STOMPEDE_USER", "a:1,2\nb:3:4")];
         let users = serve(&[], &env).users;
         assert_eq!(users, [("a".into(), "1,2".into()), ("b".into(), "3:4".into())]);
+    }
+
+    #[test]
+    fn rules_keep_their_order_across_the_flags() {
+        let flags = ["--deny", "any both /topic/a", "--rule", "allow any both /topic/b"];
+        let more = ["--allow", "any both /topic/**", "--deny", "any both /**"];
+        let wanted = [
+            "deny any both /topic/a",
+            "allow any both /topic/b",
+            "allow any both /topic/**",
+            "deny any both /**",
+        ];
+        let file = File::new("rule = [\"allow any both /**\"]\n");
+        let env = [("STOMPEDE_CONFIG", file.path())];
+        assert_eq!(serve(&[], &env).rules, ["allow any both /**"]);
+        let args = [flags, more].concat();
+        assert_eq!(serve(&args, &env).rules, wanted);
+        let env = [("STOMPEDE_RULE", &*wanted.join("\n"))];
+        assert_eq!(serve(&[], &env).rules, wanted);
+        let error = fails(&["--deny", "any both"], &[]);
+        assert!(error.contains("'deny any both'") && error.contains("who verb pattern"), "{error}");
+        assert!(fails(&["--rule", "any both /**"], &[]).contains("allow or deny"));
+    }
+
+    #[test]
+    fn the_profile_says_what_a_rule_means() {
+        let rule = ["--allow", "any both /topic/{x:y}"];
+        assert!(fails(&rule, &[]).contains("brace"));
+        let args = [&rule[..], &["--profile", "rabbitmq"]].concat();
+        assert_eq!(serve(&args, &[]).profile.name(), "rabbitmq");
+        assert!(fails(&["--profile", "rabbit"], &[]).contains("activemq"));
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use stompede_core::broker::publication::Publication;
 use stompede_core::broker::queue::{Consumer, ConsumerId, Delivery, Settlement, Unsettled};
 use stompede_core::broker::selector::Filter;
+use stompede_core::broker::user::Session;
 use stompede_core::stomp::error::Error;
 use stompede_core::stomp::heartbeat::Agreement;
 use stompede_core::stomp::negotiation::Version;
@@ -57,6 +58,8 @@ pub struct Login {
     pub heartbeat: String,
     /// The name logged in with.
     pub user: Option<String>,
+    /// The client asked for soft errors.
+    pub is_soft: bool,
 }
 
 /// An upgrade request that waits for its password check.
@@ -84,6 +87,14 @@ pub enum Message {
     Interest { destination: Box<str>, is_wanted: bool, asker: Option<Asker> },
     /// To every shard: the sender has (or has no more) subscribers of this pattern.
     PatternInterest { pattern: Box<str>, is_wanted: bool, asker: Option<Asker> },
+    /// To the home shard of a user: one of their sessions came or went.
+    Session { user: Box<str>, session: Session, is_here: bool, asker: Option<Asker> },
+    /// To the home shard of a user: order it and pass it to their sessions.
+    PublishToUser(Arc<Publication>, Option<Asker>),
+    /// From the home shard of a user: deliver to this session.
+    DeliverToSession { publication: Arc<Publication>, sequence: u64, session: Session },
+    /// To the shard of a requester: the answer.
+    Reply(Arc<Publication>, Option<Asker>),
     /// The answer to an asker.
     Done { slot: u32, generation: u32 },
     /// To the home of a queue: a message, until then in Unix milliseconds. A refusal is answered

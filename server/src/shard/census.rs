@@ -27,6 +27,9 @@ pub struct Census {
     pub interests: usize,
     /// SUBSCRIBEs that wait for other shards.
     pub interests_pending: usize,
+    /// Clients that logged in or asked for soft errors, users whose home is here, and tables of
+    /// reply queues.
+    pub identities: usize,
     /// Queues whose home is here.
     pub queues: usize,
     /// Transactions that have room in queues here.
@@ -48,6 +51,9 @@ impl<R: Reactor> Shard<R> {
             arena_chunks: self.arena.chunks_in_use(),
             interests: self.interest.len(),
             interests_pending: self.pending_interest.len(),
+            identities: self.clients.len()
+                + self.users.len()
+                + usize::from(!self.replies.is_empty()),
             queues: self.queues.len(),
             reservations: self.queues.rooms_len(),
             mesh_overflow: self.mesh.overflow_count(),

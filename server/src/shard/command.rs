@@ -14,7 +14,7 @@ use super::Shard;
 use crate::metrics::FrameIn;
 use crate::reactor::Reactor;
 use std::sync::Arc;
-use stompede_core::broker::destination::Kind;
+use stompede_core::broker::destination::{Kind, Profile};
 use stompede_core::broker::queue::Settlement;
 use stompede_core::stomp::command::Command;
 use stompede_core::stomp::decode::Rules;
@@ -22,6 +22,7 @@ use stompede_core::stomp::encode;
 use stompede_core::stomp::error::Error;
 use stompede_core::stomp::frame::Frame;
 use stompede_core::stomp::request::{self, Request};
+use stompede_core::stomp::wording::Wording;
 
 impl<R: Reactor> Shard<R> {
     /// Carries out one frame; whatever is wrong with it becomes an ERROR with its receipt id.
@@ -35,9 +36,17 @@ impl<R: Reactor> Shard<R> {
         if let Err(error) = outcome {
             let reason = match error {
                 Error::LoginFailed => DisconnectReason::LoginFailed,
+                Error::NotAllowed => {
+                    self.on_denied(slot);
+                    DisconnectReason::StompError
+                }
                 _ => DisconnectReason::StompError,
             };
-            self.fail_stomp(slot, &error, receipt, reason);
+            let wording = match shared.config.profile {
+                Profile::RabbitMq => Wording::rabbitmq(&error, frame),
+                _ => Wording::of(&error),
+            };
+            self.fail_as(slot, &error, receipt, reason, &wording);
         }
     }
 
@@ -51,7 +60,7 @@ impl<R: Reactor> Shard<R> {
         match request {
             Request::Connect(connect) => return self.connect(slot, &connect),
             Request::Send { destination, transaction } => {
-                let publication = self.publication(frame, &destination)?;
+                let publication = self.publication(slot, frame, &destination)?;
                 if let Some(transaction) = transaction {
                     if self.kind(&destination)? == Kind::Queue {
                         self.expires_ms(&publication)?;

@@ -14,10 +14,11 @@ use crate::reactor::Reactor;
 use slab::Slab;
 use stompede_core::broker::ledger::{Ledger, Mode, Source};
 use stompede_core::broker::publication::Publication;
-use stompede_core::broker::subscriptions::{Class, ClassIndex, Subscriber};
+use stompede_core::broker::subscriptions::{Class, ClassIndex, Subscriber, Subscriptions};
 use stompede_core::outbound::{Outbound, Segment, SendArena};
 use stompede_core::stomp::encode;
 use stompede_core::stomp::negotiation::Version;
+use stompede_core::stomp::request::AckMode;
 use stompede_core::ws::deflate::{stored_block_header, STORED_HEADER_BYTES};
 use stompede_core::ws::frame::{encode_header, Opcode, RSV1};
 
@@ -37,6 +38,11 @@ pub mod framing {
     /// The bits of a class whose broadcasts are compressed for this window, if there is one.
     pub fn deflate(window: Option<Window>) -> u8 {
         window.map_or(0, |window| (window as u8) << DEFLATE_SHIFT)
+    }
+
+    /// The same without compression.
+    pub fn uncompressed(framing: u8) -> u8 {
+        framing & ((1 << DEFLATE_SHIFT) - 1)
     }
 
     /// The window that broadcasts are compressed for, if they are.
@@ -68,8 +74,49 @@ impl<R: Reactor> Shard<R> {
     /// All of them in one go: a place in the dirty list and a segment cost some ten nanoseconds,
     /// and no shard has more than its slots. What costs, the sends, is bounded per turn.
     pub(super) fn deliver(&mut self, publication: &Publication, sequence: u64) {
-        let mut fan_out = FanOut {
+        let name = publication.destination();
+        self.deliver_as(publication, sequence, name, name);
+    }
+
+    /// As [`Shard::deliver`], to the subscribers of `name`, who see `shown` as its destination.
+    pub(super) fn deliver_as(
+        &mut self,
+        publication: &Publication,
+        sequence: u64,
+        name: &str,
+        shown: &str,
+    ) {
+        let (mut fan_out, subscriptions) = self.fan_out(publication, sequence, shown);
+        subscriptions.for_each_group(name, |index, class, group| {
+            fan_out.deliver(index, class, group);
+        });
+        self.end_overflowed();
+    }
+
+    /// Queues `publication` for one connection that has not subscribed to it.
+    pub(super) fn deliver_private(
+        &mut self,
+        slot: u32,
+        subscription: Option<Box<str>>,
+        publication: &Publication,
+        sequence: u64,
+    ) {
+        let class = self.class(slot, subscription, AckMode::Auto, None);
+        let only = Subscriber { connection: slot, subscription: NONE };
+        let (mut fan_out, _) = self.fan_out(publication, sequence, publication.destination());
+        fan_out.deliver(ClassIndex(NONE), &class, &[only]);
+        self.end_overflowed();
+    }
+
+    fn fan_out<'a>(
+        &'a mut self,
+        publication: &'a Publication,
+        sequence: u64,
+        destination: &'a str,
+    ) -> (FanOut<'a>, &'a Subscriptions) {
+        let fan_out = FanOut {
             publication,
+            destination,
             sequence,
             tail_version: None,
             connections: &mut self.connections,
@@ -86,9 +133,10 @@ impl<R: Reactor> Shard<R> {
             unacknowledged_count_max: self.shared.config.limits.unacknowledged_count_max,
             references: 0,
         };
-        self.subscriptions.for_each_group(publication.destination(), |index, class, group| {
-            fan_out.deliver(index, class, group);
-        });
+        (fan_out, &self.subscriptions)
+    }
+
+    fn end_overflowed(&mut self) {
         self.compressor.forget();
         // Ended after the walk: the table must not change under it.
         while let Some(slot) = self.overflowed.pop() {
@@ -104,6 +152,8 @@ impl<R: Reactor> Shard<R> {
 /// One publication on its way to the groups of its subscribers.
 struct FanOut<'a> {
     publication: &'a Publication,
+    /// What its receivers see as its destination.
+    destination: &'a str,
     sequence: u64,
     /// The version of what is in `tail`: the tail is the same for all classes of one version.
     tail_version: Option<Version>,
@@ -132,9 +182,8 @@ impl FanOut<'_> {
         if self.tail_version != Some(version) {
             self.tail_version = Some(version);
             self.tail.clear();
-            let (destination, body) = (self.publication.destination(), self.publication.body());
-            let headers = self.publication.headers();
-            encode::message_tail(self.tail, version, destination, headers, body);
+            let (headers, body) = (self.publication.headers(), self.publication.body());
+            encode::message_tail(self.tail, version, self.destination, headers, body);
         }
         let mut delivered = 0;
         if class.explicit_ack {
@@ -188,7 +237,7 @@ impl FanOut<'_> {
     fn deliver_acknowledged(&mut self, class: &Class, slot: u32) -> bool {
         let cumulative = class.framing & framing::CUMULATIVE != 0;
         let mode = if cumulative { Mode::Cumulative } else { Mode::Individual };
-        let id = class.id.as_deref().unwrap_or(self.publication.destination());
+        let id = class.id.as_deref().unwrap_or(self.destination);
         let extras = self.connections[slot as usize].extras();
         let ledger = extras.ledger.get_or_insert_with(Ledger::new);
         if ledger.unacknowledged_of(id) >= self.unacknowledged_count_max {
@@ -244,12 +293,12 @@ pub(super) struct MessageId {
 }
 
 impl MessageId {
-    /// Room for two 64-bit numbers and a dash.
-    const BYTES: usize = 41;
+    /// Room for two 64-bit numbers, a letter and a dash.
+    const BYTES: usize = 42;
 
     /// Of an automatic delivery: unique within a connection by publication and class. Always with
     /// a dash.
-    fn of_class(sequence: u64, class: ClassIndex) -> MessageId {
+    pub(super) fn of_class(sequence: u64, class: ClassIndex) -> MessageId {
         let mut id = MessageId { bytes: [0; Self::BYTES], start: Self::BYTES };
         id.prepend(u64::from(class.0), 16);
         id.prepend_byte(b'-');
@@ -257,11 +306,10 @@ impl MessageId {
         id
     }
 
-    /// Of an automatic delivery of a queue: unique within a connection by consumer and tag. Those
-    /// of topics have no `q`.
-    pub(super) fn of_queue(tag: u64, consumer: u32) -> MessageId {
+    /// Of an automatic delivery of a queue.
+    pub(super) fn of_queue(tag: u64, number: u64) -> MessageId {
         let mut id = MessageId { bytes: [0; Self::BYTES], start: Self::BYTES };
-        id.prepend(u64::from(consumer), 16);
+        id.prepend(number, 16);
         id.prepend_byte(b'-');
         id.prepend(tag, 16);
         id.prepend_byte(b'q');

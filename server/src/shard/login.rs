@@ -11,6 +11,7 @@ use crate::auth::Verdict;
 use crate::metrics::{AuthMethod, AuthResult};
 use crate::reactor::Reactor;
 use std::time::Duration;
+use stompede_core::broker::user::is_usable_name;
 use stompede_core::stomp::encode;
 use stompede_core::stomp::error::Error;
 use stompede_core::stomp::heartbeat::agree;
@@ -23,14 +24,15 @@ impl<R: Reactor> Shard<R> {
     pub(super) fn connect(&mut self, slot: u32, connect: &Connect<'_>) -> Result<(), Error> {
         let shared = self.shared.clone();
         // CONNECTED is not escaped: a line end in `user-name` would become a header of its own.
-        if connect.login.as_ref().is_some_and(|name| name.chars().any(char::is_control)) {
+        if connect.login.as_deref().is_some_and(|name| !name.is_empty() && !is_usable_name(name)) {
             self.metrics.auth(AuthMethod::Connect, AuthResult::Refused);
             return Err(Error::LoginFailed);
         }
         let (agreement, heartbeat) =
             agree(connect.heartbeat, connect.version, &shared.config.limits);
         let user = connect.login.as_deref().map(str::to_owned);
-        let mut login = Login { version: connect.version, agreement, heartbeat, user };
+        let (version, is_soft) = (connect.version, connect.is_soft);
+        let mut login = Login { version, agreement, heartbeat, user, is_soft };
         let basic_user = self.connections[slot as usize].take_basic_user();
         if shared.authenticator.is_open() {
             self.connected(slot, login);
@@ -79,6 +81,7 @@ impl<R: Reactor> Shard<R> {
             user.as_deref(),
         );
         self.push_stomp(slot, &bytes);
+        self.remember_client(slot, user.map(String::into_boxed_str), login.is_soft);
     }
 
     /// Derived, not stored: nobody can guess it without the key of this start.

@@ -25,10 +25,12 @@ pub mod queues;
 pub mod reason;
 pub mod recv;
 pub mod remote;
+pub mod replies;
 pub mod send;
 pub mod settle;
 pub mod subscribe;
 pub mod tick;
+pub mod users;
 
 use crate::auth::Authenticator;
 use crate::config::Config;
@@ -52,10 +54,13 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
 use std::time::Instant;
-use stompede_core::broker::destination::{Prefixes, Profile};
+use stompede_core::broker::authorization::Authorization;
+use stompede_core::broker::destination::Prefixes;
 use stompede_core::broker::interest::Interest;
 use stompede_core::broker::queue::Output;
+use stompede_core::broker::reply::Replies;
 use stompede_core::broker::subscriptions::Subscriptions;
+use stompede_core::broker::user::{Session, Users};
 use stompede_core::http::origin::OriginPolicy;
 use stompede_core::outbound::SendArena;
 use stompede_core::stomp::frame::HeaderTable;
@@ -93,6 +98,8 @@ pub struct Shared {
     pub metrics: Vec<Arc<ShardMetrics>>,
     /// Which destinations there are, and what they mean.
     pub prefixes: Prefixes,
+    /// Who may send and subscribe where.
+    pub authorization: Authorization,
     /// Connections by client address, if they are limited.
     pub address_counts: Option<AddressCounts>,
     /// What handlers serve.
@@ -103,12 +110,13 @@ impl Shared {
     /// What `config` asks for; `key` is random per start, `driver` is `uring` or `epoll`.
     ///
     /// # Errors
-    /// A users file or an origin that cannot be used, in words for the operator.
+    /// A users file, a rule or an origin that cannot be used, in words for the operator.
     pub fn new(config: Config, key: u64, driver: &'static str) -> Result<Shared, String> {
         Ok(Shared {
             authenticator: Authenticator::from_config(&config)?,
             origins: OriginPolicy::parse(&config.allowed_origins)?,
-            prefixes: Prefixes::of(Profile::Default),
+            prefixes: Prefixes::of(config.profile),
+            authorization: config.authorization()?,
             key,
             driver,
             is_draining: AtomicBool::new(false),
@@ -154,6 +162,14 @@ pub struct Shard<R> {
     handlers: Handlers,
     /// Destinations and patterns of subscriptions that wait to become live: their interest stays.
     pending_interest: Vec<Box<str>>,
+    /// Clients that are not just anybody; see [`users`].
+    clients: Slab<users::Client>,
+    /// Their numbers by slot, counted from 1: pages that only anonymous clients have stay untouched.
+    client_numbers: Vec<u32>,
+    /// Sessions of the users whose home is here.
+    users: Users,
+    /// Reply queues of the connections here.
+    replies: Replies,
     tick: u32,
     /// Slots in use.
     live_count: usize,
@@ -183,6 +199,9 @@ struct Scratch {
     batch: Vec<u32>,
     tail: Vec<u8>,
     head: Vec<u8>,
+    sessions: Vec<Session>,
+    name: String,
+    shown: String,
     /// What a queue wants done.
     outputs: Vec<Output>,
 }
@@ -218,6 +237,10 @@ impl<R: Reactor> Shard<R> {
             overflowed: Vec::new(),
             outbound_bytes_max: shared.config.outbound_bytes_max,
             pending_interest: Vec::new(),
+            clients: Slab::new(),
+            client_numbers: vec![0; slots_count],
+            users: Users::new(shared.key),
+            replies: Replies::new(index as u32, shared.key),
             password_checks: PasswordChecks::new(mesh.doorbell().clone()),
             file_reads: FileReads::new(mesh.doorbell().clone(), static_dir, limits),
             handlers: Handlers::new(index, &shared, mesh.doorbell().clone()),
@@ -381,6 +404,8 @@ impl<R: Reactor> Shard<R> {
             self.withdraw_interest(last.destination, last.is_pattern);
         }
         self.forget_pending(slot);
+        self.forget_client(slot);
+        self.replies.close(slot);
         self.leave_queues(slot, reason);
         self.take_leave(slot, reason);
         let connection = &mut self.connections[slot as usize];

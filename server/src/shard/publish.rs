@@ -3,37 +3,53 @@
 //! The frame becomes a [`Publication`], the one copy that all shards share; the prefix of its
 //! destination says what kind of destination it is. stomp.md §1.8, §1.13, §2.1.
 
-use super::action::Message;
+use super::action::{Asker, Message};
 use super::connection::Then;
 use super::{Shard, Shared};
 use crate::reactor::Reactor;
+use std::borrow::Cow;
 use std::sync::Arc;
-use stompede_core::broker::destination::{
-    classify, home_shard, is_pattern, DestinationError, Kind,
-};
+use stompede_core::broker::authorization::Verb;
+use stompede_core::broker::destination::{classify, home_shard, DestinationError, Kind};
 use stompede_core::broker::publication::Publication;
+use stompede_core::broker::user::send_target;
 use stompede_core::stomp::encode;
 use stompede_core::stomp::error::Error;
 use stompede_core::stomp::frame::Frame;
 
 impl<R: Reactor> Shard<R> {
+    /// What a SEND publishes: all that can be refused is refused here, before it has an effect or
+    /// waits in a transaction.
     pub(super) fn publication(
-        &self,
+        &mut self,
+        slot: u32,
         frame: &Frame<'_>,
         destination: &str,
     ) -> Result<Publication, Error> {
+        let reply_to = self.open_reply_queue(slot, frame)?;
         let Shared { prefixes, config, .. } = &*self.shared;
         let claim = classify(destination, prefixes, &config.limits).map_err(destination_error)?;
         claim.for_send().map_err(destination_error)?;
-        if claim.kind == Kind::Topic && is_pattern(destination) {
+        let name = match claim.kind {
+            Kind::User => send_target(destination).ok_or(Error::BadDestination)?.inner,
+            _ => claim.name,
+        };
+        let is_pattern = claim.dialect.is_some_and(|dialect| dialect.is_pattern(name));
+        if is_pattern && matches!(claim.kind, Kind::Topic | Kind::User) {
             return Err(Error::SendToPattern);
         }
+        let destination = claim.canonical(destination);
+        self.authorize(slot, Verb::Publish, &destination, claim.kind)?;
         let secret = &self.shared.config.secret_headers;
         let headers = frame.headers().filter(|(name, _)| {
             encode::is_passed_through(name)
                 && !secret.iter().any(|other| other.eq_ignore_ascii_case(name))
         });
-        Ok(Publication::new(destination, headers, frame.body))
+        let headers = headers.map(|(name, value)| match &reply_to {
+            Some(reply_to) if name == "reply-to" => (name, Cow::Borrowed(&**reply_to)),
+            _ => (name, value),
+        });
+        Ok(Publication::new(&destination, headers, frame.body))
     }
 
     /// Carries a SEND out: what it does depends on the kind of its destination.
@@ -43,12 +59,37 @@ impl<R: Reactor> Shard<R> {
         publication: Arc<Publication>,
         receipt: Option<&str>,
     ) -> Result<(), Error> {
-        match self.kind(publication.destination())? {
-            Kind::Topic => self.publish_to_topic(slot, publication, receipt),
-            Kind::Queue => return self.publish_to_queue(slot, publication, receipt),
-            _ => return Err(Error::UnroutableDestination),
+        let kind = self.kind(publication.destination())?;
+        if kind == Kind::Queue {
+            return self.publish_to_queue(slot, publication, receipt);
+        }
+        let asker = receipt.map(|_| self.asker(slot));
+        let is_awaited = self.pass_on(slot, publication, kind, asker)?;
+        match receipt {
+            Some(receipt) if is_awaited => {
+                self.wait_for(slot, 1, Then::Receipts(vec![receipt.into()]));
+            }
+            receipt => self.push_receipt(slot, receipt),
         }
         Ok(())
+    }
+
+    /// Passes a publication that no queue keeps on, to where its kind of destination is served.
+    /// Says whether `asker` gets an answer from there.
+    pub(super) fn pass_on(
+        &mut self,
+        slot: u32,
+        publication: Arc<Publication>,
+        kind: Kind,
+        asker: Option<Asker>,
+    ) -> Result<bool, Error> {
+        self.metrics.messages_published.inc();
+        Ok(match kind {
+            Kind::Topic => self.publish_to_topic(publication, asker),
+            Kind::User => self.publish_to_user(slot, publication, asker),
+            Kind::ReplyQueue => self.publish_reply(publication, asker),
+            _ => return Err(Error::UnroutableDestination),
+        })
     }
 
     /// The kind of a destination, as its prefix says.
@@ -59,24 +100,14 @@ impl<R: Reactor> Shard<R> {
     }
 
     /// Hands a publication to the home shard of its destination.
-    fn publish_to_topic(
-        &mut self,
-        slot: u32,
-        publication: Arc<Publication>,
-        receipt: Option<&str>,
-    ) {
-        self.metrics.messages_published.inc();
+    fn publish_to_topic(&mut self, publication: Arc<Publication>, asker: Option<Asker>) -> bool {
         let home = self.home(publication.destination());
         if home == self.index {
             self.order(publication);
-            self.push_receipt(slot, receipt);
-        } else if let Some(receipt) = receipt {
-            let asker = Some(self.asker(slot));
-            self.mesh.push(home, Message::Publish(publication, asker));
-            self.wait_for(slot, 1, Then::Receipts(vec![receipt.into()]));
-        } else {
-            self.mesh.push(home, Message::Publish(publication, None));
+            return false;
         }
+        self.mesh.push(home, Message::Publish(publication, asker));
+        asker.is_some()
     }
 
     pub(super) fn home(&self, destination: &str) -> usize {

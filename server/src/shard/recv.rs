@@ -11,7 +11,9 @@ use super::{Shard, RECVS_PER_TURN, RECV_BATCH, RECV_STRIDE_BYTES};
 use crate::metrics::{ErrorKind, Protocol};
 use crate::reactor::Reactor;
 use stompede_core::stomp::decode::{bytes_needed_hint, decode, DecodeFailure, Item};
+use stompede_core::stomp::encode;
 use stompede_core::stomp::error::Error;
+use stompede_core::stomp::wording::Wording;
 use stompede_core::ws::close::{self, code};
 use stompede_core::ws::error::Error as WsError;
 use stompede_core::ws::frame::Opcode;
@@ -333,6 +335,28 @@ impl<R: Reactor> Shard<R> {
 
     fn fail(&mut self, slot: u32, failure: &DecodeFailure, reason: DisconnectReason) {
         let DecodeFailure { error, receipt, command } = failure;
+        let mut frame = Vec::new();
+        let version = self.connections[slot as usize].version;
+        encode::error(&mut frame, version, error, receipt.as_deref(), command.as_deref());
+        self.end_with(slot, error, &frame, reason);
+    }
+
+    /// As [`Shard::fail_stomp`], in the words that are given.
+    pub(super) fn fail_as(
+        &mut self,
+        slot: u32,
+        error: &Error,
+        receipt: Option<&str>,
+        reason: DisconnectReason,
+        wording: &Wording,
+    ) {
+        let mut frame = Vec::new();
+        let version = self.connections[slot as usize].version;
+        encode::error_as(&mut frame, version, error, receipt, wording);
+        self.end_with(slot, error, &frame, reason);
+    }
+
+    fn end_with(&mut self, slot: u32, error: &Error, frame: &[u8], reason: DisconnectReason) {
         if !self.connections[slot as usize].is_live() {
             return;
         }
@@ -344,16 +368,7 @@ impl<R: Reactor> Shard<R> {
             tracing::info!(peer = %self.peers[slot as usize], "TLS on a plain port");
             return self.end(slot, reason);
         }
-        let version = self.connections[slot as usize].version;
-        let mut frame = Vec::new();
-        stompede_core::stomp::encode::error(
-            &mut frame,
-            version,
-            error,
-            receipt.as_deref(),
-            command.as_deref(),
-        );
-        self.push_stomp(slot, &frame);
+        self.push_stomp(slot, frame);
         self.push_close(slot, error.close_code(), error.message());
         self.end(slot, reason);
     }

@@ -7,9 +7,9 @@ use super::{Shard, MESH_MESSAGES_PER_TURN};
 use crate::metrics::{AuthMethod, AuthResult};
 use crate::reactor::Reactor;
 use std::sync::Arc;
-use stompede_core::broker::destination::{is_pattern, Kind};
-use stompede_core::broker::pattern::Pattern;
+use stompede_core::broker::destination::Kind;
 use stompede_core::broker::publication::Publication;
+use stompede_core::broker::user::is_internal;
 use stompede_core::stomp::error::Error;
 
 impl<R: Reactor> Shard<R> {
@@ -48,9 +48,24 @@ impl<R: Reactor> Shard<R> {
             Message::PatternInterest { pattern, is_wanted, asker } => {
                 if !is_wanted {
                     self.interest.remove_pattern(&pattern, source);
-                } else if let Ok(parsed) = Pattern::parse(&pattern, &self.shared.config.limits) {
+                } else if let Ok(Some(parsed)) = self.pattern(&pattern) {
                     self.interest.add_pattern(&pattern, parsed, source);
                 }
+                self.answer_asker(asker);
+            }
+            Message::Session { user, session, is_here, asker } => {
+                self.on_session(&user, session, is_here);
+                self.answer_asker(asker);
+            }
+            Message::PublishToUser(publication, asker) => {
+                self.order_for_user(publication);
+                self.answer_asker(asker);
+            }
+            Message::DeliverToSession { publication, sequence, session } => {
+                self.deliver_to_session(&publication, sequence, session);
+            }
+            Message::Reply(publication, asker) => {
+                self.deliver_reply(&publication);
                 self.answer_asker(asker);
             }
             Message::Done { slot, generation } => self.on_answer(slot, generation),
@@ -87,8 +102,7 @@ impl<R: Reactor> Shard<R> {
     /// At the home shard: gives the publication its place in the destination's order and passes it
     /// to every shard that wants it.
     pub(super) fn order(&mut self, publication: Arc<Publication>) {
-        self.sequence += 1;
-        let sequence = self.sequence * self.mesh.shards_count() as u64 + self.index as u64;
+        let sequence = self.next_sequence();
         let shards = self.interest.shards(publication.destination());
         let mut is_wanted_here = false;
         for shard in shards.iter() {
@@ -101,6 +115,12 @@ impl<R: Reactor> Shard<R> {
         if is_wanted_here {
             self.deliver(&publication, sequence);
         }
+    }
+
+    /// The number of what is ordered here; no two shards give the same.
+    pub(super) fn next_sequence(&mut self) -> u64 {
+        self.sequence += 1;
+        self.sequence * self.mesh.shards_count() as u64 + self.index as u64
     }
 
     pub(super) fn answer_asker(&mut self, asker: Option<Asker>) {
@@ -179,7 +199,7 @@ impl<R: Reactor> Shard<R> {
             let destination = subscribe.destination;
             self.remove_pending(&destination);
             if !self.subscriptions.has_subscribers(&destination) {
-                let is_pattern = is_pattern(&destination);
+                let is_pattern = matches!(self.pattern(&destination), Ok(Some(_)));
                 self.withdraw_interest(destination, is_pattern);
             }
         }
@@ -194,7 +214,8 @@ impl<R: Reactor> Shard<R> {
 
     /// Tells the home shard (for a pattern: every shard) that nobody here wants this any more.
     pub(super) fn withdraw_interest(&mut self, destination: Box<str>, is_pattern: bool) {
-        if self.pending_interest.contains(&destination) {
+        if is_internal(&destination) || self.pending_interest.contains(&destination) {
+            // An internal name is of interest to nobody else.
             return;
         }
         if let Ok(Kind::Queue) = self.kind(&destination) {

@@ -10,22 +10,39 @@ use super::deliver::{framing, version_number};
 use super::publish::destination_error;
 use super::{Shard, Shared};
 use crate::reactor::Reactor;
-use stompede_core::broker::destination::{classify, is_pattern, Kind};
-use stompede_core::broker::pattern::Pattern;
+use std::sync::Arc;
+use stompede_core::broker::authorization::Verb;
+use stompede_core::broker::destination::{classify, Kind};
+use stompede_core::broker::pattern::{Dialect, Pattern, PatternError};
+use stompede_core::broker::reply::is_reserved_id;
+use stompede_core::broker::selector::Filter;
 use stompede_core::broker::subscriptions::{Class, SubscriptionKey};
-use stompede_core::broker::user::USER_PREFIX;
+use stompede_core::broker::user::{is_internal, resembles_internal};
 use stompede_core::stomp::error::Error;
 use stompede_core::stomp::request::AckMode;
 
 impl<R: Reactor> Shard<R> {
-    pub(super) fn subscribe(&mut self, slot: u32, subscribe: Subscribe) -> Result<(), Error> {
-        let Shared { prefixes, config, .. } = &*self.shared;
-        let limits = &config.limits;
-        let claim =
-            classify(&subscribe.destination, prefixes, limits).map_err(destination_error)?;
-        let kind = claim.for_subscribe().map_err(destination_error)?.kind;
+    pub(super) fn subscribe(&mut self, slot: u32, mut subscribe: Subscribe) -> Result<(), Error> {
+        if subscribe.id.as_deref().is_some_and(is_reserved_id) {
+            return Err(Error::ReservedSubscription);
+        }
+        if resembles_internal(&subscribe.destination) {
+            return Err(Error::NotAllowed);
+        }
+        let (kind, name) = self.name(slot, &subscribe.destination)?;
+        let pattern = self.pattern(&name)?;
+        // The rules are about what the client asks for, not about what we call it.
+        let asked = if kind == Kind::User { &subscribe.destination } else { &name };
+        if let Err(error) = self.authorize(slot, Verb::Subscribe, asked, kind) {
+            if !self.deny_softly(slot, &subscribe) {
+                return Err(error);
+            }
+            self.on_denied(slot);
+            return Ok(());
+        }
+        subscribe.destination = name;
         let head = self.connections[slot as usize].subscriptions;
-        if self.subscriptions.count_of(head) >= limits.subscriptions_count_max {
+        if self.subscriptions.count_of(head) >= self.shared.config.limits.subscriptions_count_max {
             return Err(Error::TooManySubscriptions);
         }
         let (id, destination) = (subscribe.id.as_deref(), Some(&*subscribe.destination));
@@ -34,21 +51,47 @@ impl<R: Reactor> Shard<R> {
             return Err(Error::DuplicateSubscription);
         }
         match kind {
-            Kind::Topic => self.subscribe_to_topic(slot, subscribe),
-            Kind::Queue => self.subscribe_to_queue(slot, subscribe),
-            _ => Err(Error::UnroutableDestination),
+            Kind::Topic => self.subscribe_to_topic(slot, subscribe, pattern),
+            Kind::User => self.subscribe_to_user(slot, subscribe),
+            Kind::Queue => return self.subscribe_to_queue(slot, subscribe),
+            _ => return Err(Error::UnroutableDestination),
         }
+        Ok(())
     }
 
-    fn subscribe_to_topic(&mut self, slot: u32, subscribe: Subscribe) -> Result<(), Error> {
-        let limits = &self.shared.config.limits;
+    /// The kind of a subscription's destination, and the name of the subscription in the table.
+    fn name(&self, slot: u32, destination: &str) -> Result<(Kind, Box<str>), Error> {
+        let Shared { prefixes, config, .. } = &*self.shared;
+        let claim = classify(destination, prefixes, &config.limits).map_err(destination_error)?;
+        let kind = claim.for_subscribe().map_err(destination_error)?.kind;
+        let name = match kind {
+            Kind::User => self.own_name(slot, destination)?,
+            _ => claim.subscribed(destination).into(),
+        };
+        Ok((kind, name))
+    }
+
+    /// The pattern that a name of the table is, in the dialect of its prefix; none if it is
+    /// literal.
+    pub(super) fn pattern(&self, name: &str) -> Result<Option<Pattern>, Error> {
+        let Shared { prefixes, config, .. } = &*self.shared;
+        let parsed = match is_internal(name) {
+            false => prefixes.pattern(name, &config.limits),
+            true if !Dialect::Ant.is_pattern(name) => return Ok(None),
+            true => Pattern::parse(name, &config.limits).map(Some),
+        };
+        parsed.map_err(|error| match error {
+            PatternError::TooComplex { .. } => Error::PatternTooComplex,
+            _ => Error::BadDestination,
+        })
+    }
+
+    fn subscribe_to_topic(&mut self, slot: u32, subscribe: Subscribe, pattern: Option<Pattern>) {
         let destination = subscribe.destination.clone();
-        if is_pattern(&destination) {
-            let pattern =
-                Pattern::parse(&destination, limits).map_err(|_| Error::PatternTooComplex)?;
+        if let Some(pattern) = pattern {
             self.interest.add_pattern(&destination, pattern, self.index);
             self.announce_pattern(slot, destination, subscribe);
-            return Ok(());
+            return;
         }
         let home = self.home(&destination);
         if home == self.index {
@@ -60,7 +103,6 @@ impl<R: Reactor> Shard<R> {
             self.mesh.push(home, Message::Interest { destination, is_wanted: true, asker });
             self.wait_for(slot, 1, Then::Subscribe(Box::new(subscribe)));
         }
-        Ok(())
     }
 
     fn announce_pattern(&mut self, slot: u32, pattern: Box<str>, subscribe: Subscribe) {
@@ -81,12 +123,8 @@ impl<R: Reactor> Shard<R> {
     /// Every shard that must know knows: the subscription is live, its RECEIPT goes first.
     pub(super) fn subscribed(&mut self, slot: u32, subscribe: Subscribe) {
         self.push_receipt(slot, subscribe.receipt.as_deref());
-        let destination = &*subscribe.destination;
-        let pattern = if is_pattern(destination) {
-            Pattern::parse(destination, &self.shared.config.limits).ok()
-        } else {
-            None
-        };
+        // It was parsed before and is good.
+        let pattern = self.pattern(&subscribe.destination).ok().flatten();
         self.enter_subscription(slot, subscribe, pattern);
     }
 
@@ -97,29 +135,39 @@ impl<R: Reactor> Shard<R> {
         subscribe: Subscribe,
         pattern: Option<Pattern>,
     ) -> SubscriptionKey {
-        let connection = &mut self.connections[slot as usize];
-        // What only one user sees may hold secrets, which the length of a compressed message tells.
-        let is_private = subscribe.destination.starts_with(USER_PREFIX);
-        let mut frames = match connection.transport {
+        let Subscribe { id, destination, ack, terms, .. } = subscribe;
+        let mut class = self.class(slot, id, ack, terms.filter);
+        if is_internal(&destination) {
+            // What one session sees may hold secrets, which the length of a compressed message
+            // tells.
+            class.framing = framing::uncompressed(class.framing);
+        }
+        let head = self.connections[slot as usize].subscriptions;
+        let (key, _) = self.subscriptions.subscribe(slot, head, &destination, pattern, class);
+        self.connections[slot as usize].subscriptions = key.0;
+        key
+    }
+
+    /// What the frames of a subscription of this connection look like, and which it gets.
+    pub(super) fn class(
+        &self,
+        slot: u32,
+        id: Option<Box<str>>,
+        ack: AckMode,
+        filter: Option<Arc<Filter>>,
+    ) -> Class {
+        let connection = &self.connections[slot as usize];
+        let mut framing = match connection.transport {
             Transport::WebSocket(ref receiver) => {
-                framing::WEBSOCKET | framing::deflate(receiver.deflate().filter(|_| !is_private))
+                framing::WEBSOCKET | framing::deflate(receiver.deflate())
             }
             _ => framing::TCP,
         };
-        if subscribe.ack == AckMode::Client {
-            frames |= framing::CUMULATIVE;
+        if ack == AckMode::Client {
+            framing |= framing::CUMULATIVE;
         }
-        let class = Class {
-            id: subscribe.id,
-            version: version_number(connection.version),
-            framing: frames,
-            explicit_ack: subscribe.ack != AckMode::Auto,
-            filter: subscribe.terms.filter,
-        };
-        let (head, destination) = (connection.subscriptions, &*subscribe.destination);
-        let (key, _) = self.subscriptions.subscribe(slot, head, destination, pattern, class);
-        connection.subscriptions = key.0;
-        key
+        let version = version_number(connection.version);
+        Class { id, version, framing, explicit_ack: ack != AckMode::Auto, filter }
     }
 
     pub(super) fn unsubscribe(
@@ -128,10 +176,16 @@ impl<R: Reactor> Shard<R> {
         id: Option<&str>,
         destination: Option<&str>,
     ) -> Result<(), Error> {
+        if id.is_some_and(is_reserved_id) {
+            return Err(Error::ReservedSubscription);
+        }
         let head = self.connections[slot as usize].subscriptions;
-        let by_destination = destination.filter(|_| id.is_none());
-        let key =
-            self.subscriptions.find(head, id, by_destination).ok_or(Error::UnknownSubscription)?;
+        let name = match destination.filter(|_| id.is_none()) {
+            Some(destination) => Some(self.name(slot, destination)?.1),
+            None => None,
+        };
+        let key = self.subscriptions.find(head, id, name.as_deref());
+        let key = key.ok_or(Error::UnknownSubscription)?;
         self.unsubscribe_from_queue(slot, key);
         let (head, removed) = self.subscriptions.unsubscribe(head, key);
         self.connections[slot as usize].subscriptions = head;

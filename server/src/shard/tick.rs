@@ -118,7 +118,8 @@ impl<R: Reactor> Shard<R> {
             return;
         }
         let is_ws = matches!(connection.transport, Transport::WebSocket(_));
-        if expected > 0 && silent > expected && is_ws && !connection.is_pinged {
+        let may_ping = is_ws && !connection.is_pinged && self.shared.config.heartbeat_ping;
+        if expected > 0 && silent > expected && may_ping {
             // A pong is life too: it keeps throttled background pages connected.
             self.connections[slot as usize].is_pinged = true;
             self.push_ws(slot, Opcode::Ping, b"");

@@ -10,10 +10,14 @@ mod compression;
 mod delivery;
 mod load;
 mod options;
+mod permissions;
+mod profiles;
 mod queues;
+mod replies;
 mod rows;
 mod session;
 mod transactions;
+mod users;
 
 use client::{Client, Transport, TRANSPORTS};
 use std::io::{Read, Write};

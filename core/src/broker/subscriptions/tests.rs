@@ -13,7 +13,7 @@ fn class(id: Option<&str>, version: u8) -> Class {
 }
 
 fn pattern_of(destination: &str) -> Option<Pattern> {
-    let is_pattern = crate::broker::destination::is_pattern(destination);
+    let is_pattern = crate::broker::pattern::Dialect::Ant.is_pattern(destination);
     is_pattern.then(|| Pattern::parse(destination, &Limits::default()).unwrap())
 }
 

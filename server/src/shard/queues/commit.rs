@@ -86,6 +86,8 @@ impl<R: Reactor> Shard<R> {
         let asker = self.asker(slot);
         let mut batches: BTreeMap<usize, Vec<Step>> = BTreeMap::new();
         let mut receipts = Vec::new();
+        // What goes to sessions and not to the home of its name.
+        let mut others = Vec::new();
         for action in actions {
             match &action {
                 Action::Settle { settlement, .. } => {
@@ -101,12 +103,17 @@ impl<R: Reactor> Shard<R> {
                     self.forget_settled(slot, settled);
                 }
                 Action::Publish(publication, inner) => {
-                    self.metrics.messages_published.inc();
                     receipts.extend(inner.clone());
+                    let kind = self.kind(publication.destination());
+                    if let Ok(kind @ (Kind::User | Kind::ReplyQueue)) = kind {
+                        others.push((publication.clone(), kind));
+                        continue;
+                    }
+                    self.metrics.messages_published.inc();
                     let name = self.queue_name(publication.destination());
                     let home = self.home(&name);
                     let publication = publication.clone();
-                    let step = match self.kind(publication.destination()) {
+                    let step = match kind {
                         Ok(Kind::Queue) => {
                             // Was read when it came; the time counts from COMMIT.
                             let expires_ms = self.expires_ms(&publication).unwrap_or_default();
@@ -128,6 +135,11 @@ impl<R: Reactor> Shard<R> {
         }
         if let Some(steps) = here {
             self.apply(Batch { asker, is_awaited, steps });
+        }
+        for (publication, kind) in others {
+            let asker = is_awaited.then_some(asker);
+            // The kinds are those that can be passed on.
+            answers_count += usize::from(self.pass_on(slot, publication, kind, asker) == Ok(true));
         }
         // A client that publishes to itself may have been ended as too slow by its own messages.
         if answers_count > 0 && self.connections[slot as usize].is_live() {

@@ -218,7 +218,8 @@ impl<R: Reactor> Shard<R> {
         let class = self.subscriptions.class(key);
         let version = version_of(class);
         let message_id = if ack == AckMode::Auto {
-            MessageId::of_queue(*tag, number)
+            // Topics' ids are two hexadecimal numbers: no `q`.
+            MessageId::of_queue(*tag, number.into())
         } else {
             let name = class.id.as_deref().unwrap_or(self.subscriptions.destination(key));
             let mode = match ack {

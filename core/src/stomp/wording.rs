@@ -1,0 +1,173 @@
+//! What an ERROR says in the words of another broker, for clients that compare them.
+//!
+//! Only RabbitMQ's are known to be compared (its own test suite does: reference/stomp.md §7), and
+//! only for errors that name something the client wrote. Unlike ours these bodies repeat that, with
+//! control characters escaped and no more than 256 bytes of it (stomp.md §5 row 88).
+
+use super::error::Error;
+use super::frame::Frame;
+
+/// Bytes of the client's own text in a body.
+const QUOTE_BYTES_MAX: usize = 256;
+
+/// What RabbitMQ calls its kinds of destination, with the prefix of each.
+const KINDS: [(&str, &str); 4] = [
+    ("/exchange", "exchange"),
+    ("/queue", "queue"),
+    ("/topic", "topic"),
+    ("/amq/queue", "amqqueue"),
+];
+
+/// The `message` header and the body of an ERROR.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wording {
+    /// One short line, without anything the peer sent.
+    pub message: &'static str,
+    /// The body, line end included.
+    pub body: String,
+}
+
+impl Wording {
+    /// Our own.
+    pub fn of(error: &Error) -> Wording {
+        Wording { message: error.message(), body: format!("{error}\n") }
+    }
+
+    /// RabbitMQ's for an error that `frame` made; ours where its clients compare nothing.
+    pub fn rabbitmq(error: &Error, frame: &Frame<'_>) -> Wording {
+        let header = |name| frame.header(name).map(|value| quoted(&value)).unwrap_or_default();
+        let destination = frame.header("destination").unwrap_or_default();
+        let (message, body) = match error {
+            Error::LoginFailed => {
+                (error.message(), format!("Access refused for user '{}'", header("login")))
+            }
+            Error::NotAllowed => {
+                ("access_refused", format!("access to '{}' refused\n", quoted(&destination)))
+            }
+            Error::DuplicateSubscription => {
+                let tag = match frame.header("id") {
+                    Some(id) => format!("T_{}", quoted(&id)),
+                    None => format!("Q_{}", quoted(&destination)),
+                };
+                (error.message(), format!("A subscription identified by '{tag}' already exists."))
+            }
+            Error::BadDestination | Error::UnroutableDestination => {
+                return destination_error(error, &destination)
+            }
+            _ => return Wording::of(error),
+        };
+        Wording { message, body }
+    }
+}
+
+fn destination_error(error: &Error, destination: &str) -> Wording {
+    let invalid = |kind: &str, rest: &str| Wording {
+        message: Error::BadDestination.message(),
+        body: format!("'{}' is not a valid {kind} destination\n", quoted(rest)),
+    };
+    let kind = KINDS.iter().find_map(|(prefix, kind)| {
+        let rest = destination.strip_prefix(prefix)?;
+        (rest.is_empty() || rest.starts_with('/')).then_some((*kind, rest))
+    });
+    match kind {
+        Some(("exchange", rest)) => {
+            // One name, then at most one routing key.
+            let mut parts = rest.split('/').skip(1);
+            match (parts.next(), parts.next(), parts.next()) {
+                (Some(name), _, None) if !name.is_empty() => Wording {
+                    message: "not_found",
+                    body: format!("no exchange '{}' in vhost '/'\n", quoted(name)),
+                },
+                _ => invalid("exchange", rest),
+            }
+        }
+        Some((kind, rest)) => invalid(kind, rest),
+        None if *error == Error::UnroutableDestination => Wording {
+            message: error.message(),
+            body: format!("'{}' is not a valid destination.\n", quoted(destination)),
+        },
+        None => Wording::of(error),
+    }
+}
+
+/// The peer's text, made harmless.
+fn quoted(text: &str) -> String {
+    let mut quoted = String::new();
+    for c in text.chars() {
+        if quoted.len() >= QUOTE_BYTES_MAX {
+            break;
+        }
+        match c.is_control() {
+            true => quoted.extend(c.escape_default()),
+            false => quoted.push(c),
+        }
+    }
+    quoted
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::decode::{decode, Item, Rules};
+    use super::super::frame::HeaderTable;
+    use super::super::negotiation::Version;
+    use super::*;
+    use crate::limits::Limits;
+
+    #[track_caller]
+    fn says(frame: &str, error: Error, message: &str, body: &str) {
+        let (mut table, limits) = (HeaderTable::default(), Limits::default());
+        let rules = Rules::Version(Version::V1_2);
+        match decode(frame.as_bytes(), rules, &limits, &mut table) {
+            Ok(Some((Item::Frame(frame), _))) => {
+                let wording = Wording::rabbitmq(&error, &frame);
+                assert_eq!((wording.message, &*wording.body), (message, body));
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn destinations() {
+        let (bad, unknown) = (Error::BadDestination, Error::UnroutableDestination);
+        for (destination, error, message, body) in [
+            ("/queue/a/b", bad, "Invalid destination", "'/a/b' is not a valid queue destination\n"),
+            ("/topic", unknown, "Invalid destination", "'' is not a valid topic destination\n"),
+            (
+                "/exchange/a/b/c",
+                unknown,
+                "Invalid destination",
+                "'/a/b/c' is not a valid exchange destination\n",
+            ),
+            (
+                "/exchange//a",
+                unknown,
+                "Invalid destination",
+                "'//a' is not a valid exchange destination\n",
+            ),
+            ("/exchange/a", unknown, "not_found", "no exchange 'a' in vhost '/'\n"),
+            ("/exchange/a/b", unknown, "not_found", "no exchange 'a' in vhost '/'\n"),
+            ("/a/b", unknown, "Unknown destination", "'/a/b' is not a valid destination.\n"),
+        ] {
+            says(&format!("SEND\ndestination:{destination}\n\n\0"), error, message, body);
+        }
+    }
+
+    #[test]
+    fn names_are_quoted_harmlessly() {
+        let long = "x".repeat(1_000);
+        let body = format!("'{}' is not a valid destination.\n", &long[..QUOTE_BYTES_MAX]);
+        let frame = format!("SEND\ndestination:{long}\n\n\0");
+        says(&frame, Error::UnroutableDestination, "Unknown destination", &body);
+        let frame = "SUBSCRIBE\nid:a\\nb\ndestination:/queue/a\n\n\0";
+        let body = "A subscription identified by 'T_a\\nb' already exists.";
+        says(frame, Error::DuplicateSubscription, "Duplicated subscription identifier", body);
+        says(
+            "SUBSCRIBE\ndestination:/queue/a\n\n\0",
+            Error::NotAllowed,
+            "access_refused",
+            "access to '/queue/a' refused\n",
+        );
+        let ours = Wording::of(&Error::BadAckMode);
+        says("SEND\n\n\0", Error::BadAckMode, ours.message, &ours.body);
+    }
+}
