@@ -164,7 +164,8 @@ pub struct Shard<R> {
     pending_interest: Vec<Box<str>>,
     /// Clients that are not just anybody; see [`users`].
     clients: Slab<users::Client>,
-    /// Their numbers by slot, counted from 1: pages that only anonymous clients have stay untouched.
+    /// Their numbers by slot, counted from 1: pages that only anonymous clients have stay
+    /// untouched.
     client_numbers: Vec<u32>,
     /// Sessions of the users whose home is here.
     users: Users,
