@@ -295,7 +295,8 @@ mod tests {
                 };
                 let before = list.len();
                 list.retain(|&(other, track)| {
-                    track != at || if mode(at) == INDIVIDUAL { other != number } else { other > number }
+                    let is_covered = other == number || (other < number && mode(at) == CUMULATIVE);
+                    track != at || !is_covered
                 });
                 prop_assert_eq!(settled, Ok(before - list.len()));
                 prop_assert_eq!(ledger.is_empty(), list.is_empty());

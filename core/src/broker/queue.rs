@@ -7,7 +7,8 @@
 //! At least once with acknowledgements, at most once without, and in memory: a restart loses all.
 //!
 //! Contract: stomp.md §1.8, §1.9 and §2.4; ecosystem.md §7. An ACK after UNSUBSCRIBE is legal, so a
-//! consumer that leaves may keep what it has ([`Unsettled::KeepThrough`]) until the connection ends.
+//! consumer that leaves may keep what reached its client ([`Unsettled::KeepThrough`]) until the
+//! connection ends.
 //! `backlog` holds what waits, `consumers` whose turn it is, [`expiry`] reads the headers.
 
 mod backlog;

@@ -7,7 +7,8 @@
 //!
 //! [`parse`] takes arguments and environment as iterators, so that tests need neither.
 
-pub mod error;
+pub mod choice;
+mod error;
 pub mod options;
 mod sockjs;
 mod sources;

@@ -9,16 +9,11 @@
 //! `ws-message-max` after it has the last word.
 
 use std::fmt::Write as _;
-use std::path::PathBuf;
 
-use stompede_core::broker::destination::{QUEUE_PREFIX, TOPIC_PREFIX};
-use stompede_core::broker::pattern::{Dialect, Pattern};
-use stompede_core::broker::queue::Overflow;
 use stompede_core::broker::{conflate, history};
-use stompede_core::limits::Limits;
 
+use super::choice::*;
 use super::{sockjs, value, Compression, Config, IoChoice, LogFormat};
-use stompede_core::broker::destination::Profile;
 
 /// One option.
 pub struct Opt {
@@ -740,104 +735,6 @@ pub fn show_toml(config: &Config) -> String {
 
 fn array(lines: &str) -> String {
     toml::Value::from(lines.lines().collect::<Vec<_>>()).to_string()
-}
-
-fn shards(text: &str) -> Result<usize, String> {
-    match value::count_or_auto(text)? {
-        0 => Ok(super::cores()),
-        shards if shards <= 4_096 => Ok(shards),
-        _ => Err("the limit is 4096".to_owned()),
-    }
-}
-
-fn show_or_auto(count: usize) -> String {
-    if count == 0 {
-        "auto".to_owned()
-    } else {
-        count.to_string()
-    }
-}
-
-fn drain_rate(text: &str) -> Result<u32, String> {
-    match value::count(text)? {
-        0 => Err("a drain rate of 0 never ends: give 1 or more".to_owned()),
-        rate => Ok(rate),
-    }
-}
-
-fn compression(text: &str) -> Result<Compression, String> {
-    [Compression::Off, Compression::Shared]
-        .into_iter()
-        .find(|choice| choice.name() == text)
-        .ok_or_else(|| "allowed is off or shared".to_owned())
-}
-
-fn profile(text: &str) -> Result<Profile, String> {
-    text.parse().map_err(str::to_owned)
-}
-
-fn show_profile(profile: Profile) -> String {
-    profile.name().to_owned()
-}
-
-/// Only the first word: what the rest means depends on the profile.
-fn rule(text: &str) -> Result<String, String> {
-    let text = text.trim();
-    match text.split_once(' ') {
-        Some(("allow" | "deny", _)) => Ok(text.to_owned()),
-        _ => Err("allowed is allow or deny, then who, verb and destination".to_owned()),
-    }
-}
-
-fn overflow(text: &str) -> Result<Overflow, String> {
-    match text {
-        "reject" => Ok(Overflow::Reject),
-        "drop-head" => Ok(Overflow::DropHead),
-        _ => Err("allowed is reject or drop-head".to_owned()),
-    }
-}
-
-fn show_overflow(overflow: Overflow) -> String {
-    let name = match overflow {
-        Overflow::Reject => "reject",
-        Overflow::DropHead => "drop-head",
-    };
-    name.to_owned()
-}
-
-fn destination(text: &str) -> Result<Option<String>, String> {
-    let is_known = [QUEUE_PREFIX, TOPIC_PREFIX]
-        .iter()
-        .any(|prefix| text.strip_prefix(prefix).is_some_and(|name| !name.is_empty()));
-    if !is_known || text.chars().any(char::is_control) || Dialect::Ant.is_pattern(text) {
-        return Err("allowed is one /queue/... or /topic/...".to_owned());
-    }
-    Ok(Some(text.to_owned()))
-}
-
-fn path(text: &str) -> Result<Option<PathBuf>, String> {
-    if text.is_empty() {
-        return Err("allowed is a path that is not empty".to_owned());
-    }
-    Ok(Some(PathBuf::from(text)))
-}
-
-fn show_path(path: Option<PathBuf>) -> String {
-    path.map(|path| path.display().to_string()).unwrap_or_default()
-}
-
-/// The pattern of a rule about topics.
-fn pattern(text: &str) -> Result<Pattern, String> {
-    Pattern::parse(text, &Limits::default()).map_err(|error| format!("{text}: {error}"))
-}
-
-fn user(text: &str) -> Result<(String, String), String> {
-    match text.split_once(':') {
-        Some((name, password)) if !name.is_empty() && !password.is_empty() => {
-            Ok((name.to_owned(), password.to_owned()))
-        }
-        _ => Err("allowed is NAME:PASSWORD, neither of them empty".to_owned()),
-    }
 }
 
 #[cfg(test)]

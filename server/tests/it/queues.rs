@@ -95,7 +95,8 @@ fn consumers_compete_and_get_equal_shares() {
                 consumer.subscribe(&format!("s{n}"), "/queue/work", extra);
             }
             let mut publisher = server.session(Transport::Tcp);
-            for n in 0..100 {
+            // More than are taken: the last few go to whoever was faster.
+            for n in 0..110 {
                 publisher.publish("/queue/work", &n.to_string());
             }
             let mut seen = Vec::new();
@@ -107,8 +108,8 @@ fn consumers_compete_and_get_equal_shares() {
                     ack(consumer, &message);
                 }
             }
-            seen.sort();
-            assert_eq!(seen, (0..100).collect::<Vec<_>>());
+            let distinct: HashSet<usize> = seen.iter().copied().collect();
+            assert_eq!((seen.len(), distinct.len()), (100, 100));
         },
     );
 }
@@ -553,6 +554,7 @@ fn acknowledgements_in_a_transaction() {
             }
         }
         client.sync();
+        disconnect(client);
     });
 }
 

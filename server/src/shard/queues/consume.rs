@@ -221,7 +221,7 @@ impl<R: Reactor> Shard<R> {
             // Topics' ids are two hexadecimal numbers: no `q`.
             MessageId::of_queue(*tag, number.into())
         } else {
-            let name = class.id.as_deref().unwrap_or(publication.destination());
+            let name = class.id.as_deref().unwrap_or(self.subscriptions.destination(key));
             let mode = match ack {
                 AckMode::Client => ledger::Mode::Cumulative,
                 _ => ledger::Mode::Individual,
