@@ -105,6 +105,11 @@ impl Authenticator {
         self.users.is_empty()
     }
 
+    /// Those of `names` that no list of users has; none if everybody may log in.
+    pub fn unknown<'a>(&self, names: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
+        names.filter(|name| !self.is_open() && !self.users.contains_key(*name)).collect()
+    }
+
     /// Checks a log-in. Takes no longer for a known name than for an unknown one.
     pub fn check(&self, login: &str, passcode: &str) -> Verdict {
         if self.is_open() {
@@ -260,12 +265,14 @@ mod tests {
     fn without_users_everybody_is_let_in() {
         let auth = Authenticator::from_config(&Config::default()).expect("the default");
         assert!(auth.is_open() && lets_in(&auth, "anybody", ""));
+        assert!(auth.unknown(["nobody"].into_iter()).is_empty());
     }
 
     #[test]
     fn plain_users_are_answered_at_once() {
         let users = vec![("ann".to_owned(), "secret".to_owned())];
         let auth = Authenticator::from_config(&Config { users, ..Config::default() }).expect("one");
+        assert_eq!(auth.unknown(["ann", "nobody"].into_iter()), ["nobody"]);
         assert!(!auth.is_open());
         assert!(matches!(auth.check("ann", "secret"), Verdict::Accepted));
         for (login, passcode) in

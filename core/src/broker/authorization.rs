@@ -27,7 +27,7 @@ pub enum Verb {
 /// Why the text of a rule is refused: the operator's fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RuleError {
-    /// Not three parts.
+    /// Not three words.
     Parts,
     /// An unknown `who`.
     Who,
@@ -35,6 +35,8 @@ pub enum RuleError {
     Verb,
     /// `{user}` twice, not as a whole segment, or behind a wildcard.
     Placeholder,
+    /// No prefix claims it, so it would never apply: the rule is void, and a denial open.
+    Destination,
     /// The pattern cannot be parsed.
     Pattern(PatternError),
 }
@@ -42,9 +44,10 @@ pub enum RuleError {
 impl fmt::Display for RuleError {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str(match self {
-            RuleError::Parts => "bad rule: allowed is 'who verb pattern'",
+            RuleError::Parts => "bad rule: allowed is 'who verb pattern', three words",
             RuleError::Who => "bad who: allowed is any, anonymous, authenticated or user:NAME",
             RuleError::Verb => "bad verb: allowed is publish, subscribe or both",
+            RuleError::Destination => "bad destination: nothing under this profile fits it",
             RuleError::Placeholder => {
                 "bad {user}: allowed is once, as a whole segment, before any wildcard"
             }
@@ -120,10 +123,8 @@ impl Authorization {
 
     /// Adds the rule `who verb pattern` behind the others.
     pub fn add(&mut self, is_allow: bool, text: &str) -> Result<(), RuleError> {
-        let mut parts = text.trim().splitn(3, ' ');
-        let (Some(who), Some(verb), Some(text)) = (parts.next(), parts.next(), parts.next()) else {
-            return Err(RuleError::Parts);
-        };
+        let parts: Vec<&str> = text.split_whitespace().collect();
+        let [who, verb, text] = parts[..] else { return Err(RuleError::Parts) };
         let who = match (who, who.strip_prefix("user:")) {
             ("any", _) => Who::Any,
             ("anonymous", _) => Who::Anonymous,
@@ -137,9 +138,17 @@ impl Authorization {
             "both" => None,
             _ => return Err(RuleError::Verb),
         };
-        let object = self.object(text.trim())?;
+        let object = self.object(text)?;
         self.rules.push(Rule { is_allow, who, verb, object });
         Ok(())
+    }
+
+    /// The names in `user:NAME`, of rules in their order: for a look whether there are such users.
+    pub fn user_names(&self) -> impl Iterator<Item = &str> {
+        self.rules.iter().filter_map(|rule| match &rule.who {
+            Who::User(name) => Some(&**name),
+            _ => None,
+        })
     }
 
     /// Whether a client (`user` is none if anonymous) may do this. `destination` is the canonical
@@ -182,6 +191,9 @@ impl Authorization {
 
     fn object(&self, text: &str) -> Result<Object, RuleError> {
         let limits = &self.limits;
+        if !self.prefixes.has_rules_for(text, |_| true) {
+            return Err(RuleError::Destination);
+        }
         let Some((before, after)) = text.split_once("{user}") else {
             let pattern = self.prefixes.rule(text, limits).map_err(RuleError::Pattern)?;
             return Ok(Object::Fixed(pattern));
@@ -375,6 +387,7 @@ mod tests {
         let mut rules = rules(Profile::Default, &[]);
         for (text, error) in [
             ("any publish", RuleError::Parts),
+            ("any both /topic/a /topic/b", RuleError::Parts),
             ("bob publish /topic/a", RuleError::Who),
             ("user: publish /topic/a", RuleError::Who),
             ("any read /topic/a", RuleError::Verb),
@@ -384,6 +397,26 @@ mod tests {
             ("any both /topic/{x", RuleError::Pattern(PatternError::Unsupported)),
         ] {
             assert_eq!(rules.add(true, text), Err(error), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_rule_that_could_never_apply_is_refused() {
+        let of = |profile| Authorization::new(Prefixes::of(profile), Limits::default());
+        let (mut plain, mut rabbit) = (of(Profile::Default), of(Profile::RabbitMq));
+        for void in ["topic/secret/**", "/foo/**", "/topic", "/topic/", "/*/secret", "**"] {
+            let rule = format!("any both {void}");
+            assert_eq!(plain.add(false, &rule), Err(RuleError::Destination), "{void}");
+            assert_eq!(rabbit.add(false, &rule), Err(RuleError::Destination), "{void}");
+        }
+        // A rule sees the canonical name: of an alias, never this one.
+        for alias in ["/amq/queue/a", "/exchange/amq.topic/a", "bare"] {
+            let rule = format!("any both {alias}");
+            assert_eq!(rabbit.add(false, &rule), Err(RuleError::Destination), "{alias}");
+        }
+        for (rules, good) in [(&mut plain, "/**"), (&mut rabbit, "/exchange/amq.fanout")] {
+            assert_eq!(rules.add(false, &format!(" user:bob  both {good} ")), Ok(()));
+            assert_eq!(rules.user_names().collect::<Vec<_>>(), ["bob"]);
         }
     }
 }

@@ -38,6 +38,9 @@ pub const TOPIC_PREFIX: &str = "/topic/";
 /// Prefix of queues.
 pub const QUEUE_PREFIX: &str = "/queue/";
 
+/// In an operator's rule: every destination, whatever its prefix.
+pub const EVERYTHING: &str = "/**";
+
 /// The pattern of all names of a fanout.
 const ALL: &str = "#";
 
@@ -223,6 +226,23 @@ impl Prefixes {
             Some(dialect) => Pattern::parse_as(dialect, text, head, limits).map(Some),
             None => Ok(None),
         }
+    }
+
+    /// Whether an operator's rule about `text` can ever fit: it is [`EVERYTHING`], or something
+    /// behind a prefix of a kind that `wanted` takes. An alias is none, for rules see the other
+    /// name of its destinations; nor are names without a prefix.
+    pub fn has_rules_for(&self, text: &str, wanted: fn(Kind) -> bool) -> bool {
+        let is_named = |prefix: &&Prefix| prefix.is_fanout || text.len() > prefix.text.len();
+        let prefix = self.find(text).filter(is_named);
+        text == EVERYTHING
+            || prefix.is_some_and(|prefix| prefix.alias.is_none() && wanted(prefix.kind))
+    }
+
+    /// What [`Prefixes::has_rules_for`] takes, for the error that refuses something else.
+    pub fn rule_prefixes(&self, wanted: fn(Kind) -> bool) -> String {
+        let prefixes = self.0.iter().filter(|prefix| prefix.alias.is_none() && wanted(prefix.kind));
+        let texts = prefixes.map(|prefix| format!("{}..., ", prefix.text)).collect::<String>();
+        format!("{texts}{EVERYTHING}")
     }
 
     /// Parses the destination of an operator's rule: a literal name matches itself.

@@ -19,7 +19,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use stompede_core::broker::authorization::Authorization;
+use stompede_core::broker::authorization::{Authorization, RuleError};
 use stompede_core::broker::destination::{Prefixes, Profile};
 use stompede_core::broker::queue::{Overflow, Settings};
 use stompede_core::limits::Limits;
@@ -310,13 +310,17 @@ impl Config {
     /// The first rule that is none, with what is allowed.
     pub fn authorization(&self) -> Result<Authorization, String> {
         let prefixes = Prefixes::of(self.profile);
+        let allowed = prefixes.rule_prefixes(|_| true);
         let mut authorization = Authorization::new(prefixes, self.limits.clone());
         for rule in &self.rules {
             let (kind, text) = rule.split_once(' ').unwrap_or((rule, ""));
             let added = match kind {
                 "allow" | "deny" => {
                     let added = authorization.add(kind == "allow", text);
-                    added.map_err(|error| error.to_string())
+                    added.map_err(|error| match error {
+                        RuleError::Destination => format!("{error}; allowed is {allowed}"),
+                        error => error.to_string(),
+                    })
                 }
                 _ => Err("a rule begins with allow or deny".to_owned()),
             };

@@ -363,6 +363,12 @@ mod tests {
         assert_eq!(serve(&[], &env).rules, wanted);
         let error = fails(&["--deny", "any both"], &[]);
         assert!(error.contains("'deny any both'") && error.contains("who verb pattern"), "{error}");
+        for bad in ["any both topic/secret/**", "any both /foo/**"] {
+            let error = fails(&["config", "check", "--deny", bad], &[]);
+            assert!(error.contains(bad) && error.contains("/topic/..., /queue/"), "{error}");
+            assert!(error.ends_with("/**"), "{error}");
+        }
+        assert!(fails(&["--deny", "any both /topic/a /topic/b"], &[]).contains("three words"));
         assert!(fails(&["--rule", "any both /**"], &[]).contains("allow or deny"));
     }
 

@@ -143,11 +143,16 @@ impl Shared {
         key: u64,
         driver: &'static str,
     ) -> Result<Shared, String> {
+        let authenticator = Authenticator::from_config(&config)?;
+        let authorization = config.authorization()?;
+        for name in authenticator.unknown(authorization.user_names()) {
+            tracing::warn!("seen user:{name} in a rule, but no such user: add one, or correct it");
+        }
         Ok(Shared {
-            authenticator: Authenticator::from_config(&config)?,
+            authenticator,
             origins: OriginPolicy::parse(&config.allowed_origins)?,
             prefixes: Prefixes::of(config.profile),
-            authorization: config.authorization()?,
+            authorization,
             sockjs: SockJs::new(&config, &endpoints)?,
             key,
             driver,
