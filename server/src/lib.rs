@@ -172,7 +172,7 @@ impl Builder {
                 .is_ok(),
         };
         config.static_dir.as_deref().map_or(Ok(()), static_files::check_dir)?;
-        let shards_count = config.shards.max(1);
+        let shards_count = config.shards_count();
         let slots_count = slots_count(&config, is_uring);
         let (mut config, mut shards) = (config, Vec::new());
         for _ in 0..shards_count {

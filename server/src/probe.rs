@@ -102,7 +102,7 @@ pub fn report(config: &Config) -> Report {
         syn_backlog: read("net/ipv4/tcp_max_syn_backlog").and_then(|text| text.parse().ok()),
         addresses: try_addresses(config),
         io: config.io,
-        shards: config.shards.max(1),
+        shards: config.shards_count(),
         connections_per_shard: 0,
     };
     report.connections_per_shard = connections_per_shard(&report, config.connections_max as u64);

@@ -10,7 +10,6 @@ use stompede_core::limits::Limits;
 
 pub(super) fn shards(text: &str) -> Result<usize, String> {
     match value::count_or_auto(text)? {
-        0 => Ok(super::cores()),
         shards if shards <= 4_096 => Ok(shards),
         _ => Err("the limit is 4096".to_owned()),
     }
@@ -22,6 +21,14 @@ pub(super) fn show_or_auto(count: usize) -> String {
     } else {
         count.to_string()
     }
+}
+
+pub(super) fn frame_bytes(text: &str) -> Result<usize, String> {
+    value::size_from(text, 1 << 10, "a frame of less has no room for its headers")
+}
+
+pub(super) fn outbound_bytes(text: &str) -> Result<usize, String> {
+    value::size_from(text, 4 << 10, "with less every client is soon too slow")
 }
 
 pub(super) fn drain_rate(text: &str) -> Result<u32, String> {
@@ -49,6 +56,11 @@ pub(super) fn show_profile(profile: Profile) -> String {
 /// Only the first word: what the rest means depends on the profile.
 pub(super) fn rule(text: &str) -> Result<String, String> {
     let text = text.trim();
+    if text.contains(';') {
+        return Err("a ; ends a rule, and only in the environment: give each rule as a value of \
+                    its own; in a destination ? stands for it"
+            .to_owned());
+    }
     match text.split_once(' ') {
         Some(("allow" | "deny", _)) => Ok(text.to_owned()),
         _ => Err("allowed is allow or deny, then who, verb and destination".to_owned()),

@@ -1,8 +1,8 @@
 //! The configuration: what it holds, and how it comes about.
 //!
 //! An option is given by flag, by an environment variable `STOMPEDE_*` or in a TOML file
-//! (`--config FILE`), and the first of these that has it wins, for repeatable options as a whole.
-//! All three, and everything written about options, come from the table in [`options`]. Weaker
+//! (`--config FILE`), and the first of these that has it wins. A repeatable option is a list:
+//! flags first, then environment, then file. All three, and everything written about options, come from the table in [`options`]. Weaker
 //! values are checked as well: a mistake in the file is not hidden by a flag.
 //!
 //! [`parse`] takes arguments and environment as iterators, so that tests need neither.
@@ -20,8 +20,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use stompede_core::broker::authorization::{Authorization, RuleError};
-use stompede_core::broker::destination::{Prefixes, Profile};
+use stompede_core::broker::destination::{Kind, Prefixes, Profile};
 use stompede_core::broker::queue::{Overflow, Settings};
+use stompede_core::broker::{conflate, history};
 use stompede_core::limits::Limits;
 use stompede_core::sockjs::endpoint::Endpoint;
 
@@ -65,7 +66,7 @@ pub struct Config {
     pub stomp_listen: Option<SocketAddr>,
     /// `--admin-listen`: metrics and health; `off` is `None`.
     pub admin_listen: Option<SocketAddr>,
-    /// `--shards`: threads that serve clients; `0` and `auto` are read as the number of cores.
+    /// `--shards`: threads that serve clients; 0 is `auto`, see [`Config::shards_count`].
     pub shards: usize,
     /// `--io`.
     pub io: IoChoice,
@@ -214,7 +215,7 @@ impl Default for Config {
             listen: local(8080),
             stomp_listen: Some(local(61613)),
             admin_listen: Some(local(9090)),
-            shards: cores(),
+            shards: 0,
             io: IoChoice::Auto,
             static_dir: None,
             allowed_origins: Vec::new(),
@@ -291,6 +292,7 @@ impl Config {
             ));
         }
         self.check_addresses()?;
+        self.check_topic_rules()?;
         if let Some(dir) = self.static_dir.as_ref().filter(|dir| !dir.is_dir()) {
             return conflict(format!(
                 "seen static-dir {}, which is no directory; create it or leave the option out",
@@ -327,6 +329,34 @@ impl Config {
             added.map_err(|error| format!("seen rule '{rule}': {error}"))?;
         }
         Ok(authorization)
+    }
+
+    /// How many shards there are: what `--shards` says, or one per core.
+    pub fn shards_count(&self) -> usize {
+        match self.shards {
+            0 => cores(),
+            count => count,
+        }
+    }
+
+    /// The rules of `history` and `slow-consumer` are about topics, or are void.
+    fn check_topic_rules(&self) -> Result<(), ConfigError> {
+        let (prefixes, is_topic) = (Prefixes::of(self.profile), |kind| kind == Kind::Topic);
+        let histories = self
+            .history
+            .iter()
+            .filter_map(|text| Some(("history", text, history::parse_rule(text, 1).ok()?.0)));
+        let paces = self
+            .slow_consumer
+            .iter()
+            .filter_map(|text| Some(("slow-consumer", text, conflate::parse_rule(text).ok()?.0)));
+        match histories.chain(paces).find(|(.., on)| !prefixes.has_rules_for(on, is_topic)) {
+            Some((option, text, on)) => Err(ConfigError::Conflict(format!(
+                "seen {option} {text:?}, but under this profile {on} is no topic; allowed is {}",
+                prefixes.rule_prefixes(is_topic)
+            ))),
+            None => Ok(()),
+        }
     }
 
     /// The terms of every queue.

@@ -25,10 +25,11 @@ pub struct Opt {
     pub default: &'static str,
     /// One sentence for help and README.
     pub doc: &'static str,
-    /// It may be given more than once. In the file it is then an array.
+    /// It is a list: flags first, then environment, then file, where it is an array.
     pub repeatable: bool,
-    /// What separates the values of a repeatable option in the environment.
-    pub separator: char,
+    /// What separates the values of a repeatable option in the environment: newline and, where no
+    /// value may hold one, comma; rules also `;`.
+    pub separators: &'static [char],
     /// Its value must not be printed.
     pub secret: bool,
     /// Reads a value into the configuration. The error says what is allowed.
@@ -55,7 +56,7 @@ const BASE: Opt = Opt {
     default: "",
     doc: "",
     repeatable: false,
-    separator: ',',
+    separators: &['\n', ','],
     secret: false,
     apply: |_, _| Ok(()),
     show: |_| String::new(),
@@ -146,7 +147,7 @@ pub static OPTIONS: &[Opt] = &[
         "Threads that serve clients; auto is one per core",
         shards,
         shards,
-        |shards| format!("{shards}")
+        show_or_auto
     ),
     switch!("pin-shards", "true", "Pin each shard's thread to a core", pin),
     row!(
@@ -184,7 +185,7 @@ pub static OPTIONS: &[Opt] = &[
         value: "NAME:PASSWORD",
         doc: "User who may log in; other users of this machine can see flags, so prefer users-file",
         repeatable: true,
-        separator: '\n',
+        separators: &['\n'],
         secret: true,
         apply: |config, text| {
             config.users.push(user(text)?);
@@ -220,7 +221,7 @@ pub static OPTIONS: &[Opt] = &[
         doc: "allow or deny, who, verb, destination; the first that fits decides. \
               --allow X and --deny X are short for --rule 'allow X' and 'deny X', in their order",
         repeatable: true,
-        separator: '\n',
+        separators: &['\n', ';'],
         apply: |config, text| {
             config.rules.push(rule(text)?);
             Ok(())
@@ -234,7 +235,15 @@ pub static OPTIONS: &[Opt] = &[
         "Refuse WebSocket clients that offer no STOMP subprotocol",
         strict_subprotocol
     ),
-    size!("outbound-bytes-max", "512KiB", "Bytes that may wait for one client", outbound_bytes_max),
+    row!(
+        "outbound-bytes-max",
+        "BYTES",
+        "512KiB",
+        "Bytes that may wait for one client, from 4KiB",
+        outbound_bytes_max,
+        outbound_bytes,
+        value::show_size
+    ),
     deadline!(
         "stall-deadline",
         "10s",
@@ -247,7 +256,7 @@ pub static OPTIONS: &[Opt] = &[
         doc: "What slow subscribers of a topic or pattern miss: disconnect, drop-oldest, conflate \
               or conflate:HEADER, and at most RATE (5/s) for each; the first match decides",
         repeatable: true,
-        separator: '\n',
+        separators: &['\n'],
         apply: |config, text| {
             let (matched, _) = conflate::parse_rule(text).map_err(|error| error.to_string())?;
             pattern(matched)?;
@@ -263,7 +272,7 @@ pub static OPTIONS: &[Opt] = &[
         doc: "Topic or pattern whose last messages are kept for recovery and replay: how many (or \
               how many bytes) and how long; the first match decides",
         repeatable: true,
-        separator: '\n',
+        separators: &['\n'],
         apply: |config, text| {
             let (matched, _) = history::parse_rule(text, 1).map_err(|error| error.to_string())?;
             pattern(matched)?;
@@ -333,11 +342,11 @@ pub static OPTIONS: &[Opt] = &[
         name: "frame-max",
         value: "BYTES",
         default: "1MiB",
-        doc: "Bytes of one STOMP frame; raises ws-message-max with it",
+        doc: "Bytes of one STOMP frame, from 1KiB; raises ws-message-max with it",
         apply: |config, text| {
-            config.frame_bytes_max = value::size(text)?;
+            config.frame_bytes_max = frame_bytes(text)?;
             let message = &mut config.limits.ws_message_bytes_max;
-            *message = (*message).max(value::size(text)?);
+            *message = (*message).max(config.frame_bytes_max as u64);
             Ok(())
         },
         show: |config| value::show_size(config.frame_bytes_max as u64),
@@ -710,7 +719,7 @@ pub fn readme_table() -> String {
             default => format!("`{default}`"),
         };
         let (name, env, doc) = (option.name, option.env(), option.doc);
-        let again = if option.repeatable { "; repeatable" } else { "" };
+        let again = if option.repeatable { "; a list" } else { "" };
         let _ = writeln!(table, "| `--{name}{value}` | `{env}` | {default} | {doc}{again} |");
     }
     table

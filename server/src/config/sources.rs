@@ -27,9 +27,10 @@ pub(super) fn parse(
     args: impl Iterator<Item = OsString>,
     env: impl Iterator<Item = (String, String)>,
 ) -> Result<Invocation, ConfigError> {
-    let matches = match command().try_get_matches_from(args) {
+    let args: Vec<OsString> = args.collect();
+    let matches = match command().try_get_matches_from(&args) {
         Ok(matches) => matches,
-        Err(error) => return stopped(&error),
+        Err(error) => return stopped(&error, &args),
     };
     let (path, last) = deepest(&matches);
     if path == ["passwd"] {
@@ -89,7 +90,8 @@ fn arg(option: &'static Opt) -> Arg {
         "" => String::new(),
         default => format!(", default: {default}"),
     };
-    let again = if option.repeatable { ", repeatable" } else { "" };
+    let again =
+        if option.repeatable { ", repeatable: flags, then environment, then file" } else { "" };
     let help = format!("{} [{}{default}{again}]", option.doc, option.env());
     let arg = Arg::new(option.name).long(option.name).help(help).global(true);
     match (option.is_switch(), option.repeatable) {
@@ -104,7 +106,7 @@ fn arg(option: &'static Opt) -> Arg {
 }
 
 /// clap ends the parse for help and version as well as for mistakes.
-fn stopped(error: &clap::Error) -> Result<Invocation, ConfigError> {
+fn stopped(error: &clap::Error, args: &[OsString]) -> Result<Invocation, ConfigError> {
     use clap::error::ErrorKind;
     let text = error.render().to_string();
     match error.kind() {
@@ -112,9 +114,20 @@ fn stopped(error: &clap::Error) -> Result<Invocation, ConfigError> {
         ErrorKind::DisplayVersion => Ok(Invocation::Version),
         _ => {
             let text = text.strip_prefix("error: ").unwrap_or(&text);
-            Err(ConfigError::Usage(text.trim_end().to_owned()))
+            let hint = switch_hint(args).unwrap_or_default();
+            Err(ConfigError::Usage(format!("{}{hint}", text.trim_end())))
         }
     }
+}
+
+/// The value of a switch stands behind `=`, for a word of its own would be a sub-command.
+fn switch_hint(args: &[OsString]) -> Option<String> {
+    args.windows(2).find_map(|pair| {
+        let (flag, value) = (pair[0].to_str()?, pair[1].to_str()?);
+        options::find(flag.strip_prefix("--")?).filter(|option| option.is_switch())?;
+        value::switch(value).ok()?;
+        Some(format!("\n\nwrite {flag}={value}"))
+    })
 }
 
 /// The sub-commands given and the matches of the last one, where global flags are complete.
@@ -169,16 +182,37 @@ fn from_env(env: impl Iterator<Item = (String, String)>) -> Result<Values, Confi
     for (variable, text) in env {
         let Some(name) = variable.strip_prefix(ENV_PREFIX) else { continue };
         let option = OPTIONS.iter().find(|option| option.env() == variable).ok_or_else(|| {
+            if is_short_rule(name) {
+                return no_rule(Origin::Environment, &variable, &text, "STOMPEDE_RULE");
+            }
             let hint = hint(name).and_then(options::find).map(Opt::env);
             ConfigError::Unknown { origin: Origin::Environment, seen: variable.clone(), hint }
         })?;
         let texts = match option.repeatable {
-            true => text.split(option.separator).map(|text| text.trim().to_owned()).collect(),
+            true => split(option, &text),
             false => vec![text],
         };
         values.insert(option.name, texts);
     }
     Ok(values)
+}
+
+/// The values of a list in the environment; separators at its end are no value.
+fn split(option: &Opt, text: &str) -> Vec<String> {
+    let is_end = |c: char| c.is_whitespace() || option.separators.contains(&c);
+    let values = text.trim_end_matches(is_end).split(option.separators);
+    values.map(|text| text.trim().to_owned()).collect()
+}
+
+fn is_short_rule(name: &str) -> bool {
+    SHORT_RULES.iter().any(|kind| kind.eq_ignore_ascii_case(name))
+}
+
+/// `allow` and `deny` are flags alone: elsewhere their order would be lost.
+fn no_rule(origin: Origin, name: &str, seen: &str, rule: &str) -> ConfigError {
+    let kind = if name.to_ascii_lowercase().ends_with("deny") { "deny" } else { "allow" };
+    let allowed = format!("use {rule}, each rule a '{kind} WHO VERB DESTINATION'");
+    ConfigError::Invalid { origin, option: name.to_owned(), seen: seen.to_owned(), allowed }
 }
 
 fn from_file(path: &Path) -> Result<Values, ConfigError> {
@@ -189,6 +223,9 @@ fn from_file(path: &Path) -> Result<Values, ConfigError> {
     let mut values = Values::new();
     for (key, seen) in table {
         let Some(option) = options::find(&key).filter(|option| option.name != "config") else {
+            if is_short_rule(&key) {
+                return Err(no_rule(origin, &key, &seen.to_string(), "rule = [...]"));
+            }
             let hint = hint(&key).filter(|name| *name != "config").map(str::to_owned);
             return Err(ConfigError::Unknown { origin, seen: key, hint });
         };
@@ -222,12 +259,19 @@ fn scalar(seen: &toml::Value) -> Option<String> {
     }
 }
 
-/// Applies, for each option, the last source that has it; weakest first.
+/// Applies, for each option, the last source that has it; weakest first. Of a list, all that have
+/// it, the strongest first: of rules the first that fits decides.
 fn resolve(sources: &[(Origin, Values)]) -> Result<Config, ConfigError> {
     let mut config = Config::default();
     for option in OPTIONS {
         let mut givers =
             sources.iter().filter_map(|(origin, all)| Some((origin, all.get(option.name)?)));
+        if option.repeatable {
+            for (origin, texts) in givers.rev() {
+                apply(option, origin, texts, &mut config)?;
+            }
+            continue;
+        }
         let Some((strongest, texts)) = givers.next_back() else { continue };
         for (weaker, texts) in givers {
             apply(option, weaker, texts, &mut Config::default())?;
@@ -326,15 +370,67 @@ mod tests {
     }
 
     #[test]
-    fn a_stronger_list_replaces_a_weaker_one() {
+    fn lists_are_flags_then_environment_then_file() {
         let file = File::new("allowed-origin = [\"https://a\", \"https://b\"]\n");
         let config = serve(&["--config", file.path()], &[]);
         assert_eq!(config.allowed_origins, ["https://a", "https://b"]);
         let env = [("STOMPEDE_ALLOWED_ORIGIN", "https://c, https://d")];
         let config = serve(&["--config", file.path()], &env);
-        assert_eq!(config.allowed_origins, ["https://c", "https://d"]);
+        let all = ["https://c", "https://d", "https://a", "https://b"];
+        assert_eq!(config.allowed_origins, all);
         let args = ["--config", file.path(), "--allowed-origin", "*"];
-        assert_eq!(serve(&args, &env).allowed_origins, ["*"]);
+        assert_eq!(serve(&args, &env).allowed_origins, [&["*"][..], &all].concat());
+        let file = File::new(
+            "rule = [\"deny any both /**\"]\nuser = \"a:1\"\nhistory = \"/topic/a,1,1s\"\n\
+             slow-consumer = \"/topic/a,disconnect\"\n",
+        );
+        let more = ["--user", "b:2", "--history", "/**,2,2s", "--slow-consumer", "/**,drop-oldest"];
+        let args = ["--config", file.path(), "--allow", "user:b both /**"];
+        let config = serve(&[&args[..], &more].concat(), &[]);
+        assert_eq!(config.rules, ["allow user:b both /**", "deny any both /**"]);
+        assert_eq!(config.users.iter().map(|(name, _)| &**name).collect::<Vec<_>>(), ["b", "a"]);
+        assert_eq!(config.history, ["/**,2,2s", "/topic/a,1,1s"]);
+        assert_eq!(config.slow_consumer, ["/**,drop-oldest", "/topic/a,disconnect"]);
+    }
+
+    #[test]
+    fn environment_lists_end_a_value_at_their_separators() {
+        let origins = [("STOMPEDE_ALLOWED_ORIGIN", "https://a\nhttps://b, https://c,\n")];
+        assert_eq!(serve(&[], &origins).allowed_origins, ["https://a", "https://b", "https://c"]);
+        let rules = [("STOMPEDE_RULE", "deny any both /topic/a; allow any both /**;")];
+        assert_eq!(serve(&[], &rules).rules, ["deny any both /topic/a", "allow any both /**"]);
+        assert!(fails(&["--deny", "any both /topic/a;b"], &[]).contains("a ; ends a rule"));
+        // A variable that another should have filled does not open the server.
+        assert!(fails(&[], &[("STOMPEDE_USER", "")]).contains("NAME:PASSWORD"));
+    }
+
+    #[test]
+    fn short_rules_are_flags_alone() {
+        let file = File::new("allow = [\"any both /**\"]\n");
+        let error = fails(&["--config", file.path()], &[]);
+        assert!(error.contains("use rule = [...]") && error.contains("'allow WHO"), "{error}");
+        let error = fails(&[], &[("STOMPEDE_DENY", "any both /**")]);
+        assert!(error.contains("use STOMPEDE_RULE") && error.contains("'deny WHO"), "{error}");
+    }
+
+    #[test]
+    fn limits_that_nothing_fits_in_are_refused() {
+        assert!(fails(&["--frame-max", "1023"], &[]).contains("1KiB or more"));
+        assert!(fails(&["--outbound-bytes-max", "4095"], &[]).contains("4KiB or more"));
+        let config = serve(&["--frame-max", "1KiB", "--outbound-bytes-max", "4KiB"], &[]);
+        assert_eq!((config.frame_bytes_max, config.outbound_bytes_max), (1 << 10, 4 << 10));
+    }
+
+    #[test]
+    fn topic_rules_are_about_topics() {
+        for bad in ["/queue/a", "topic/a", "/foo/**", "/topic/"] {
+            let error = fails(&["--history", &format!("{bad},9,1m")], &[]);
+            assert!(error.contains(bad) && error.contains("/topic/..., /**"), "{error}");
+            let error = fails(&["--slow-consumer", &format!("{bad},drop-oldest")], &[]);
+            assert!(error.contains(bad) && error.contains("slow-consumer"), "{error}");
+        }
+        let spring = ["--profile", "spring", "--history", "/queue/a,9,1m"];
+        assert_eq!(serve(&spring, &[]).history, ["/queue/a,9,1m"]);
     }
 
     #[test]
@@ -354,11 +450,11 @@ mod tests {
             "allow any both /topic/**",
             "deny any both /**",
         ];
-        let file = File::new("rule = [\"allow any both /**\"]\n");
+        let file = File::new("rule = [\"allow any both /queue/**\"]\n");
         let env = [("STOMPEDE_CONFIG", file.path())];
-        assert_eq!(serve(&[], &env).rules, ["allow any both /**"]);
+        assert_eq!(serve(&[], &env).rules, ["allow any both /queue/**"]);
         let args = [flags, more].concat();
-        assert_eq!(serve(&args, &env).rules, wanted);
+        assert_eq!(serve(&args, &env).rules[..4], wanted);
         let env = [("STOMPEDE_RULE", &*wanted.join("\n"))];
         assert_eq!(serve(&[], &env).rules, wanted);
         let error = fails(&["--deny", "any both"], &[]);
@@ -433,6 +529,7 @@ mod tests {
     fn switches_stand_alone_or_have_a_value() {
         assert!(serve(&["--strict-subprotocol"], &[]).strict_subprotocol);
         assert!(!serve(&["--pin-shards=false"], &[]).pin);
+        assert!(fails(&["--pin-shards", "false"], &[]).contains("write --pin-shards=false"));
         assert!(!serve(&[], &[("STOMPEDE_PIN_SHARDS", "false")]).pin);
     }
 
@@ -482,6 +579,7 @@ mod tests {
     fn what_is_shown_reads_back_the_same() {
         let args = ["--shards", "3", "--allowed-origin", "https://a", "--memory-max", "3GiB"];
         let config = serve(&args, &[]);
+        assert!(options::show_toml(&Config::default()).contains("shards = \"auto\""));
         let file = File::new(&options::show_toml(&config));
         assert_eq!(serve(&["--config", file.path()], &[]), config);
     }

@@ -34,6 +34,17 @@ pub fn size<T: TryFrom<u64>>(text: &str) -> Result<T, String> {
     T::try_from(bytes).map_err(|_| "this is more bytes than the option can hold".to_owned())
 }
 
+/// A size that makes sense from `min` bytes on; `why` says what happens below it.
+///
+/// # Errors
+/// As [`size`], and for fewer bytes.
+pub fn size_from(text: &str, min: usize, why: &str) -> Result<usize, String> {
+    match size(text)? {
+        bytes if bytes < min => Err(format!("{why}: give {} or more", show_size(min as u64))),
+        bytes => Ok(bytes),
+    }
+}
+
 /// A size as [`size`] reads it, in the largest unit that keeps it whole.
 pub fn show_size<T: TryInto<u64>>(bytes: T) -> String {
     show_in(&SIZE_UNITS[..3], bytes.try_into().unwrap_or(u64::MAX), "")

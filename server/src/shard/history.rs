@@ -29,7 +29,7 @@ const SWEEP_TICKS: u32 = (1_000 / TICK_MS) as u32;
 /// The histories of one shard, as the operator's rules say.
 pub(super) fn histories(shared: &Shared, index: usize) -> Histories {
     let config = &shared.config;
-    let budget_bytes = config.history_bytes_max / config.shards.max(1);
+    let budget_bytes = config.history_bytes_max / config.shards_count();
     let mut rules = ByPattern::default();
     for text in &config.history {
         // The options were checked when they were read.

@@ -157,7 +157,7 @@ impl Shared {
             key,
             driver,
             is_draining: AtomicBool::new(false),
-            metrics: (0..config.shards.max(1)).map(|_| Arc::default()).collect(),
+            metrics: (0..config.shards_count()).map(|_| Arc::default()).collect(),
             app: App::default(),
             endpoints,
             address_counts: (config.connections_per_ip_max > 0).then(AddressCounts::default),
