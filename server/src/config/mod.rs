@@ -1,9 +1,10 @@
 //! The configuration: what it holds, and how it comes about.
 //!
 //! An option is given by flag, by an environment variable `STOMPEDE_*` or in a TOML file
-//! (`--config FILE`), and the first of these that has it wins. A repeatable option is a list:
-//! flags first, then environment, then file. All three, and everything written about options, come from the table in [`options`]. Weaker
-//! values are checked as well: a mistake in the file is not hidden by a flag.
+//! (`--config FILE`), and the first of these that has it wins. A repeatable option is a list: flags
+//! first, then environment, then file. All three, and everything written about options, come from
+//! the table in [`options`]. Weaker values are checked as well: a mistake in the file is not hidden
+//! by a flag.
 //!
 //! [`parse`] takes arguments and environment as iterators, so that tests need neither.
 
