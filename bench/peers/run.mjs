@@ -5,6 +5,7 @@
 // medians over the rounds. A peer that does not start is named with the reason, not left out.
 import { execFileSync, spawn } from 'node:child_process';
 import { closeSync, existsSync, mkdirSync, openSync, readFileSync, writeFileSync } from 'node:fs';
+import net from 'node:net';
 import os from 'node:os';
 import path from 'node:path';
 
@@ -16,8 +17,11 @@ const cores = os.cpus().length;
 const serverCpus = '0';
 const clientCpus = cores === 1 ? '0' : cores === 2 ? '1' : `1-${cores - 1}`;
 const START_MS = 15_000;
+// Connections that warm a server up before those that are measured.
+const WARM_COUNT = 100;
 
-// Name, what it speaks, its command, its version; `url` rewrites the address that it prints.
+// Name, what it speaks, its command, its version; `url` rewrites the address that it prints, and
+// `prepare` makes ready a server that prints none and returns its address.
 const servers = [
   {
     name: 'stompede',
@@ -28,7 +32,7 @@ const servers = [
   {
     name: 'stompede-plain',
     speaks: 'plain',
-    command: [stompede, ...stompedeOptions(), '--test-services'],
+    command: [stompede, ...stompedeOptions(), '--test-services', '--handler-inbox-max', '256MiB'],
     url: (url) => new URL('/broadcast/websocket', url).href,
     version: () => stompedeVersion(),
   },
@@ -36,17 +40,20 @@ const servers = [
   { name: 'bun', speaks: 'plain', ...script('bun', 'bun', 'node_modules/.bin/bun') },
   { name: 'ws', speaks: 'plain', ...script('ws', 'ws') },
   { name: 'sockjs-node', speaks: 'plain', ...script('sockjs', 'sockjs') },
+  { name: 'nchan', speaks: 'plain', ...nchan() },
 ].filter((server) => options.only.length === 0 || options.only.includes(server.name));
 
 // Scenario and options of stompede-bench, and the figures to take from its report.
 const works = [
   {
     arguments: ['connect', '--connections', options.connections, '--hold', options.hold],
-    figures: (report) => ({
+    // What the first connections cost once is a figure of its own, not a part of each.
+    isWarm: true,
+    figures: (report, warmBytes) => ({
       connectUs: report.cpu_us_per_connect,
+      warmBytes,
       // After the hold: what a garbage collector had the time to free is not counted.
-      idleBytes:
-        (report.server.hold.pss_bytes[1] - report.server.ramp.pss_bytes[0]) / report.connections,
+      idleBytes: (heldBytes(report) - warmBytes) / (report.connections - WARM_COUNT),
     }),
   },
   {
@@ -67,6 +74,10 @@ const works = [
     }),
   },
 ];
+
+function heldBytes(report) {
+  return report.server.hold.pss_bytes[1];
+}
 
 function readOptions(given) {
   const read = { rounds: 3, connections: '10000', hold: '10s', duration: '10s', only: [], file: '' };
@@ -107,6 +118,49 @@ function script(name, npmPackage, program) {
   };
 }
 
+// Debian's nginx and its module, unpacked below `peersDir`; it wants a directory below /var/lib,
+// which it gets in a mount namespace of its own.
+function nchan() {
+  const root = path.join(peersDir, 'debian');
+  const nginx = path.join(root, 'usr/sbin/nginx');
+  const config = path.join(peersDir, 'nchan-filled.conf');
+  const inNamespace = 'mount -t tmpfs none /var/lib && mkdir /var/lib/nginx && exec "$@"';
+  return {
+    needs: nginx,
+    command: ['unshare', process.getuid() === 0 ? '-m' : '-rm', 'sh', '-c', inNamespace, 'sh',
+      nginx, '-p', peersDir, '-c', config],
+    prepare: async () => {
+      const port = await freePort();
+      const values = { PORT: port, WORK: peersDir, ROOT: root };
+      const template = readFileSync(path.join(peersDir, 'nchan.conf'), 'utf8');
+      writeFileSync(config, template.replace(/@([A-Z]+)@/g, (all, name) => values[name] ?? all));
+      return `ws://127.0.0.1:${port}/ws`;
+    },
+    version: () => readFileSync(path.join(root, 'version'), 'utf8').trim().replaceAll('\n', ', '),
+  };
+}
+
+function freePort() {
+  return new Promise((resolve) => {
+    const server = net.createServer().listen(0, '127.0.0.1', () => {
+      const { port } = server.address();
+      server.close(() => resolve(port));
+    });
+  });
+}
+
+function isListening(url) {
+  return new Promise((resolve) => {
+    const socket = net.connect(Number(new URL(url).port), '127.0.0.1');
+    const end = (answer) => {
+      socket.destroy();
+      resolve(answer);
+    };
+    socket.on('connect', () => end(true));
+    socket.on('error', () => end(false));
+  });
+}
+
 const running = new Set();
 process.on('exit', () => running.forEach((child) => child.kill('SIGKILL')));
 for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => process.exit(1));
@@ -127,37 +181,49 @@ function pinned(cpus, command, output) {
 
 const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
-// Starts a fresh server and waits for the address that it prints.
+// Starts a fresh server and waits for the address that it prints, or until the known one answers.
 async function start(server) {
+  const known = await server.prepare?.();
   const log = path.join(peersDir, `${server.name}.log`);
   const output = openSync(log, 'w');
   const child = pinned(serverCpus, server.command, output);
   closeSync(output);
   for (let waited = 0; waited < START_MS; waited += 100) {
     await pause(100);
+    if (!running.has(child)) break;
+    if (known) {
+      if (await isListening(known)) return { child, url: known };
+      continue;
+    }
     const url = readFileSync(log, 'utf8').match(/ws:\/\/\S+/);
     if (url) return { child, url: server.url ? server.url(url[0]) : url[0] };
-    if (!running.has(child)) break;
   }
   child.kill('SIGKILL');
   await child.ended;
   throw new Error(`did not start: ${readFileSync(log, 'utf8').trim().slice(-300)}`);
 }
 
-// One work against a fresh server: the generator's report.
-async function measure(server, work) {
-  const { child, url } = await start(server);
+// One run of the generator: its report. What went wrong is in the report too.
+async function generate(server, child, url, given) {
   const file = path.join(peersDir, `${server.name}.json`);
   writeFileSync(file, '');
+  const stomp = server.speaks === 'plain' ? 'none' : '1.2';
+  const command = [bench, ...given, '--url', url, '--stomp', stomp, '--pid', String(child.pid),
+    '--out', `json=${file}`];
+  const status = await pinned(clientCpus, command, 'ignore').ended;
+  const text = readFileSync(file, 'utf8');
+  if (text === '') throw new Error(`${given[0]}: no report (exit status ${status})`);
+  return JSON.parse(text);
+}
+
+// One work against a fresh server: the report, and the server's bytes when it was warm.
+async function measure(server, work) {
+  const { child, url } = await start(server);
   try {
-    const stomp = server.speaks === 'plain' ? 'none' : '1.2';
-    const command = [bench, ...work.arguments, '--url', url, '--stomp', stomp,
-      '--pid', String(child.pid), '--out', `json=${file}`];
-    // What is wrong is in the report too; without a report the generator did not run.
-    const status = await pinned(clientCpus, command, 'ignore').ended;
-    const text = readFileSync(file, 'utf8');
-    if (text === '') throw new Error(`${work.arguments[0]}: no report (exit status ${status})`);
-    return JSON.parse(text);
+    const warm = ['connect', '--connections', String(WARM_COUNT), '--hold', '1s'];
+    const warmBytes =
+      work.isWarm ? heldBytes(await generate(server, child, url, warm)) : undefined;
+    return [await generate(server, child, url, work.arguments), warmBytes];
   } finally {
     child.kill('SIGKILL');
     await child.ended;
@@ -177,10 +243,10 @@ async function measureAll() {
     for (const work of works) {
       for (const server of servers.filter((server) => !server.missing)) {
         try {
-          const report = await measure(server, work);
+          const [report, warmBytes] = await measure(server, work);
           const where = `${work.arguments[0]} of ${work.arguments[2]}`;
           for (const fault of faults(report)) server.faults.add(`${where}: ${fault}`);
-          for (const [name, value] of Object.entries(work.figures(report))) {
+          for (const [name, value] of Object.entries(work.figures(report, warmBytes))) {
             (server.figures[name] ??= []).push(value);
           }
           process.stderr.write(`round ${round}: ${server.name}: ${report.title}\n`);
@@ -203,12 +269,12 @@ function cell(values, digits, unit = 1) {
 }
 
 function table() {
-  const head = ['server', 'speaks', 'CPU per connect (µs)', 'PSS per idle connection (B)',
-    'CPU per delivery (µs)', 'latency p50 (ms)', 'latency p99 (ms)',
+  const head = ['server', 'speaks', 'CPU per connect (µs)', 'PSS (MiB)',
+    'PSS per idle connection (B)', 'CPU per delivery (µs)', 'latency p50 (ms)', 'latency p99 (ms)',
     'coalesced (M deliveries/s)', 'coalesced, per server core (M/s)'];
   const rows = servers.filter((server) => !server.missing).map(({ name, speaks, figures }) => [
-    name, speaks, cell(figures.connectUs, 1), cell(figures.idleBytes, 0),
-    cell(figures.deliveryUs, 2), cell(figures.p50Ms, 2), cell(figures.p99Ms, 2),
+    name, speaks, cell(figures.connectUs, 1), cell(figures.warmBytes, 1, 2 ** 20),
+    cell(figures.idleBytes, 0), cell(figures.deliveryUs, 2), cell(figures.p50Ms, 2), cell(figures.p99Ms, 2),
     cell(figures.rate, 2, 1e6), cell(figures.ratePerCore, 2, 1e6)]);
   const line = (cells) => `| ${cells.join(' | ')} |`;
   const ruler = head.map((_, column) => (column < 2 ? '---' : '---:'));
@@ -234,20 +300,20 @@ ${options.rounds} round(s).
 
 ${table()}
 
-Connect, memory: ${options.connections} connections, upgraded and (STOMP) logged in and \
-subscribed; PSS of the process after ${options.hold} without traffic, without the kernel's \
-buffers. CPU per delivery and latency: ${options.connections} subscribers, 5 messages of 100 B a \
+Connect: ${options.connections} connections, upgraded and (STOMP) logged in and subscribed. PSS: \
+of the process with ${WARM_COUNT} connections, then its growth by each further one, after \
+${options.hold} without traffic; without the kernel's buffers. CPU per delivery and latency: ${options.connections} subscribers, 5 messages of 100 B a \
 second, latency from the planned send. Coalesced: 100 subscribers, up to 1,024 messages on the \
 way; per server core is per second of the server's CPU time. A plain server sends bare \
 messages; STOMP adds a frame with its headers to each. stompede-plain is the test service \
-\`/broadcast\`, which sends to the publisher too. Every server is fresh: what a JIT compiler \
-does is part of the figures.
+\`/broadcast\`, which sends to the publisher too, as nchan does. Every run has a fresh server.
 ${troubles.length > 0 ? `\n${troubles.join('\n')}\n` : '\nNothing lost, dropped or reordered.\n'}`;
 }
 
 const loadBefore = os.loadavg().map((load) => load.toFixed(2)).join(' ');
 for (const server of servers) {
-  if (!existsSync(server.command[0])) server.missing = `no ${path.basename(server.command[0])} here`;
+  const needed = server.needs ?? server.command[0];
+  if (!existsSync(needed)) server.missing = `no ${path.basename(needed)} here`;
 }
 await measureAll();
 const text = page();
