@@ -4,7 +4,9 @@
 const server = Bun.serve({
   hostname: '127.0.0.1',
   port: 0,
-  fetch: (request, self) => (self.upgrade(request) ? undefined : new Response(null, { status: 400 })),
+  fetch: (request, self) => {
+    if (!self.upgrade(request)) return new Response(null, { status: 400 });
+  },
   websocket: {
     idleTimeout: 0,
     sendPings: false,

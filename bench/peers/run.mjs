@@ -12,13 +12,13 @@ import path from 'node:path';
 const { STOMPEDE: stompede, STOMPEDE_BENCH: bench, PEERS: peersDir } = process.env;
 // Stompede takes any STOMPEDE_* for an option.
 delete process.env.STOMPEDE_BENCH;
-const options = readOptions(process.argv.slice(2));
 const cores = os.cpus().length;
 const serverCpus = '0';
 const clientCpus = cores === 1 ? '0' : cores === 2 ? '1' : `1-${cores - 1}`;
 const START_MS = 15_000;
 // Connections that warm a server up before those that are measured.
 const WARM_COUNT = 100;
+const options = readOptions(process.argv.slice(2));
 
 // Name, what it speaks, its command, its version; `url` rewrites the address that it prints, and
 // `prepare` makes ready a server that prints none and returns its address.
@@ -80,18 +80,20 @@ function heldBytes(report) {
 }
 
 function readOptions(given) {
-  const read = { rounds: 3, connections: '10000', hold: '10s', duration: '10s', only: [], file: '' };
+  const read = { rounds: 3, connections: '10000', hold: '10s', duration: '10s' };
+  Object.assign(read, { only: [], file: '' });
   while (given.length > 0) {
     const name = given.shift();
     if (name === '--quick') {
       Object.assign(read, { rounds: 1, connections: '1000', hold: '2s', duration: '2s' });
     } else if (name === '--rounds') read.rounds = Number(given.shift());
+    else if (name === '--connections') read.connections = given.shift() ?? '';
     else if (name === '--only') read.only = (given.shift() ?? '').split(',');
     else if (name === '--keep') {
       read.file = `bench/results/peers-${new Date().toISOString().slice(0, 10)}.md`;
     } else process.exit(2);
   }
-  if (!(read.rounds >= 1)) process.exit(2);
+  if (!(read.rounds >= 1) || !(Number(read.connections) > WARM_COUNT)) process.exit(2);
   return read;
 }
 
@@ -102,6 +104,8 @@ function stompedeOptions() {
 
 function stompedeVersion() {
   const version = execFileSync(stompede, ['--version']).toString().trim().split(' ').pop();
+  // Where another binary came from is not known.
+  if (!stompede.startsWith(process.cwd())) return version;
   return `${version} (${execFileSync('git', ['rev-parse', '--short', 'HEAD']).toString().trim()})`;
 }
 
@@ -274,8 +278,8 @@ function table() {
     'coalesced (M deliveries/s)', 'coalesced, per server core (M/s)'];
   const rows = servers.filter((server) => !server.missing).map(({ name, speaks, figures }) => [
     name, speaks, cell(figures.connectUs, 1), cell(figures.warmBytes, 1, 2 ** 20),
-    cell(figures.idleBytes, 0), cell(figures.deliveryUs, 2), cell(figures.p50Ms, 2), cell(figures.p99Ms, 2),
-    cell(figures.rate, 2, 1e6), cell(figures.ratePerCore, 2, 1e6)]);
+    cell(figures.idleBytes, 0), cell(figures.deliveryUs, 2), cell(figures.p50Ms, 2),
+    cell(figures.p99Ms, 2), cell(figures.rate, 2, 1e6), cell(figures.ratePerCore, 2, 1e6)]);
   const line = (cells) => `| ${cells.join(' | ')} |`;
   const ruler = head.map((_, column) => (column < 2 ? '---' : '---:'));
   return [head, ruler, ...rows].map(line).join('\n');
@@ -302,11 +306,13 @@ ${table()}
 
 Connect: ${options.connections} connections, upgraded and (STOMP) logged in and subscribed. PSS: \
 of the process with ${WARM_COUNT} connections, then its growth by each further one, after \
-${options.hold} without traffic; without the kernel's buffers. CPU per delivery and latency: ${options.connections} subscribers, 5 messages of 100 B a \
-second, latency from the planned send. Coalesced: 100 subscribers, up to 1,024 messages on the \
-way; per server core is per second of the server's CPU time. A plain server sends bare \
-messages; STOMP adds a frame with its headers to each. stompede-plain is the test service \
-\`/broadcast\`, which sends to the publisher too, as nchan does. Every run has a fresh server.
+${options.hold} without traffic; without the kernel's buffers; Node's code is shared with \
+the script that measures, and memory comes in steps, so that few connections tell little. CPU \
+per delivery and latency: ${options.connections} subscribers, 5 messages of 100 B a second, \
+latency from the planned send. Coalesced: 100 subscribers, up to 1,024 messages on the way; per \
+server core is per second of the server's CPU time. A plain server sends bare messages; STOMP \
+adds a frame with its headers to each. stompede-plain is the test service \`/broadcast\`, which \
+sends to the publisher too, as nchan does. Every run has a fresh server.
 ${troubles.length > 0 ? `\n${troubles.join('\n')}\n` : '\nNothing lost, dropped or reordered.\n'}`;
 }
 
@@ -322,6 +328,7 @@ if (options.file) {
   mkdirSync(path.dirname(options.file), { recursive: true });
   writeFileSync(options.file, text);
 }
-const isOursSound = servers.every(
-  ({ name, missing, faults: seen }) => !name.startsWith('stompede') || (!missing && seen.size === 0));
+// Peers may fall short; stompede may not.
+const ours = servers.filter(({ name }) => name.startsWith('stompede'));
+const isOursSound = ours.every(({ missing, faults: seen }) => !missing && seen.size === 0);
 process.exit(isOursSound ? 0 : 1);

@@ -1,7 +1,7 @@
 // Broadcast with uWebSockets' own publish: every message to all connections but its sender.
 //
-// Published behind the callback: within it uWebSockets holds the sender's cork, and then gives each
-// message to each subscriber in a system call of its own (20 times the CPU of a coalesced delivery).
+// Published behind the callback: within it uWebSockets holds the sender's cork, and then gives
+// each message to each subscriber in a system call of its own, at 20 times the CPU.
 // Limits as stompede's: 512 KiB may wait for a client (beyond that uWebSockets drops messages,
 // which the generator counts as lost). No compression, no pings.
 import { createRequire } from 'node:module';
