@@ -61,9 +61,9 @@ impl<R: Reactor> Shard<R> {
         match request {
             Request::Connect(connect) => return self.connect(slot, &connect),
             Request::Send { destination, transaction } => {
-                let publication = self.publication(slot, frame, &destination)?;
+                let (publication, kind) = self.publication(slot, frame, &destination)?;
                 if let Some(transaction) = transaction {
-                    if self.kind(&destination)? == Kind::Queue {
+                    if kind == Kind::Queue {
                         self.expires_ms(&publication)?;
                     }
                     // The RECEIPT of a SEND in a transaction leaves after COMMIT.
@@ -71,7 +71,7 @@ impl<R: Reactor> Shard<R> {
                     let action = Action::Publish(Arc::new(publication), receipt.map(Box::from));
                     return self.add_action(slot, &transaction, action, bytes);
                 }
-                return self.publish(slot, Arc::new(publication), receipt);
+                return self.publish(slot, Arc::new(publication), kind, receipt);
             }
             Request::Subscribe { id, destination, ack } => {
                 let subscribe = Subscribe {

@@ -18,14 +18,14 @@ use stompede_core::stomp::error::Error;
 use stompede_core::stomp::frame::Frame;
 
 impl<R: Reactor> Shard<R> {
-    /// What a SEND publishes: all that can be refused is refused here, before it has an effect or
+    /// What a SEND publishes, and the kind of its destination: all that can be refused is refused here, before it has an effect or
     /// waits in a transaction.
     pub(super) fn publication(
         &mut self,
         slot: u32,
         frame: &Frame<'_>,
         destination: &str,
-    ) -> Result<Publication, Error> {
+    ) -> Result<(Publication, Kind), Error> {
         let reply_to = self.open_reply_queue(slot, frame)?;
         let Shared { prefixes, config, .. } = &*self.shared;
         let claim = classify(destination, prefixes, &config.limits).map_err(destination_error)?;
@@ -49,7 +49,7 @@ impl<R: Reactor> Shard<R> {
             Some(reply_to) if name == "reply-to" => (name, Cow::Borrowed(&**reply_to)),
             _ => (name, value),
         });
-        Ok(Publication::new(&destination, headers, frame.body))
+        Ok((Publication::new(&destination, headers, frame.body), claim.kind))
     }
 
     /// Carries a SEND out: what it does depends on the kind of its destination.
@@ -57,9 +57,9 @@ impl<R: Reactor> Shard<R> {
         &mut self,
         slot: u32,
         publication: Arc<Publication>,
+        kind: Kind,
         receipt: Option<&str>,
     ) -> Result<(), Error> {
-        let kind = self.kind(publication.destination())?;
         if kind == Kind::Queue {
             return self.publish_to_queue(slot, publication, receipt);
         }

@@ -1,7 +1,7 @@
 //! Every 250 ms: heart-beats, deadlines, stalled clients, the drain. One sweep over dense arrays,
 //! no timer per connection.
 
-use super::connection::{Phase, Transport};
+use super::connection::{Phase, Transport, NONE};
 use super::reason::DisconnectReason;
 use super::Shard;
 use crate::reactor::{Reactor, TICK_MS};
@@ -24,6 +24,12 @@ pub(super) fn ticks(duration: Duration) -> u32 {
     duration.as_millis().div_ceil(u128::from(TICK_MS)).min(u128::from(u32::MAX)) as u32
 }
 
+/// Ticks after which a heart-beat is sent that is owed every so many: a fifth early, because the
+/// interval is a promise and the way takes time.
+fn beat_due(owed: u32) -> u32 {
+    owed - owed / 5
+}
+
 impl<R: Reactor> Shard<R> {
     pub(super) fn on_tick(&mut self) {
         if !self.is_draining && self.is_drain_requested() {
@@ -37,6 +43,9 @@ impl<R: Reactor> Shard<R> {
         let mut next = 0;
         while let Some(slot) = self.connections.slot_from(next) {
             next = slot + 1;
+            if self.is_quiet(slot) {
+                continue;
+            }
             match self.connections[slot as usize].phase {
                 Phase::Free => {}
                 Phase::Opening => self.check_opening(slot),
@@ -75,6 +84,29 @@ impl<R: Reactor> Shard<R> {
             if list.is_empty() {
                 list.shrink_to(KEPT_CAPACITY);
             }
+        }
+    }
+
+    /// Is there nothing to do for it? So it is with nearly all, and a million of them are asked
+    /// four times a second.
+    fn is_quiet(&self, slot: u32) -> bool {
+        let slot = slot as usize;
+        let connection = &self.connections[slot];
+        let (owed, expected) =
+            (u32::from(connection.send_ticks), u32::from(connection.expect_ticks));
+        match connection.phase {
+            Phase::Free => true,
+            Phase::Open => {
+                let silent = self.tick.saturating_sub(self.last_read[slot]);
+                let quiet = self.tick.saturating_sub(self.last_write[slot]);
+                connection.outbound == NONE
+                    && !connection.is_session
+                    && !connection.is_sockjs
+                    && !matches!(connection.transport, Transport::SockJs)
+                    && (expected == 0 || silent <= expected)
+                    && (owed == 0 || quiet + 1 < beat_due(owed))
+            }
+            _ => false,
         }
     }
 
@@ -132,9 +164,7 @@ impl<R: Reactor> Shard<R> {
         }
         let owed = u32::from(self.connections[slot as usize].send_ticks);
         let quiet = self.tick.saturating_sub(self.last_write[slot as usize]);
-        // A fifth early, and a tick: the interval is a promise, and the way takes time.
-        let due = owed - owed / 5;
-        if owed > 0 && quiet + 1 >= due && self.backlog_bytes(slot) == 0 {
+        if owed > 0 && quiet + 1 >= beat_due(owed) && self.backlog_bytes(slot) == 0 {
             self.push_stomp(slot, b"\n");
         }
         self.check_sockjs_heartbeat(slot, quiet);
