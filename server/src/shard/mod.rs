@@ -501,7 +501,12 @@ impl<R: Reactor> Shard<R> {
         connection.expect_ticks = 0;
         self.last_read[slot as usize] = self.tick;
         self.metrics.closed(reason as usize);
-        tracing::debug!(shard = self.index, peer = %self.peers[slot as usize], %reason, "end");
+        let peer = self.peers[slot as usize];
+        if reason.is_usual() {
+            tracing::debug!(shard = self.index, %peer, %reason, "end");
+        } else if self.may_log(reason.name()) {
+            tracing::info!(shard = self.index, %peer, %reason, "end");
+        }
         self.drop_spill(slot);
         self.mark_dirty(slot);
     }
