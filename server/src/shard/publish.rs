@@ -18,8 +18,8 @@ use stompede_core::stomp::error::Error;
 use stompede_core::stomp::frame::Frame;
 
 impl<R: Reactor> Shard<R> {
-    /// What a SEND publishes, and the kind of its destination: all that can be refused is refused here, before it has an effect or
-    /// waits in a transaction.
+    /// What a SEND publishes, and the kind of its destination: all that can be refused is refused
+    /// here, before it has an effect or waits in a transaction.
     pub(super) fn publication(
         &mut self,
         slot: u32,
