@@ -272,7 +272,6 @@ impl<R: Reactor> Shard<R> {
         let slots_count = reactor.slots_count();
         let metrics = shared.metrics[index].clone();
         let receive = vec![0; RECV_STRIDE_BYTES * RECV_BATCH];
-        let (static_dir, limits) = (shared.config.static_dir.clone(), shared.config.limits.clone());
         Shard {
             index,
             metrics,
@@ -308,7 +307,7 @@ impl<R: Reactor> Shard<R> {
             users: Users::new(shared.key),
             replies: Replies::new(index as u32, shared.key),
             password_checks: PasswordChecks::new(mesh.doorbell().clone()),
-            file_reads: FileReads::new(mesh.doorbell().clone(), static_dir, limits),
+            file_reads: FileReads::new(mesh.doorbell().clone(), shared.clone()),
             handlers: Handlers::new(index, &shared, mesh.doorbell().clone()),
             tick: 1,
             now_ms: 0,
