@@ -267,12 +267,27 @@ fn open_listener(
         format!("cannot listen on {address}: {error}; choose another address with {option}")
     };
     if is_first {
-        claim(*address).map_err(explain)?;
+        claim_patiently(*address).map_err(explain)?;
     }
     let fd = listen(*address).map_err(explain)?;
     let bound = local_address(&fd).map_err(explain)?;
     *address = bound;
     Ok(fd)
+}
+
+/// After the end of a server the kernel needs some milliseconds to take its io_uring, and with it
+/// the listeners, apart: who restarts at once shall not fail.
+fn claim_patiently(address: SocketAddr) -> io::Result<()> {
+    const ATTEMPTS: u32 = 20;
+    for _ in 1..ATTEMPTS {
+        match claim(address) {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+                std::thread::sleep(Duration::from_millis(50));
+            }
+            result => return result,
+        }
+    }
+    claim(address)
 }
 
 /// Connections that one shard can hold.

@@ -1,5 +1,6 @@
 //! Command line of the server: parse, start, wait for signals, drain.
 
+use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 use stompede::config::{self, Invocation};
 use stompede::{auth, log, probe, services, Server};
@@ -30,38 +31,29 @@ fn environment() -> impl Iterator<Item = (String, String)> {
 fn run(invocation: Invocation) -> ExitCode {
     match invocation {
         Invocation::Serve(config) => serve(config),
-        Invocation::Probe(config) => {
-            println!("{}", probe::report(&config));
-            ExitCode::SUCCESS
-        }
-        Invocation::ConfigCheck => {
-            println!("configuration is good");
-            ExitCode::SUCCESS
-        }
-        Invocation::ConfigShow(config) => {
-            print!("{}", config::options::show_toml(&config));
-            ExitCode::SUCCESS
-        }
+        Invocation::Probe(config) => say(&format!("{}\n", probe::report(&config))),
+        Invocation::ConfigCheck => say("configuration is good\n"),
+        Invocation::ConfigShow(config) => say(&config::options::show_toml(&config)),
         Invocation::Passwd { name } => passwd(&name),
-        Invocation::PrintHelp(text) => {
-            print!("{text}");
-            ExitCode::SUCCESS
-        }
-        Invocation::Version => {
-            println!("stompede {}", env!("CARGO_PKG_VERSION"));
-            ExitCode::SUCCESS
-        }
+        Invocation::PrintHelp(text) => say(&text),
+        Invocation::Version => say(concat!("stompede ", env!("CARGO_PKG_VERSION"), "\n")),
     }
 }
 
+/// Writes to standard output. Whoever reads no further (`| head`) has what they wanted.
+fn say(text: &str) -> ExitCode {
+    let _ = std::io::stdout().write_all(text.as_bytes());
+    ExitCode::SUCCESS
+}
+
 fn passwd(name: &str) -> ExitCode {
+    if std::io::stdin().is_terminal() {
+        eprintln!("password for {name}, one line; it is shown as you type:");
+    }
     let mut password = String::new();
     let read = std::io::stdin().read_line(&mut password).map_err(|error| error.to_string());
     match read.and_then(|_| auth::hash_line(name, password.trim_end_matches(['\r', '\n']))) {
-        Ok(line) => {
-            println!("{line}");
-            ExitCode::SUCCESS
-        }
+        Ok(line) => say(&format!("{line}\n")),
         Err(error) => {
             eprintln!("stompede: {error}");
             ExitCode::from(USAGE)
@@ -75,6 +67,9 @@ fn serve(config: config::Config) -> ExitCode {
         return ExitCode::from(USAGE);
     }
     let is_test = config.test_services;
+    let is_json = config.log_format == config::LogFormat::Json;
+    let is_open = config.users.is_empty() && config.users_file.is_none();
+    let sockjs = config.sockjs_prefixes.join(" ");
     let mut builder = Server::builder(config);
     if is_test {
         builder = services::register(builder);
@@ -87,8 +82,25 @@ fn serve(config: config::Config) -> ExitCode {
         }
     };
     let io = if handle.is_uring { "io_uring" } else { "epoll" };
-    println!("stompede on {io}: http://{0}/ and ws://{0}/ws", handle.http_address);
-    let signals = signal_hook::iterator::Signals::new([libc::SIGTERM, libc::SIGINT]);
+    let mut text = format!("stompede on {io}: http://{0}/ and ws://{0}/ws", handle.http_address);
+    if !sockjs.is_empty() {
+        text += &format!(", SockJS at {sockjs}");
+    }
+    for (name, address) in [("STOMP", handle.stomp_address), ("metrics", handle.admin_address)] {
+        text += &address.map(|address| format!(", {name} on {address}")).unwrap_or_default();
+    }
+    if is_json {
+        tracing::info!("{text}");
+    } else {
+        say(&format!("{text}\n"));
+    }
+    let addresses = [Some(handle.http_address), handle.stomp_address];
+    if is_open && addresses.iter().flatten().any(|address| !address.ip().is_loopback()) {
+        tracing::warn!("anyone who can connect can publish: --user or --users-file closes access");
+    }
+    // Closing the terminal sends SIGHUP.
+    let signals = [libc::SIGTERM, libc::SIGINT, libc::SIGHUP];
+    let signals = signal_hook::iterator::Signals::new(signals);
     let mut signals = match signals {
         Ok(signals) => signals,
         Err(error) => {
@@ -97,7 +109,7 @@ fn serve(config: config::Config) -> ExitCode {
         }
     };
     signals.forever().next();
-    eprintln!("stompede: draining; a second signal ends at once");
+    tracing::info!("draining; a second signal ends at once");
     handle.drain();
     std::thread::spawn(move || {
         signals.forever().next();

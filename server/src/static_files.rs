@@ -12,6 +12,7 @@
 //! release at once.
 
 use crate::assets;
+use crate::config::Config;
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
@@ -83,15 +84,20 @@ pub fn check_dir(dir: &Path) -> Result<(), String> {
     })
 }
 
-/// Answers a GET or HEAD `request` for the decoded `path` from `dir`, or from the demo page.
-pub fn answer(request: &Request<'_>, path: &str, dir: Option<&Path>, keep_alive: bool) -> Reply {
+/// Answers a GET or HEAD `request` for the decoded `path` from `--static-dir`, or from the demo
+/// page.
+pub fn answer(request: &Request<'_>, path: &str, config: &Config, keep_alive: bool) -> Reply {
     let answer = Answer { request, keep_alive };
+    let dir = config.static_dir.as_deref();
     if let Some(found) = dir.and_then(|dir| Found::open(request, path, dir)) {
         return answer.file(found);
     }
+    if dir.is_some_and(|dir| has_index(path, dir)) {
+        return answer.moved();
+    }
     match assets::find(path) {
         Some(asset) => answer.asset(asset),
-        None => answer.not_found(),
+        None => answer.not_found(config),
     }
 }
 
@@ -167,12 +173,30 @@ impl Answer<'_, '_> {
         (bytes, has_content.then_some((offset, count)))
     }
 
-    fn not_found(&self) -> Reply {
-        let body = b"no such page here; there is / (a page to look at) and /ws (WebSocket)\n";
+    /// To the same path with a `/` behind it, so that relative links of a directory's page work.
+    fn moved(&self) -> Reply {
+        let query = self.request.query.map(|query| format!("?{query}")).unwrap_or_default();
+        let location = format!("{}/{query}", self.request.path);
+        let headers = [("Location", &*location), CACHE_CONTROL, TEXT];
+        self.text(301, &headers, "a directory: its path ends with /\n")
+    }
+
+    fn not_found(&self, config: &Config) -> Reply {
+        let what = match config.static_dir {
+            Some(_) => "no such file in --static-dir",
+            None => "no such page here",
+        };
+        let sockjs: String =
+            config.sockjs_prefixes.iter().map(|prefix| format!(", {prefix} (SockJS)")).collect();
+        let body = format!("{what}; there is / (a page to look at), /ws (WebSocket){sockjs}\n");
+        self.text(404, &[TEXT], &body)
+    }
+
+    fn text(&self, status: u16, headers: &[(&str, &str)], body: &str) -> Reply {
         let mut bytes = Vec::new();
-        response::encode_head(&mut bytes, 404, &[TEXT], body.len() as u64, self.keep_alive);
+        response::encode_head(&mut bytes, status, headers, body.len() as u64, self.keep_alive);
         if self.request.method != "HEAD" {
-            bytes.extend_from_slice(body);
+            bytes.extend_from_slice(body.as_bytes());
         }
         Reply { bytes, ..Reply::default() }
     }
@@ -193,14 +217,8 @@ impl Found {
     /// The file at `path` in `dir`, or the form of it that is compressed as the client likes.
     fn open(request: &Request<'_>, path: &str, dir: &Path) -> Option<Found> {
         let root = fs::canonicalize(dir).ok()?;
-        let mut wanted = root.join(relative(path)?);
-        let (mut file, mut length, mut modified) = match open_inside(&root, &wanted) {
-            Some(found) => found,
-            None => {
-                wanted.push("index.html");
-                open_inside(&root, &wanted)?
-            }
-        };
+        let wanted = root.join(relative(path)?);
+        let (mut file, mut length, mut modified) = open_inside(&root, &wanted)?;
         let mut encoding = None;
         for (suffix, coding) in ENCODINGS {
             if !accept::names(request, "accept-encoding", coding) {
@@ -223,6 +241,13 @@ impl Found {
         let modified = since_1970.map(|duration| duration.as_secs());
         Some(Found { file, length, modified, etag, content_type: content_type(&wanted), encoding })
     }
+}
+
+/// Is `path` a directory with a page, written without the `/` at its end?
+fn has_index(path: &str, dir: &Path) -> bool {
+    let index = relative(path).filter(|_| !path.ends_with('/')).map(|path| path.join("index.html"));
+    let root = fs::canonicalize(dir).ok();
+    root.zip(index).is_some_and(|(root, index)| open_inside(&root, &root.join(index)).is_some())
 }
 
 /// The path below the directory; `None` if it is none that is ever served.

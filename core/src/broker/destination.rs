@@ -111,6 +111,20 @@ impl Profile {
     }
 }
 
+impl Profile {
+    /// Its prefixes, for people.
+    pub fn known_prefixes(self) -> &'static str {
+        match self {
+            Profile::Default | Profile::Spring => "/topic/, /queue/, /user/ and /app/",
+            Profile::RabbitMq => {
+                "/topic/, /queue/, /amq/queue/, /exchange/amq.topic/, /exchange/amq.direct/, \
+                 /exchange/amq.fanout, /user/ and /app/"
+            }
+            Profile::ActiveMq => "/topic/, /queue/, /user/, /app/ and names without /",
+        }
+    }
+}
+
 impl std::str::FromStr for Profile {
     type Err = &'static str;
 
@@ -214,6 +228,15 @@ impl Prefixes {
             }),
         };
         self.0.iter().filter(fits).max_by_key(|prefix| prefix.text.len())
+    }
+
+    /// Whether the name of a queue would be a pattern if it were a topic's. Queues have none: who
+    /// writes one means something else than the queue of that literal name.
+    pub fn is_queue_pattern(&self, claim: &Claim<'_>) -> bool {
+        claim.kind == Kind::Queue && {
+            let dialect = self.find(TOPIC_PREFIX).and_then(|prefix| prefix.dialect);
+            dialect.is_some_and(|dialect| dialect.is_pattern(claim.name))
+        }
     }
 
     /// Parses a subscription's destination as a pattern of its prefix's dialect; none if it is a
@@ -401,6 +424,39 @@ mod tests {
     fn kind(destination: &str, profile: Profile) -> Result<Kind, DestinationError> {
         let claim = classify(destination, &Prefixes::of(profile), &Limits::default());
         claim.map(|claim| claim.kind)
+    }
+
+    #[test]
+    fn queues_have_no_patterns() {
+        use Profile::{ActiveMq, Default, RabbitMq, Spring};
+        for (destination, profile, wanted) in [
+            ("/queue/*", Default, true),
+            ("/queue/{a}", Default, true),
+            ("/queue/a.>", Default, false),
+            ("/topic/*", Default, false),
+            ("/queue/*", Spring, false),
+            ("/queue/a.>", ActiveMq, true),
+            ("a.>", ActiveMq, true),
+            ("/queue/a?", ActiveMq, false),
+            ("/queue/a.#", RabbitMq, true),
+            ("/queue/a#", RabbitMq, false),
+        ] {
+            let prefixes = Prefixes::of(profile);
+            let claim = classify(destination, &prefixes, &Limits::default()).expect("claimed");
+            assert_eq!(prefixes.is_queue_pattern(&claim), wanted, "{destination} {profile:?}");
+        }
+    }
+
+    #[test]
+    fn people_are_told_prefixes_that_exist() {
+        use Profile::{ActiveMq, Default, RabbitMq, Spring};
+        for profile in [Default, Spring, RabbitMq, ActiveMq] {
+            let text = profile.known_prefixes();
+            for prefix in Prefixes::of(profile).0.iter().filter(|prefix| !prefix.text.is_empty()) {
+                let is_own = matches!(prefix.kind, Kind::TempQueue | Kind::ReplyQueue);
+                assert_eq!(text.contains(&*prefix.text), !is_own, "{} {profile:?}", prefix.text);
+            }
+        }
     }
 
     #[test]

@@ -13,6 +13,8 @@ pub enum Error {
     // The wrong protocol.
     /// The first byte starts a TLS handshake record: the peer speaks TLS to a plain port.
     TlsOnPlainPort,
+    /// The command line of a STOMP client's first frame.
+    StompOnHttpPort,
     /// The HTTP/2 connection preface; only HTTP/1.x is offered here.
     Http2Preface,
     // A malformed head.
@@ -109,6 +111,9 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let text = match self {
             Error::TlsOnPlainPort => "seen a tls handshake on a plain port",
+            Error::StompOnHttpPort => {
+                "seen a stomp frame on the http port: use the stomp port, or stomp over websocket"
+            }
             Error::Http2Preface => "seen the http/2 preface, only http/1.1 is spoken here",
             Error::BareLineFeed => "seen a line end without carriage return",
             Error::BareCarriageReturn => "seen a carriage return without line feed",

@@ -81,6 +81,9 @@ pub fn decode<'a>(input: &'a [u8], limits: &Limits) -> Result<Option<(Request<'a
     // RFC 9112 §2.2: "a server [...] SHOULD ignore at least one empty line (CRLF) received prior
     // to the request-line". One is enough for the old clients it is meant for.
     let skipped = if input.starts_with(b"\r\n") { 2 } else { 0 };
+    if is_stomp(&input[skipped..]) {
+        return Err(Error::StompOnHttpPort);
+    }
     let Some((head_bytes, fields_count)) = scan(&input[skipped..], limits)? else {
         return Ok(None);
     };
@@ -114,6 +117,13 @@ pub fn decode<'a>(input: &'a [u8], limits: &Limits) -> Result<Option<(Request<'a
     request.expects_continue = expects_continue(&request)?;
     request.keep_alive = keep_alive(&request);
     Ok(Some((request, skipped + head_bytes)))
+}
+
+/// Is this the command line of a STOMP client's first frame? HTTP's CONNECT has a target.
+fn is_stomp(input: &[u8]) -> bool {
+    let commands: [&[u8]; 2] = [b"CONNECT", b"STOMP"];
+    let mut rests = commands.into_iter().filter_map(|command| input.strip_prefix(command));
+    rests.any(|rest| rest.starts_with(b"\n") || rest.starts_with(b"\r\n"))
 }
 
 /// Walks the lines. Returns the bytes of the head, empty line included, and the number of fields.

@@ -43,8 +43,13 @@ fn c01_garbage_and_other_protocols_are_refused() {
     assert_eq!(error(b"\x00\x01\x02"), Error::ControlByte(0));
     assert_eq!(error(b"\r\n\r\nGET"), Error::RequestLine);
     // A STOMP client on the HTTP port.
-    assert_eq!(error(b"CONNECT\r\n"), Error::RequestLine);
-    assert_eq!(error(b"CONNECT\naccept-version:1.2\n\n\0"), Error::BareLineFeed);
+    for command in ["CONNECT\r\n", "CONNECT\naccept-version:1.2\n\n\0", "STOMP\n", "\r\nSTOMP\n"] {
+        assert_eq!(error(command), Error::StompOnHttpPort);
+    }
+    assert!(parse(b"CONNECT\r").unwrap().is_none());
+    assert_eq!(error(b"CONNECTED\r\n"), Error::RequestLine);
+    assert!(Error::StompOnHttpPort.to_string().contains("use the stomp port"));
+    assert_eq!(Error::StompOnHttpPort.status(), 400);
 }
 
 #[test]

@@ -50,6 +50,10 @@ pub enum Error {
     BadAckMode,
     /// A destination that is empty or has control characters.
     BadDestination,
+    /// A destination of another user, or a temporary queue where it cannot be named.
+    MisusedDestination,
+    /// A queue whose name would be a pattern of topics.
+    QueuePattern,
     /// A header whose value is none of those that it may have.
     BadValue(&'static str),
     /// A selector that is not the grammar.
@@ -85,8 +89,13 @@ pub enum Error {
     // Unsupported.
     /// None of the client's versions is ours.
     NoCommonVersion,
-    /// A destination that no configured prefix claims.
-    UnroutableDestination,
+    /// A destination that no prefix claims.
+    UnroutableDestination {
+        /// The prefixes that there are.
+        known: &'static str,
+    },
+    /// An `/app/` destination that nothing serves.
+    NoService,
     /// SEND to a pattern.
     SendToPattern,
 
@@ -223,6 +232,8 @@ impl Error {
             | Error::BadHeartbeat
             | Error::BadAckMode
             | Error::BadDestination
+            | Error::MisusedDestination
+            | Error::QueuePattern
             | Error::BadValue(_)
             | Error::BadSelector { .. } => Blame::Malformed,
             Error::NotConnected
@@ -235,9 +246,10 @@ impl Error {
             | Error::AckOnAuto
             | Error::UnknownTransaction
             | Error::DuplicateTransaction => Blame::Misplaced,
-            Error::NoCommonVersion | Error::UnroutableDestination | Error::SendToPattern => {
-                Blame::Unsupported
-            }
+            Error::NoCommonVersion
+            | Error::UnroutableDestination { .. }
+            | Error::NoService
+            | Error::SendToPattern => Blame::Unsupported,
             Error::LoginFailed | Error::NotAllowed => Blame::Identity,
             Error::CommandTooLong { .. }
             | Error::HeaderTooLong { .. }
@@ -281,7 +293,9 @@ impl Error {
             Error::BodyNotAllowed => "Body not allowed",
             Error::BadHeartbeat => "Bad heart-beat",
             Error::BadAckMode => "Bad ack mode",
-            Error::BadDestination => "Invalid destination",
+            Error::BadDestination | Error::MisusedDestination | Error::QueuePattern => {
+                "Invalid destination"
+            }
             Error::BadValue(_) => "Bad header value",
             Error::BadSelector { .. } => "Bad selector",
             Error::NotConnected => "You must log in using CONNECT first",
@@ -295,7 +309,7 @@ impl Error {
             Error::UnknownTransaction => "Unknown transaction",
             Error::DuplicateTransaction => "Transaction already started",
             Error::NoCommonVersion => "Version mismatch",
-            Error::UnroutableDestination => "Unknown destination",
+            Error::UnroutableDestination { .. } | Error::NoService => "Unknown destination",
             Error::SendToPattern => "Cannot send to a pattern",
             Error::LoginFailed => "Bad CONNECT",
             Error::LoginTimeout => "Login timeout",
@@ -394,6 +408,9 @@ impl fmt::Display for Error {
             Error::DestinationTooLong { seen, limit } => {
                 write!(f, "seen a destination of {seen} bytes, limit is {limit} bytes")
             }
+            Error::UnroutableDestination { known } => {
+                write!(f, "seen a destination with an unknown prefix, known are {known}")
+            }
             Error::BadValue(name) => {
                 write!(f, "seen a value of the header '{name}' that it cannot have")
             }
@@ -436,6 +453,11 @@ fn fixed_body(error: &Error) -> &'static str {
         Error::BadHeartbeat => "seen a bad heart-beat, it is two numbers of ms such as 10000,10000",
         Error::BadAckMode => "seen an unknown ack mode, known are auto, client, client-individual",
         Error::BadDestination => "seen an empty destination or one with control characters",
+        Error::MisusedDestination => {
+            "seen a destination that cannot be named here: subscribe to your own as /user/queue/x, \
+             name /temp-queue/x in the reply-to header of SEND"
+        }
+        Error::QueuePattern => "seen wildcards in the name of a queue: patterns are for topics",
         Error::NotConnected => "seen another frame before CONNECT, send CONNECT first",
         Error::AlreadyConnected => "seen a second CONNECT, one connection is one session",
         Error::ServerCommand => "seen a frame that only servers send",
@@ -445,9 +467,7 @@ fn fixed_body(error: &Error) -> &'static str {
         Error::AckOnAuto => "seen an acknowledgement on ack:auto, subscribe with ack:client",
         Error::UnknownTransaction => "seen a transaction that is not open, send BEGIN first",
         Error::DuplicateTransaction => "seen BEGIN of an open transaction, it is aborted",
-        Error::UnroutableDestination => {
-            "seen a destination with a prefix nothing is configured for"
-        }
+        Error::NoService => "seen a destination that no handler or service is there for",
         Error::SendToPattern => "seen wildcards in the destination of SEND, name one destination",
         Error::LoginFailed => "seen wrong or missing credentials",
         Error::LoginTimeout => "seen no CONNECT in time",
@@ -484,6 +504,21 @@ mod tests {
         let error = Error::FrameTooLarge { seen: 12, limit: 10 };
         assert_eq!(error.to_string(), "seen a frame of at least 12 bytes, limit is 10 bytes");
         assert!(Error::HeartbeatMissed { ms: 3100 }.to_string().contains("no data for 3100 ms"));
+    }
+
+    #[test]
+    fn destinations_are_told_what_to_do() {
+        let unknown = Error::UnroutableDestination { known: "/topic/ and /queue/" };
+        for (error, message, body) in [
+            (unknown, "Unknown destination", "known are /topic/ and /queue/"),
+            (Error::NoService, "Unknown destination", "no handler or service is there"),
+            (Error::MisusedDestination, "Invalid destination", "/user/queue/x"),
+            (Error::MisusedDestination, "Invalid destination", "reply-to header"),
+            (Error::QueuePattern, "Invalid destination", "patterns are for topics"),
+        ] {
+            assert_eq!((error.message(), error.close_code()), (message, 1002));
+            assert!(error.to_string().contains(body), "{error}");
+        }
     }
 
     #[test]

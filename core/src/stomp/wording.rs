@@ -63,7 +63,7 @@ impl Wording {
             Error::MissingHeader(name) if *name != "destination" => {
                 ("Missing header", format!("Frame must include the '{name}' header\n"))
             }
-            Error::BadDestination | Error::UnroutableDestination => {
+            Error::BadDestination | Error::UnroutableDestination { .. } => {
                 return destination_error(error, &destination)
             }
             _ => return Wording { names_versions: true, ..Wording::of(error) },
@@ -94,7 +94,7 @@ fn destination_error(error: &Error, destination: &str) -> Wording {
             }
         }
         Some((kind, rest)) => invalid(kind, rest),
-        None if *error == Error::UnroutableDestination => {
+        None if matches!(error, Error::UnroutableDestination { .. }) => {
             let body = format!("'{}' is not a valid destination.\n", quoted(destination));
             says(error.message(), body)
         }
@@ -125,6 +125,8 @@ mod tests {
     use super::*;
     use crate::limits::Limits;
 
+    const UNKNOWN: Error = Error::UnroutableDestination { known: "/topic/" };
+
     #[track_caller]
     fn says(frame: &str, error: Error, message: &str, body: &str) {
         let (mut table, limits) = (HeaderTable::default(), Limits::default());
@@ -140,7 +142,7 @@ mod tests {
 
     #[test]
     fn destinations() {
-        let (bad, unknown) = (Error::BadDestination, Error::UnroutableDestination);
+        let (bad, unknown) = (Error::BadDestination, UNKNOWN);
         for (destination, error, message, body) in [
             ("/queue/a/b", bad, "Invalid destination", "'/a/b' is not a valid queue destination\n"),
             ("/topic", unknown, "Invalid destination", "'' is not a valid topic destination\n"),
@@ -169,7 +171,7 @@ mod tests {
         let long = "x".repeat(1_000);
         let body = format!("'{}' is not a valid destination.\n", &long[..QUOTE_BYTES_MAX]);
         let frame = format!("SEND\ndestination:{long}\n\n\0");
-        says(&frame, Error::UnroutableDestination, "Unknown destination", &body);
+        says(&frame, UNKNOWN, "Unknown destination", &body);
         let frame = "SUBSCRIBE\nid:a\\nb\ndestination:/queue/a\n\n\0";
         let body = "A subscription identified by 'T_a\\nb' already exists.";
         says(frame, Error::DuplicateSubscription, "Duplicated subscription identifier", body);

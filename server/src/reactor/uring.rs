@@ -93,7 +93,8 @@ pub struct UringReactor {
     /// An eventfd that is always readable: waiting for it makes the runtime park and run others.
     always_readable: monoio::net::UnixStream,
     wake: RawFd,
-    listeners: Vec<(OwnedFd, bool)>,
+    /// None once we accept no more; and is it IPv4?
+    listeners: Vec<(Option<OwnedFd>, bool)>,
     slots: Vec<u32>,
     /// Completions met inside a batch, kept for the next wait.
     deferred: Vec<Completion>,
@@ -128,7 +129,7 @@ impl UringReactor {
         let always_readable = watch(signalled_eventfd()?)?;
         let listeners = listeners
             .into_iter()
-            .map(|fd| super::listener::local_address(&fd).map(|a| (fd, a.is_ipv4())))
+            .map(|fd| super::listener::local_address(&fd).map(|a| (Some(fd), a.is_ipv4())))
             .collect::<io::Result<Vec<_>>>()?;
         let interval =
             types::Timespec::new().sec(TICK_MS / 1000).nsec((TICK_MS % 1000) as u32 * 1_000_000);
@@ -200,7 +201,8 @@ impl UringReactor {
     }
 
     fn arm_accept(&mut self, index: usize) {
-        let fd = types::Fd(self.listeners[index].0.as_raw_fd());
+        let Some(listener) = &self.listeners[index].0 else { return };
+        let fd = types::Fd(listener.as_raw_fd());
         let entry = opcode::AcceptMulti::new(fd).allocate_file_index(true).build();
         self.push(&entry.user_data(user_data(KIND_ACCEPT, 0, index as u32)));
     }
@@ -505,6 +507,12 @@ impl Reactor for UringReactor {
         for index in 0..self.listeners.len() {
             let cancel = opcode::AsyncCancel::new(user_data(KIND_ACCEPT, 0, index as u32)).build();
             self.push(&cancel.user_data(user_data(KIND_IGNORED, 0, 0)));
+        }
+        // A failed submission shows up in the next wait.
+        let _ = self.submit();
+        for (listener, _) in &mut self.listeners {
+            // Whoever waits in the backlog is refused at once instead of waiting for nothing.
+            *listener = None;
         }
     }
 

@@ -140,7 +140,7 @@ impl<R: Reactor> Shard<R> {
             Ok(Kind::Queue) if is_there => {
                 self.publish_to_queue(session.slot, publication, None).map(|()| false)
             }
-            Ok(_) => Err(Error::UnroutableDestination),
+            Ok(_) => Err(Error::MisusedDestination),
             Err(error) => Err(error),
         };
         if let Err(error) = outcome {
@@ -162,7 +162,7 @@ impl<R: Reactor> Shard<R> {
         let shards = self.interest.pattern_shards(publication.destination());
         let count = shards.len().max(1);
         self.turns = self.turns.wrapping_add(1);
-        let target = shards.iter().nth(self.turns % count).ok_or(Error::UnroutableDestination)?;
+        let target = shards.iter().nth(self.turns % count).ok_or(Error::NoService)?;
         let user = self.user(slot).map(|name| (USER_NAME, name));
         let others = publication.headers().filter(|(name, _)| *name != USER_NAME);
         let headers = user.into_iter().chain(others);

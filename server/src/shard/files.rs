@@ -5,13 +5,12 @@
 //! slow reader holds one piece and no more.
 
 use super::action::Asker;
+use super::Shared;
 use crate::mesh::Doorbell;
 use crate::static_files::{self, Reply, Rest};
-use std::path::PathBuf;
 use std::sync::mpsc::{channel, Receiver, Sender};
 use std::sync::Arc;
 use stompede_core::http::request::decode;
-use stompede_core::limits::Limits;
 
 /// Jobs that may wait. More are refused: the disk does not keep up.
 const WAITING_COUNT_MAX: usize = 1_024;
@@ -40,8 +39,7 @@ type Answer = (Asker, Reply);
 /// The shard's ends of its reading thread.
 pub struct FileReads {
     doorbell: Arc<Doorbell>,
-    dir: Option<PathBuf>,
-    limits: Limits,
+    shared: Arc<Shared>,
     jobs: Option<Sender<(Job, Asker)>>,
     replies: (Sender<Answer>, Receiver<Answer>),
     /// The next answer, if it was looked for before a sleep.
@@ -50,15 +48,10 @@ pub struct FileReads {
 }
 
 impl FileReads {
-    /// Serves files of `dir`; `doorbell` is rung for every reply.
-    pub fn new(doorbell: Arc<Doorbell>, dir: Option<PathBuf>, limits: Limits) -> FileReads {
+    /// Serves what the configuration says; `doorbell` is rung for every reply.
+    pub fn new(doorbell: Arc<Doorbell>, shared: Arc<Shared>) -> FileReads {
         let replies = channel();
-        FileReads { doorbell, dir, limits, jobs: None, replies, peeked: None, waiting_count: 0 }
-    }
-
-    /// Is there a directory at all? If not, nothing has to be asked here.
-    pub fn has_dir(&self) -> bool {
-        self.dir.is_some()
+        FileReads { doorbell, shared, jobs: None, replies, peeked: None, waiting_count: 0 }
     }
 
     /// Does `job` on the reading thread; [`FileReads::take`] gives the reply. False if too many
@@ -104,18 +97,21 @@ impl FileReads {
     fn start(&self) -> std::io::Result<Sender<(Job, Asker)>> {
         let (jobs, queue) = channel::<(Job, Asker)>();
         let (replies, doorbell) = (self.replies.0.clone(), self.doorbell.clone());
-        let (dir, limits) = (self.dir.clone(), self.limits.clone());
+        let shared = self.shared.clone();
         let run = move || {
+            let config = &shared.config;
             for (job, asker) in queue {
                 let reply = match job {
                     Job::Continue(rest) => rest.read(),
-                    Job::Open(Query { head, path, keep_alive }) => match decode(&head, &limits) {
-                        Ok(Some((request, _))) => {
-                            static_files::answer(&request, &path, dir.as_deref(), keep_alive)
+                    Job::Open(Query { head, path, keep_alive }) => {
+                        match decode(&head, &config.limits) {
+                            Ok(Some((request, _))) => {
+                                static_files::answer(&request, &path, config, keep_alive)
+                            }
+                            // It was decoded before, by the same limits.
+                            _ => Reply { is_broken: true, ..Reply::default() },
                         }
-                        // It was decoded before, by the same limits.
-                        _ => Reply { is_broken: true, ..Reply::default() },
-                    },
+                    }
                 };
                 if replies.send((asker, reply)).is_err() {
                     return;

@@ -225,8 +225,8 @@ impl<R: Reactor> Shard<R> {
             let text = "seen a path that cannot be decoded or leads upwards";
             return self.refuse(slot, 400, if is_head { "" } else { text });
         };
-        if !self.file_reads.has_dir() {
-            let reply = static_files::answer(request, &path, None, keep_alive);
+        if self.shared.config.static_dir.is_none() {
+            let reply = static_files::answer(request, &path, &self.shared.config, keep_alive);
             self.push_bytes(slot, &reply.bytes);
             return self.finish_answer(slot, keep_alive);
         }
@@ -434,7 +434,7 @@ impl<R: Reactor> Shard<R> {
             _ => ErrorKind::Malformed,
         };
         self.metrics.protocol_error(Protocol::Http, kind);
-        if matches!(error, Error::TlsOnPlainPort | Error::Http2Preface) {
+        if matches!(error, Error::TlsOnPlainPort | Error::StompOnHttpPort | Error::Http2Preface) {
             self.hint_protocol(slot, error);
         }
         if error == Error::TlsOnPlainPort {

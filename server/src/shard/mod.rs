@@ -277,7 +277,6 @@ impl<R: Reactor> Shard<R> {
         let slots_count = reactor.slots_count();
         let metrics = shared.metrics[index].clone();
         let receive = vec![0; RECV_STRIDE_BYTES * RECV_BATCH];
-        let (static_dir, limits) = (shared.config.static_dir.clone(), shared.config.limits.clone());
         Shard {
             index,
             metrics,
@@ -313,7 +312,7 @@ impl<R: Reactor> Shard<R> {
             users: Users::new(shared.key),
             replies: Replies::new(index as u32, shared.key),
             password_checks: PasswordChecks::new(mesh.doorbell().clone()),
-            file_reads: FileReads::new(mesh.doorbell().clone(), static_dir, limits),
+            file_reads: FileReads::new(mesh.doorbell().clone(), shared.clone()),
             handlers: Handlers::new(index, &shared, mesh.doorbell().clone()),
             tick: 1,
             now_ms: 0,
@@ -507,7 +506,12 @@ impl<R: Reactor> Shard<R> {
         connection.expect_ticks = 0;
         self.last_read[slot as usize] = self.tick;
         self.metrics.closed(reason as usize);
-        tracing::debug!(shard = self.index, peer = %self.peers[slot as usize], %reason, "end");
+        let peer = self.peers[slot as usize];
+        if reason.is_usual() {
+            tracing::debug!(shard = self.index, %peer, %reason, "end");
+        } else if self.may_log(reason.name()) {
+            tracing::info!(shard = self.index, %peer, %reason, "end");
+        }
         self.drop_spill(slot);
         self.mark_dirty(slot);
     }

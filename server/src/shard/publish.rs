@@ -10,7 +10,7 @@ use crate::reactor::Reactor;
 use std::borrow::Cow;
 use std::sync::Arc;
 use stompede_core::broker::authorization::Verb;
-use stompede_core::broker::destination::{classify, home_shard, DestinationError, Kind};
+use stompede_core::broker::destination::{classify, home_shard, Claim, DestinationError, Kind};
 use stompede_core::broker::publication::Publication;
 use stompede_core::broker::user::send_target;
 use stompede_core::stomp::encode;
@@ -18,8 +18,8 @@ use stompede_core::stomp::error::Error;
 use stompede_core::stomp::frame::Frame;
 
 impl<R: Reactor> Shard<R> {
-    /// What a SEND publishes, and the kind of its destination: all that can be refused is refused here, before it has an effect or
-    /// waits in a transaction.
+    /// What a SEND publishes, and the kind of its destination: all that can be refused is refused
+    /// here, before it has an effect or waits in a transaction.
     pub(super) fn publication(
         &mut self,
         slot: u32,
@@ -27,15 +27,17 @@ impl<R: Reactor> Shard<R> {
         destination: &str,
     ) -> Result<(Publication, Kind), Error> {
         let reply_to = self.open_reply_queue(slot, frame)?;
-        let Shared { prefixes, config, .. } = &*self.shared;
-        let claim = classify(destination, prefixes, &config.limits).map_err(destination_error)?;
-        claim.for_send().map_err(destination_error)?;
+        let claim = self.shared.claim(destination)?;
+        if claim.for_send().is_err() {
+            return Err(Error::MisusedDestination);
+        }
         let name = match claim.kind {
             Kind::User => send_target(destination).ok_or(Error::BadDestination)?.inner,
             _ => claim.name,
         };
         let is_pattern = claim.dialect.is_some_and(|dialect| dialect.is_pattern(name));
-        if is_pattern && matches!(claim.kind, Kind::Topic | Kind::User) {
+        let is_pattern = is_pattern && matches!(claim.kind, Kind::Topic | Kind::User);
+        if is_pattern || self.shared.prefixes.is_queue_pattern(&claim) {
             return Err(Error::SendToPattern);
         }
         let destination = claim.canonical(destination);
@@ -89,15 +91,13 @@ impl<R: Reactor> Shard<R> {
             Kind::User => self.publish_to_user(slot, publication, asker),
             Kind::ReplyQueue => self.publish_reply(publication, asker),
             Kind::App => self.call_app(slot, publication, asker)?,
-            _ => return Err(Error::UnroutableDestination),
+            Kind::Queue | Kind::TempQueue => return Err(Error::MisusedDestination),
         })
     }
 
     /// The kind of a destination, as its prefix says.
     pub(super) fn kind(&self, destination: &str) -> Result<Kind, Error> {
-        let Shared { prefixes, config, .. } = &*self.shared;
-        let claim = classify(destination, prefixes, &config.limits).map_err(destination_error)?;
-        Ok(claim.kind)
+        self.shared.claim(destination).map(|claim| claim.kind)
     }
 
     /// Hands a publication to the home shard of its destination.
@@ -120,10 +120,16 @@ impl<R: Reactor> Shard<R> {
     }
 }
 
-/// The answer to a destination that cannot be.
-pub(super) fn destination_error(error: DestinationError) -> Error {
-    match error {
-        DestinationError::Unroutable => Error::UnroutableDestination,
-        _ => Error::BadDestination,
+impl Shared {
+    /// What a destination is, or the answer to one that cannot be.
+    pub(super) fn claim<'d>(&self, destination: &'d str) -> Result<Claim<'d>, Error> {
+        let claim = classify(destination, &self.prefixes, &self.config.limits);
+        claim.map_err(|error| match error {
+            DestinationError::Bad => Error::BadDestination,
+            DestinationError::Unroutable => {
+                Error::UnroutableDestination { known: self.config.profile.known_prefixes() }
+            }
+            DestinationError::Misused => Error::MisusedDestination,
+        })
     }
 }

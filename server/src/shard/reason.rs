@@ -80,6 +80,30 @@ pub const NAMES: [&str; 22] = [
 
 const _: () = assert!(NAMES.len() == DisconnectReason::Io as usize + 1);
 
+impl DisconnectReason {
+    /// Its name in metrics and logs.
+    pub fn name(self) -> &'static str {
+        NAMES[self as usize]
+    }
+
+    /// Is it how connections end every day, so that nobody needs a line in the log?
+    pub fn is_usual(self) -> bool {
+        use DisconnectReason::*;
+        matches!(
+            self,
+            PeerClosed
+                | PeerReset
+                | Disconnect
+                | ClosingHandshake
+                | HttpDone
+                | Idle
+                | Drain
+                | HandlerClosed
+                | SessionExpired
+        )
+    }
+}
+
 impl fmt::Display for DisconnectReason {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(NAMES[*self as usize])

@@ -7,11 +7,10 @@
 //! stomp.md §2.2 `/temp-queue/`, `/reply-queue/`.
 
 use super::action::{Asker, Message};
-use super::publish::destination_error;
-use super::{Shard, Shared};
+use super::Shard;
 use crate::reactor::Reactor;
 use std::sync::Arc;
-use stompede_core::broker::destination::{classify, Kind};
+use stompede_core::broker::destination::Kind;
 use stompede_core::broker::publication::Publication;
 use stompede_core::broker::reply::{shard_of, ReplyError, TEMP_PREFIX};
 use stompede_core::stomp::error::Error;
@@ -28,13 +27,11 @@ impl<R: Reactor> Shard<R> {
         if !reply_to.starts_with(TEMP_PREFIX) {
             return Ok(None);
         }
-        let Shared { prefixes, config, .. } = &*self.shared;
-        let claim = classify(&reply_to, prefixes, &config.limits).map_err(destination_error)?;
-        if claim.kind != Kind::TempQueue {
+        if self.shared.claim(&reply_to)?.kind != Kind::TempQueue {
             return Ok(None);
         }
         let random = crate::random_bits().map_err(|_| Error::ServerBusy)?;
-        let count_max = config.limits.reply_queues_count_max;
+        let count_max = self.shared.config.limits.reply_queues_count_max;
         match self.replies.open(slot, &reply_to, random, count_max) {
             Ok(name) => Ok(Some(name)),
             Err(ReplyError::TooMany) => Err(Error::TooManyReplyQueues),

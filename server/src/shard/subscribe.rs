@@ -7,12 +7,11 @@
 use super::action::{Message, Subscribe};
 use super::connection::{Then, Transport};
 use super::deliver::{framing, version_number};
-use super::publish::destination_error;
 use super::{Shard, Shared};
 use crate::reactor::Reactor;
 use std::sync::Arc;
 use stompede_core::broker::authorization::Verb;
-use stompede_core::broker::destination::{classify, Kind};
+use stompede_core::broker::destination::Kind;
 use stompede_core::broker::history::Past;
 use stompede_core::broker::pattern::{Dialect, Pattern, PatternError};
 use stompede_core::broker::reply::is_reserved_id;
@@ -59,16 +58,22 @@ impl<R: Reactor> Shard<R> {
             Kind::App if pattern.is_some() || self.has_snapshot(&subscribe.destination) => {
                 self.subscribe_to_topic(slot, subscribe, pattern);
             }
-            _ => return Err(Error::UnroutableDestination),
+            Kind::App => return Err(Error::NoService),
+            Kind::TempQueue | Kind::ReplyQueue => return Err(Error::MisusedDestination),
         }
         Ok(())
     }
 
     /// The kind of a subscription's destination, and the name of the subscription in the table.
     fn name(&self, slot: u32, destination: &str) -> Result<(Kind, Box<str>), Error> {
-        let Shared { prefixes, config, .. } = &*self.shared;
-        let claim = classify(destination, prefixes, &config.limits).map_err(destination_error)?;
-        let kind = claim.for_subscribe().map_err(destination_error)?.kind;
+        let claim = self.shared.claim(destination)?;
+        if claim.for_subscribe().is_err() {
+            return Err(Error::MisusedDestination);
+        }
+        if self.shared.prefixes.is_queue_pattern(&claim) {
+            return Err(Error::QueuePattern);
+        }
+        let kind = claim.kind;
         let name = match kind {
             Kind::User => self.own_name(slot, destination)?,
             _ => claim.subscribed(destination).into(),

@@ -124,7 +124,7 @@ impl<R: Reactor> Shard<R> {
 
     /// The name in the table for a session's subscription to a user destination.
     pub(super) fn own_name(&self, slot: u32, destination: &str) -> Result<Box<str>, Error> {
-        let inner = subscribe_inner(destination).ok_or(Error::BadDestination)?;
+        let inner = subscribe_inner(destination).ok_or(Error::MisusedDestination)?;
         Ok(internal_name(self.session(slot), inner))
     }
 

@@ -49,7 +49,7 @@ fn files_give_way_to_nothing_and_the_demo_page_to_files() {
     assert_eq!(client.get("/demo.css", "").text(), "mine");
     assert!(client.get("/", "").text().contains("<html"));
     assert!(client.get("/demo.js", "").status == 200);
-    for path in ["/sub", "/sub/", "/sub/index.html", "/%73ub/?x"] {
+    for path in ["/sub/", "/sub/index.html", "/%73ub/?x"] {
         let answer = client.get(path, "");
         assert_eq!((answer.status, &*answer.text()), (200, "<p>sub"), "{path}");
         assert_eq!(answer.header("content-type"), Some("text/html; charset=utf-8"));
@@ -64,6 +64,38 @@ fn files_give_way_to_nothing_and_the_demo_page_to_files() {
     assert_eq!((head.status, head.header("content-length")), (200, Some("4")));
     assert_eq!(client.request("HEAD /missing", "").status, 404);
     assert_eq!(client.get("/demo.css", "").status, 200);
+}
+
+#[test]
+fn a_directory_is_found_behind_its_slash() {
+    let dir = Dir::new();
+    dir.write("sub/index.html", "<p>sub");
+    fs::create_dir(dir.public().join("empty")).expect("made");
+    let server = dir.serve();
+    let mut client = Client::connect(server.http_address);
+    for (path, location) in [("/sub", "/sub/"), ("/%73ub?a=1", "/%73ub/?a=1")] {
+        for answer in [client.get(path, ""), client.request(&format!("HEAD {path}"), "")] {
+            assert_eq!((answer.status, answer.header("location")), (301, Some(location)));
+        }
+    }
+    for path in ["/empty", "/empty/", "/sub/index.html/", "//sub"] {
+        assert_eq!(client.get(path, "").status, 404, "{path}");
+    }
+}
+
+#[test]
+fn what_is_missing_is_told_with_what_is_there() {
+    let dir = Dir::new();
+    let sockjs_prefixes = vec!["/a".to_owned(), "/b/c".to_owned()];
+    let with = Config { static_dir: Some(dir.public()), sockjs_prefixes, ..config() };
+    let text = Client::connect(start(with).http_address).get("/missing", "").text();
+    for part in ["no such file in --static-dir", "/ws (WebSocket)", "/a (SockJS)", "/b/c (SockJS)"]
+    {
+        assert!(text.contains(part), "{text}");
+    }
+    let without = Config { sockjs_prefixes: Vec::new(), ..config() };
+    let text = Client::connect(start(without).http_address).get("/missing", "").text();
+    assert!(text.contains("no such page here") && !text.contains("SockJS"), "{text}");
 }
 
 #[test]

@@ -109,5 +109,12 @@ fn activemq_matches_what_is_below() {
         let mut client = server.session(over);
         client.send("SUBSCRIBE\nid:s\ndestination:/topic/>.a\n\n\0");
         client.expect_error("Invalid destination", 1002);
+        let mut client = server.session(over);
+        client.send("SUBSCRIBE\nid:s\ndestination:/queue/a.>\n\n\0");
+        let error = client.expect_error("Invalid destination", 1002);
+        assert!(error.body_text().contains("patterns are for topics"), "{}", error.body_text());
+        let mut client = server.session(over);
+        client.publish("/queue/a.>", "x");
+        client.expect_error("Cannot send to a pattern", 1002);
     });
 }

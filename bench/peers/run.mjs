@@ -1,0 +1,334 @@
+// Measures stompede and its peers in turn and prints one table: `scripts/bench peers`.
+//
+// Every figure comes from stompede-bench against a fresh server; each round runs each work against
+// all servers before the next work, so that a machine that drifts drifts for all. Figures are
+// medians over the rounds. A peer that does not start is named with the reason, not left out.
+import { execFileSync, spawn } from 'node:child_process';
+import { closeSync, existsSync, mkdirSync, openSync, readFileSync, writeFileSync } from 'node:fs';
+import net from 'node:net';
+import os from 'node:os';
+import path from 'node:path';
+
+const { STOMPEDE: stompede, STOMPEDE_BENCH: bench, PEERS: peersDir } = process.env;
+// Stompede takes any STOMPEDE_* for an option.
+delete process.env.STOMPEDE_BENCH;
+const cores = os.cpus().length;
+const serverCpus = '0';
+const clientCpus = cores === 1 ? '0' : cores === 2 ? '1' : `1-${cores - 1}`;
+const START_MS = 15_000;
+// Connections that warm a server up before those that are measured.
+const WARM_COUNT = 100;
+const options = readOptions(process.argv.slice(2));
+
+// Name, what it speaks, its command, its version; `url` rewrites the address that it prints, and
+// `prepare` makes ready a server that prints none and returns its address.
+const servers = [
+  {
+    name: 'stompede',
+    speaks: 'STOMP 1.2',
+    command: [stompede, ...stompedeOptions()],
+    version: () => stompedeVersion(),
+  },
+  {
+    name: 'stompede-plain',
+    speaks: 'plain',
+    command: [stompede, ...stompedeOptions(), '--test-services', '--handler-inbox-max', '256MiB'],
+    url: (url) => new URL('/broadcast/websocket', url).href,
+    version: () => stompedeVersion(),
+  },
+  { name: 'uws', speaks: 'plain', ...script('uws', '@trufflesuite/uws-js-unofficial') },
+  { name: 'bun', speaks: 'plain', ...script('bun', 'bun', 'node_modules/.bin/bun') },
+  { name: 'ws', speaks: 'plain', ...script('ws', 'ws') },
+  { name: 'sockjs-node', speaks: 'plain', ...script('sockjs', 'sockjs') },
+  { name: 'nchan', speaks: 'plain', ...nchan() },
+].filter((server) => options.only.length === 0 || options.only.includes(server.name));
+
+// Scenario and options of stompede-bench, and the figures to take from its report.
+const works = [
+  {
+    arguments: ['connect', '--connections', options.connections, '--hold', options.hold],
+    // What the first connections cost once is a figure of its own, not a part of each.
+    isWarm: true,
+    figures: (report, warmBytes) => ({
+      connectUs: report.cpu_us_per_connect,
+      warmBytes,
+      // After the hold: what a garbage collector had the time to free is not counted.
+      idleBytes: (heldBytes(report) - warmBytes) / (report.connections - WARM_COUNT),
+    }),
+  },
+  {
+    arguments: ['fanout', '--connections', options.connections, '--publish-rate', '5',
+      '--size', '100', '--duration', options.duration],
+    figures: (report) => ({
+      deliveryUs: report.cpu_us_per_delivery,
+      p50Ms: report.latency.p50_us / 1e3,
+      p99Ms: report.latency.p99_us / 1e3,
+    }),
+  },
+  {
+    arguments: ['fanout', '--connections', '100', '--publish-rate', 'max', '--size', '100',
+      '--duration', options.duration],
+    figures: (report) => ({
+      rate: report.delivered_per_s,
+      ratePerCore: 1e6 / report.cpu_us_per_delivery,
+    }),
+  },
+];
+
+function heldBytes(report) {
+  return report.server.hold.pss_bytes[1];
+}
+
+function readOptions(given) {
+  const read = { rounds: 3, connections: '10000', hold: '10s', duration: '10s' };
+  Object.assign(read, { only: [], file: '' });
+  while (given.length > 0) {
+    const name = given.shift();
+    if (name === '--quick') {
+      Object.assign(read, { rounds: 1, connections: '1000', hold: '2s', duration: '2s' });
+    } else if (name === '--rounds') read.rounds = Number(given.shift());
+    else if (name === '--connections') read.connections = given.shift() ?? '';
+    else if (name === '--only') read.only = (given.shift() ?? '').split(',');
+    else if (name === '--keep') {
+      read.file = `bench/results/peers-${new Date().toISOString().slice(0, 10)}.md`;
+    } else process.exit(2);
+  }
+  if (!(read.rounds >= 1) || !(Number(read.connections) > WARM_COUNT)) process.exit(2);
+  return read;
+}
+
+function stompedeOptions() {
+  return ['--listen', '127.0.0.1:0', '--stomp-listen', 'off', '--admin-listen', 'off',
+    '--shards', '1', '--log-level', 'warn'];
+}
+
+function stompedeVersion() {
+  const version = execFileSync(stompede, ['--version']).toString().trim().split(' ').pop();
+  // Where another binary came from is not known.
+  if (!stompede.startsWith(process.cwd())) return version;
+  return `${version} (${execFileSync('git', ['rev-parse', '--short', 'HEAD']).toString().trim()})`;
+}
+
+// A peer from npm: a script that prints its address, run by node or by `program` of the package.
+function script(name, npmPackage, program) {
+  const runtime = program ? path.join(peersDir, program) : process.execPath;
+  return {
+    command: [runtime, path.join(peersDir, `${name}.mjs`)],
+    version: () => {
+      const file = path.join(peersDir, 'node_modules', npmPackage, 'package.json');
+      const { version } = JSON.parse(readFileSync(file));
+      return program ? version : `${version}, Node ${process.versions.node}`;
+    },
+  };
+}
+
+// Debian's nginx and its module, unpacked below `peersDir`; it wants a directory below /var/lib,
+// which it gets in a mount namespace of its own.
+function nchan() {
+  const root = path.join(peersDir, 'debian');
+  const nginx = path.join(root, 'usr/sbin/nginx');
+  const config = path.join(peersDir, 'nchan-filled.conf');
+  const inNamespace = 'mount -t tmpfs none /var/lib && mkdir /var/lib/nginx && exec "$@"';
+  return {
+    needs: nginx,
+    command: ['unshare', process.getuid() === 0 ? '-m' : '-rm', 'sh', '-c', inNamespace, 'sh',
+      nginx, '-p', peersDir, '-c', config],
+    prepare: async () => {
+      const port = await freePort();
+      const values = { PORT: port, WORK: peersDir, ROOT: root };
+      const template = readFileSync(path.join(peersDir, 'nchan.conf'), 'utf8');
+      writeFileSync(config, template.replace(/@([A-Z]+)@/g, (all, name) => values[name] ?? all));
+      return `ws://127.0.0.1:${port}/ws`;
+    },
+    version: () => readFileSync(path.join(root, 'version'), 'utf8').trim().replaceAll('\n', ', '),
+  };
+}
+
+function freePort() {
+  return new Promise((resolve) => {
+    const server = net.createServer().listen(0, '127.0.0.1', () => {
+      const { port } = server.address();
+      server.close(() => resolve(port));
+    });
+  });
+}
+
+function isListening(url) {
+  return new Promise((resolve) => {
+    const socket = net.connect(Number(new URL(url).port), '127.0.0.1');
+    const end = (answer) => {
+      socket.destroy();
+      resolve(answer);
+    };
+    socket.on('connect', () => end(true));
+    socket.on('error', () => end(false));
+  });
+}
+
+const running = new Set();
+process.on('exit', () => running.forEach((child) => child.kill('SIGKILL')));
+for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => process.exit(1));
+
+function pinned(cpus, command, output) {
+  const child = spawn('taskset', ['-c', cpus, ...command], { stdio: ['ignore', output, output] });
+  running.add(child);
+  child.ended = new Promise((resolve) => {
+    const end = (status) => {
+      running.delete(child);
+      resolve(status);
+    };
+    child.on('exit', end);
+    child.on('error', () => end(-1));
+  });
+  return child;
+}
+
+const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+
+// Starts a fresh server and waits for the address that it prints, or until the known one answers.
+async function start(server) {
+  const known = await server.prepare?.();
+  const log = path.join(peersDir, `${server.name}.log`);
+  const output = openSync(log, 'w');
+  const child = pinned(serverCpus, server.command, output);
+  closeSync(output);
+  for (let waited = 0; waited < START_MS; waited += 100) {
+    await pause(100);
+    if (!running.has(child)) break;
+    if (known) {
+      if (await isListening(known)) return { child, url: known };
+      continue;
+    }
+    const url = readFileSync(log, 'utf8').match(/ws:\/\/\S+/);
+    if (url) return { child, url: server.url ? server.url(url[0]) : url[0] };
+  }
+  child.kill('SIGKILL');
+  await child.ended;
+  throw new Error(`did not start: ${readFileSync(log, 'utf8').trim().slice(-300)}`);
+}
+
+// One run of the generator: its report. What went wrong is in the report too.
+async function generate(server, child, url, given) {
+  const file = path.join(peersDir, `${server.name}.json`);
+  writeFileSync(file, '');
+  const stomp = server.speaks === 'plain' ? 'none' : '1.2';
+  const command = [bench, ...given, '--url', url, '--stomp', stomp, '--pid', String(child.pid),
+    '--out', `json=${file}`];
+  const status = await pinned(clientCpus, command, 'ignore').ended;
+  const text = readFileSync(file, 'utf8');
+  if (text === '') throw new Error(`${given[0]}: no report (exit status ${status})`);
+  return JSON.parse(text);
+}
+
+// One work against a fresh server: the report, and the server's bytes when it was warm.
+async function measure(server, work) {
+  const { child, url } = await start(server);
+  try {
+    const warm = ['connect', '--connections', String(WARM_COUNT), '--hold', '1s'];
+    const warmBytes =
+      work.isWarm ? heldBytes(await generate(server, child, url, warm)) : undefined;
+    return [await generate(server, child, url, work.arguments), warmBytes];
+  } finally {
+    child.kill('SIGKILL');
+    await child.ended;
+  }
+}
+
+function faults(report) {
+  const names = ['failed', 'dropped', 'lost', 'duplicates', 'reordered', 'corrupt'];
+  const seen = names.filter((name) => report[name] > 0);
+  const counts = seen.map((name) => `${name} ${report[name]}`);
+  return report.aborted ? [report.aborted, ...counts] : counts;
+}
+
+async function measureAll() {
+  for (const server of servers) Object.assign(server, { figures: {}, faults: new Set() });
+  for (let round = 1; round <= options.rounds; round++) {
+    for (const work of works) {
+      for (const server of servers.filter((server) => !server.missing)) {
+        try {
+          const [report, warmBytes] = await measure(server, work);
+          const where = `${work.arguments[0]} of ${work.arguments[2]}`;
+          for (const fault of faults(report)) server.faults.add(`${where}: ${fault}`);
+          for (const [name, value] of Object.entries(work.figures(report, warmBytes))) {
+            (server.figures[name] ??= []).push(value);
+          }
+          process.stderr.write(`round ${round}: ${server.name}: ${report.title}\n`);
+        } catch (error) {
+          server.missing = error.message;
+        }
+      }
+    }
+  }
+}
+
+function median(values = []) {
+  const sorted = values.filter(Number.isFinite).sort((a, b) => a - b);
+  return sorted[Math.floor(sorted.length / 2)];
+}
+
+function cell(values, digits, unit = 1) {
+  const value = median(values);
+  return value === undefined ? '–' : (value / unit).toFixed(digits);
+}
+
+function table() {
+  const head = ['server', 'speaks', 'CPU per connect (µs)', 'PSS (MiB)',
+    'PSS per idle connection (B)', 'CPU per delivery (µs)', 'latency p50 (ms)', 'latency p99 (ms)',
+    'coalesced (M deliveries/s)', 'coalesced, per server core (M/s)'];
+  const rows = servers.filter((server) => !server.missing).map(({ name, speaks, figures }) => [
+    name, speaks, cell(figures.connectUs, 1), cell(figures.warmBytes, 1, 2 ** 20),
+    cell(figures.idleBytes, 0), cell(figures.deliveryUs, 2), cell(figures.p50Ms, 2),
+    cell(figures.p99Ms, 2), cell(figures.rate, 2, 1e6), cell(figures.ratePerCore, 2, 1e6)]);
+  const line = (cells) => `| ${cells.join(' | ')} |`;
+  const ruler = head.map((_, column) => (column < 2 ? '---' : '---:'));
+  return [head, ruler, ...rows].map(line).join('\n');
+}
+
+function page() {
+  const cpu = os.cpus()[0].model;
+  const memory = Math.round(os.totalmem() / 2 ** 20);
+  const versions = servers.filter((server) => !server.missing)
+    .map((server) => `${server.name} ${server.version()}`);
+  const troubles = servers.flatMap((server) => [
+    ...(server.missing ? [`- ${server.name} is missing: ${server.missing}`] : []),
+    ...[...server.faults].map((fault) => `- ${server.name}, ${fault}`),
+  ]);
+  return `# Stompede and its peers
+
+- Machine: ${cores} x ${cpu}, ${memory} MiB, Linux ${os.release()}; server on processor \
+${serverCpus}, generator on ${clientCpus}; load before: ${loadBefore}.
+- Date: ${new Date().toISOString().slice(0, 16).replace('T', ' ')} UTC, medians of \
+${options.rounds} round(s).
+- Versions: ${versions.join('; ')}.
+
+${table()}
+
+Connect: ${options.connections} connections, upgraded and (STOMP) logged in and subscribed. PSS: \
+of the process with ${WARM_COUNT} connections, then its growth by each further one, after \
+${options.hold} without traffic; without the kernel's buffers; Node's code is shared with \
+the script that measures, and memory comes in steps, so that few connections tell little. CPU \
+per delivery and latency: ${options.connections} subscribers, 5 messages of 100 B a second, \
+latency from the planned send. Coalesced: 100 subscribers, up to 1,024 messages on the way; per \
+server core is per second of the server's CPU time. A plain server sends bare messages; STOMP \
+adds a frame with its headers to each. stompede-plain is the test service \`/broadcast\`, which \
+sends to the publisher too, as nchan does. Every run has a fresh server.
+${troubles.length > 0 ? `\n${troubles.join('\n')}\n` : '\nNothing lost, dropped or reordered.\n'}`;
+}
+
+const loadBefore = os.loadavg().map((load) => load.toFixed(2)).join(' ');
+for (const server of servers) {
+  const needed = server.needs ?? server.command[0];
+  if (!existsSync(needed)) server.missing = `no ${path.basename(needed)} here`;
+}
+await measureAll();
+const text = page();
+process.stdout.write(text);
+if (options.file) {
+  mkdirSync(path.dirname(options.file), { recursive: true });
+  writeFileSync(options.file, text);
+}
+// Peers may fall short; stompede may not.
+const ours = servers.filter(({ name }) => name.startsWith('stompede'));
+const isOursSound = ours.every(({ missing, faults: seen }) => !missing && seen.size === 0);
+process.exit(isOursSound ? 0 : 1);
