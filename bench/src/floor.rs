@@ -151,12 +151,7 @@ pub fn send(sender: &Sender) -> io::Result<()> {
         }
         told.enter(crate::control::Stage::Stop);
     });
-    let mut builder = io_uring_06::IoUring::builder();
-    builder.setup_coop_taskrun().setup_single_issuer();
-    let mut runtime = monoio::RuntimeBuilder::<monoio::IoUringDriver>::new()
-        .with_entries(256)
-        .uring_builder(builder)
-        .build()?;
+    let mut runtime = stompede::reactor::uring::runtime()?;
     runtime.block_on(async move {
         let wake = control.doorbell(0).fd();
         let reactor = UringReactor::new(vec![listener], wake, sender.sockets + 64)?;

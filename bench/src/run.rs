@@ -168,12 +168,7 @@ fn work(index: usize, plan: Arc<Plan>, control: Arc<Control>) -> io::Result<()> 
             Worker::new(index, plan, control, reactor).run().await
         });
     }
-    let mut builder = io_uring_06::IoUring::builder();
-    builder.setup_coop_taskrun().setup_single_issuer();
-    let mut runtime = monoio::RuntimeBuilder::<monoio::IoUringDriver>::new()
-        .with_entries(256)
-        .uring_builder(builder)
-        .build()?;
+    let mut runtime = stompede::reactor::uring::runtime()?;
     runtime.block_on(async move {
         let reactor = UringReactor::new(Vec::new(), wake, slots_count)?;
         Worker::new(index, plan, control, reactor).run().await

@@ -320,13 +320,7 @@ fn run_shard(
     }
     let wake = mesh.doorbell().fd();
     let result = if is_uring {
-        let mut builder = io_uring_06::IoUring::builder();
-        builder.setup_coop_taskrun().setup_single_issuer();
-        let mut runtime = monoio::RuntimeBuilder::<monoio::IoUringDriver>::new()
-            .with_entries(256)
-            .uring_builder(builder)
-            .enable_timer()
-            .build()?;
+        let mut runtime = reactor::uring::runtime()?;
         runtime.block_on(async move {
             let reactor = UringReactor::new(listeners, wake, slots_count)?;
             Shard::new(index, shared, reactor, mesh).run().await

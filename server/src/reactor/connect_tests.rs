@@ -67,13 +67,7 @@ fn uring_connects() {
         println!("skipped: {why}");
         return;
     }
-    let mut builder = io_uring_06::IoUring::builder();
-    builder.setup_coop_taskrun().setup_single_issuer();
-    let mut runtime = monoio::RuntimeBuilder::<monoio::IoUringDriver>::new()
-        .with_entries(256)
-        .uring_builder(builder)
-        .build()
-        .unwrap();
+    let mut runtime = super::uring::runtime().unwrap();
     let wake = Doorbell::new().unwrap();
     runtime.block_on(async {
         connects(UringReactor::new(Vec::new(), wake.fd(), 16).unwrap()).await;
@@ -85,13 +79,7 @@ fn uring_gives_out_no_more_slots_than_it_has() {
     if crate::probe::is_uring_usable().is_err() {
         return;
     }
-    let mut builder = io_uring_06::IoUring::builder();
-    builder.setup_coop_taskrun().setup_single_issuer();
-    let mut runtime = monoio::RuntimeBuilder::<monoio::IoUringDriver>::new()
-        .with_entries(256)
-        .uring_builder(builder)
-        .build()
-        .unwrap();
+    let mut runtime = super::uring::runtime().unwrap();
     let wake = Doorbell::new().unwrap();
     runtime.block_on(async {
         let mut reactor = UringReactor::new(Vec::new(), wake.fd(), 2).unwrap();

@@ -113,6 +113,20 @@ pub struct UringReactor {
     started: Instant,
 }
 
+/// Makes the runtime that a [`UringReactor`] lives in, for the calling thread.
+///
+/// # Errors
+/// What the kernel says to io_uring_setup.
+pub fn runtime() -> io::Result<monoio::Runtime<monoio::time::TimeDriver<monoio::IoUringDriver>>> {
+    let mut builder = io_uring_06::IoUring::builder();
+    builder.setup_coop_taskrun().setup_single_issuer();
+    monoio::RuntimeBuilder::<monoio::IoUringDriver>::new()
+        .with_entries(256)
+        .uring_builder(builder)
+        .enable_timer()
+        .build()
+}
+
 impl UringReactor {
     /// Sets the ring up with a table of `slots_count` direct descriptors, and arms accept on each
     /// listener, the wake-up eventfd and the tick. Must run inside the shard's runtime.
