@@ -18,6 +18,8 @@ pub struct Publication {
     text: Box<str>,
     /// The body, if it is not UTF-8.
     binary: Option<Box<[u8]>>,
+    /// The queue that it goes to, if that is not its destination.
+    queue: Option<Box<str>>,
     destination_len: u32,
     head_len: u32,
 }
@@ -56,9 +58,20 @@ impl Publication {
         Publication {
             text: text.into_boxed_str(),
             binary,
+            queue: None,
             destination_len: destination.len() as u32,
             head_len: head_len as u32,
         }
+    }
+
+    /// The same, for the queue of that name, whatever its destination.
+    pub fn for_queue(self, name: &str) -> Publication {
+        Publication { queue: Some(name.into()), ..self }
+    }
+
+    /// The name of the queue that it goes to; none if the destination says it.
+    pub fn queue(&self) -> Option<&str> {
+        self.queue.as_deref()
     }
 
     /// The destination as the sender wrote it.

@@ -71,7 +71,11 @@ impl<R: Reactor> Shard<R> {
                     let action = Action::Publish(Arc::new(publication), receipt.map(Box::from));
                     return self.add_action(slot, &transaction, action, bytes);
                 }
-                return self.publish(slot, Arc::new(publication), kind, receipt);
+                self.publish(slot, Arc::new(publication), kind, receipt)?;
+                if self.is_overworked() {
+                    self.postpone(slot);
+                }
+                return Ok(());
             }
             Request::Subscribe { id, destination, ack } => {
                 let subscribe = Subscribe {

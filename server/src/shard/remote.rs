@@ -18,6 +18,9 @@ impl<R: Reactor> Shard<R> {
     pub(super) fn take_messages(&mut self) {
         for source in 0..self.mesh.shards_count() {
             for _ in 0..MESH_MESSAGES_PER_TURN {
+                if self.is_overworked() {
+                    break;
+                }
                 let Some(message) = self.mesh.pop(source) else { break };
                 self.on_message(source, message);
             }
@@ -79,10 +82,6 @@ impl<R: Reactor> Shard<R> {
             }
             Message::SockJsCall(call) => self.on_call(*call),
             Message::SockJsAnswer(answer) => self.on_remote_answer(answer.0, answer.1),
-            Message::Serve(publication, asker) => {
-                self.serve(publication);
-                self.answer_asker(asker);
-            }
             Message::Done { slot, generation } => {
                 self.on_answer(slot, generation, Past::default());
             }
@@ -149,7 +148,7 @@ impl<R: Reactor> Shard<R> {
     }
 
     /// `past` is what a topic's home shard has for a new subscription; nothing in other answers.
-    fn on_answer(&mut self, slot: u32, generation: u32, past: Past) {
+    pub(super) fn on_answer(&mut self, slot: u32, generation: u32, past: Past) {
         let connection = &mut self.connections[slot as usize];
         if connection.generation != generation || connection.phase != Phase::Waiting {
             return self.on_orphaned_answer();
@@ -170,6 +169,7 @@ impl<R: Reactor> Shard<R> {
             Then::Disconnect(receipt) => return self.disconnected(slot, receipt.as_deref()),
             Then::Connect(login) => self.connected(slot, *login),
             Then::Upgrade(upgrade) => self.finish_upgrade(slot, *upgrade),
+            Then::Turn => {}
             // These wait for no answer of this kind.
             Then::Consume(_) | Then::File { .. } | Then::Flushed | Then::SockJs(_) => {}
         }
@@ -215,7 +215,7 @@ impl<R: Reactor> Shard<R> {
         if let Then::Commit(commit) = &waiting.then {
             return self.roll_back(slot, commit);
         }
-        if let Then::Subscribe(subscribe) = waiting.then {
+        if let Then::Subscribe(subscribe) | Then::Consume(subscribe) = waiting.then {
             let destination = subscribe.destination;
             self.remove_pending(&destination);
             if !self.subscriptions.has_subscribers(&destination) {
@@ -225,7 +225,7 @@ impl<R: Reactor> Shard<R> {
         }
     }
 
-    fn remove_pending(&mut self, destination: &str) {
+    pub(super) fn remove_pending(&mut self, destination: &str) {
         let place = self.pending_interest.iter().position(|pending| &**pending == destination);
         if let Some(place) = place {
             self.pending_interest.swap_remove(place);

@@ -53,7 +53,7 @@ impl<R: Reactor> Shard<R> {
         match kind {
             Kind::Topic => self.subscribe_to_topic(slot, subscribe, pattern),
             Kind::User => self.subscribe_to_user(slot, subscribe),
-            Kind::Queue => return self.subscribe_to_queue(slot, subscribe),
+            Kind::Queue => self.subscribe_to_queue(slot, subscribe),
             // A pattern is a service connection's, which the rules of authorization have allowed.
             Kind::App if pattern.is_some() || self.has_snapshot(&subscribe.destination) => {
                 self.subscribe_to_topic(slot, subscribe, pattern);
@@ -134,6 +134,14 @@ impl<R: Reactor> Shard<R> {
     /// Every shard that must know knows: the subscription is live. Its RECEIPT goes first, then
     /// what it gets of the past.
     pub(super) fn subscribed(&mut self, slot: u32, subscribe: Subscribe, past: Past) {
+        if self.is_service(&subscribe.destination) {
+            // Known everywhere; now it becomes a consumer.
+            self.pending_interest.push(subscribe.destination.clone());
+            return self.subscribe_to_queue(slot, subscribe);
+        }
+        if self.refuse_costly(slot, &subscribe) {
+            return;
+        }
         let past = self.bound_past(slot, &subscribe, past);
         self.push_subscribe_receipt(slot, subscribe.receipt.as_deref(), &past);
         // It was parsed before and is good.
@@ -152,10 +160,14 @@ impl<R: Reactor> Shard<R> {
     ) -> SubscriptionKey {
         let is_paced = self.is_paced(&subscribe);
         let is_app = self.kind(&subscribe.destination) == Ok(Kind::App);
+        let is_gated = self.has_slow_snapshot(&subscribe.destination);
         let Subscribe { id, destination, ack, terms, pace, .. } = subscribe;
         let mut class = self.class(slot, id, ack, terms.filter);
         if is_paced {
             class.framing |= framing::PACED;
+        }
+        if is_gated {
+            class.framing |= framing::GATED;
         }
         if is_app && pattern.is_some() {
             class.framing |= framing::SERVICE;
@@ -216,6 +228,7 @@ impl<R: Reactor> Shard<R> {
         let key = key.ok_or(Error::UnknownSubscription)?;
         self.unsubscribe_from_queue(slot, key);
         self.forget_pace(slot, key);
+        self.forget_gate(slot, key);
         let (head, removed) = self.subscriptions.unsubscribe(head, key);
         self.connections[slot as usize].subscriptions = head;
         if let Some(removed) = removed {

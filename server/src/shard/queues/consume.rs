@@ -111,7 +111,7 @@ impl<R: Reactor> Shard<R> {
         &mut self,
         slot: u32,
         subscribe: Subscribe,
-    ) -> Result<(), Error> {
+    ) {
         let (shard, generation) = (self.index as u32, self.connections[slot as usize].generation);
         let links = self.connections[slot as usize].extras().links.get_or_insert_default();
         links.last_number += 1;
@@ -127,7 +127,6 @@ impl<R: Reactor> Shard<R> {
             self.mesh.push(home, message);
             self.wait_for(slot, 1, Then::Consume(Box::new(subscribe)));
         }
-        Ok(())
     }
 
     fn consumer_terms(&self, subscribe: &Subscribe) -> Consumer {
@@ -168,7 +167,10 @@ impl<R: Reactor> Shard<R> {
     fn linked(&mut self, slot: u32, number: u32, home: usize, queue: u32, subscribe: Subscribe) {
         self.push_receipt(slot, subscribe.receipt.as_deref());
         let ack = subscribe.ack;
-        let subscription = Some(self.enter_subscription(slot, subscribe, None));
+        self.remove_pending(&subscribe.destination);
+        // A service's is a pattern: of what is sent to `/app`, that is its queue.
+        let pattern = self.pattern(&subscribe.destination).ok().flatten();
+        let subscription = Some(self.enter_subscription(slot, subscribe, pattern));
         let links = self.connections[slot as usize].extras().links.get_or_insert_default();
         let (last_tag, settled_tag) = (0, 0);
         let link = Link { number, subscription, home, queue, ack, last_tag, settled_tag };

@@ -33,6 +33,14 @@ impl<R: Reactor> Shard<R> {
         }
     }
 
+    /// The name of the queue that a publication goes to.
+    pub(in super::super) fn queue_of<'p>(&self, publication: &'p Publication) -> Cow<'p, str> {
+        match publication.queue() {
+            Some(name) => Cow::Borrowed(name),
+            None => self.queue_name(publication.destination()),
+        }
+    }
+
     /// Takes a message into its queue.
     pub(super) fn enqueue(
         &mut self,
@@ -55,7 +63,7 @@ impl<R: Reactor> Shard<R> {
         expires_ms: Option<u64>,
         is_reserved: bool,
     ) -> Result<(), Error> {
-        let name = self.queue_name(publication.destination());
+        let name = self.queue_of(&publication);
         let index = self.queues.open(&name);
         let mut outputs = std::mem::take(&mut self.scratch.outputs);
         let queue = &mut self.queues.entries[index as usize].queue;

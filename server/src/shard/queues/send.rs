@@ -36,7 +36,7 @@ impl<R: Reactor> Shard<R> {
     ) -> Result<(), Error> {
         let expires_ms = self.expires_ms(&publication)?;
         self.metrics.messages_published.inc();
-        let home = self.home(&self.queue_name(publication.destination()));
+        let home = self.home(&self.queue_of(&publication));
         if home == self.index {
             self.enqueue(publication, expires_ms)?;
             self.push_receipt(slot, receipt);
