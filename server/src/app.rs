@@ -136,9 +136,15 @@ impl<T: Into<Vec<u8>>> From<T> for Payload {
 
 /// Something a mapping sends, and in whose name.
 pub(crate) enum Post {
-    Send { session: Session, publication: Arc<Publication> },
+    Send {
+        session: Session,
+        publication: Arc<Publication>,
+    },
     /// An asynchronous subscribe mapping is done.
-    Snapshot { place: Place, publication: Option<Arc<Publication>> },
+    Snapshot {
+        place: Place,
+        publication: Option<Arc<Publication>>,
+    },
 }
 
 /// The subscription that waits for its snapshot.

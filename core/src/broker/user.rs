@@ -58,11 +58,8 @@ pub fn session_of(key: u64, id: &str) -> Option<Session> {
     for round in (0..ROUNDS_COUNT).rev() {
         (left, right) = (right ^ keyed_hash(key, round, left), left);
     }
-    let session = Session {
-        shard: (left >> 32) as u32,
-        slot: left as u32,
-        generation: (right >> 32) as u32,
-    };
+    let session =
+        Session { shard: (left >> 32) as u32, slot: left as u32, generation: (right >> 32) as u32 };
     (right as u32 == 0).then_some(session)
 }
 

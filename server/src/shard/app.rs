@@ -52,9 +52,11 @@ impl<R: Reactor> Shard<R> {
         place: Place,
     ) -> bool {
         let own = self.context(place.slot, &context.destination, context.params.clone());
-        self.start_task(&context, || mapping(own), |task, counted, context, metrics| {
-            run_snapshot(task, counted, context, metrics, place)
-        })
+        self.start_task(
+            &context,
+            || mapping(own),
+            |task, counted, context, metrics| run_snapshot(task, counted, context, metrics, place),
+        )
     }
 
     /// Makes a task and lets it run, if there are not too many; says whether it did. What goes

@@ -172,9 +172,7 @@ impl Shared {
     /// The pattern of an operator's rule about destinations, in the dialect of its prefix. A
     /// literal name is a pattern that matches itself.
     fn rule_pattern(&self, text: &str) -> Option<Pattern> {
-        let limits = &self.config.limits;
-        let pattern = self.prefixes.pattern(text, limits).ok().flatten();
-        pattern.or_else(|| Pattern::parse(text, limits).ok())
+        self.prefixes.rule(text, &self.config.limits).ok()
     }
 }
 
@@ -393,7 +391,11 @@ impl<R: Reactor> Shard<R> {
     /// Says whether there is nothing left to do, after telling other shards that we sleep.
     fn prepare_sleep(&mut self) -> bool {
         let is_idle = self.ready.is_empty() && self.dirty.is_empty() && self.sessions.is_flushed();
-        if !is_idle || !self.postponed.is_empty() || self.queues.has_work() || self.mesh.overflow_count() > 0 {
+        if !is_idle
+            || !self.postponed.is_empty()
+            || self.queues.has_work()
+            || self.mesh.overflow_count() > 0
+        {
             return false;
         }
         self.mesh.doorbell().prepare_sleep();

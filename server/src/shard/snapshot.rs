@@ -126,8 +126,7 @@ impl<R: Reactor> Shard<R> {
     }
 
     fn deliver_snapshot(&mut self, slot: u32, key: SubscriptionKey, what: Arc<Publication>) {
-        let delivery =
-            Placed { publication: what, sequence: self.next_sequence(), position: None };
+        let delivery = Placed { publication: what, sequence: self.next_sequence(), position: None };
         self.deliver_to(slot, key, &One { delivery: &delivery, note: Note::None });
     }
 

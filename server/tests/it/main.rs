@@ -17,6 +17,7 @@ mod profiles;
 mod queues;
 mod replies;
 mod rows;
+mod selectors;
 mod session;
 mod slow;
 mod transactions;

@@ -107,11 +107,7 @@ impl<R: Reactor> Shard<R> {
     }
 
     /// Registers a consumer at the queue's home; the subscription is live when it answers.
-    pub(in super::super) fn subscribe_to_queue(
-        &mut self,
-        slot: u32,
-        subscribe: Subscribe,
-    ) {
+    pub(in super::super) fn subscribe_to_queue(&mut self, slot: u32, subscribe: Subscribe) {
         let (shard, generation) = (self.index as u32, self.connections[slot as usize].generation);
         let links = self.connections[slot as usize].extras().links.get_or_insert_default();
         links.last_number += 1;
