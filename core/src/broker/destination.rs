@@ -275,8 +275,8 @@ impl Prefixes {
     }
 
     /// Parses the destination of an operator's rule, in the dialect of its prefix: a literal name
-    /// matches itself, `**` alone behind a prefix is all of it in any dialect, and of a fanout every
-    /// name is all of it.
+    /// matches itself, `**` alone behind a prefix is all of it in any dialect, and each name of a
+    /// fanout is all of it.
     ///
     /// # Errors
     /// Those of [`Pattern::parse_as`], and a wildcard of another dialect, which would be taken

@@ -353,9 +353,10 @@ impl Config {
             .filter_map(|text| Some(("slow-consumer", text, conflate::parse_rule(text).ok()?.0)));
         for (option, text, on) in histories.chain(paces) {
             if !prefixes.has_rules_for(on, is_topic) {
+                let allowed = prefixes.rule_prefixes(is_topic);
                 return Err(ConfigError::Conflict(format!(
-                    "seen {option} {text:?}, but under this profile {on} is no topic; allowed is {}",
-                    prefixes.rule_prefixes(is_topic)
+                    "seen {option} {text:?}, but under this profile {on} is no topic; \
+                     allowed is {allowed}"
                 )));
             }
             prefixes.rule(on, &self.limits).map_err(|error| {

@@ -38,7 +38,8 @@ impl<R: Reactor> Shard<R> {
             let reason = match error {
                 Error::LoginFailed => DisconnectReason::LoginFailed,
                 Error::NotAllowed => {
-                    self.on_denied(slot);
+                    let destination = frame.header("destination").unwrap_or_default();
+                    self.on_denied(slot, frame.command.as_str(), &destination);
                     DisconnectReason::StompError
                 }
                 _ => DisconnectReason::StompError,

@@ -18,6 +18,7 @@ use stompede_core::broker::reply::is_reserved_id;
 use stompede_core::broker::selector::Filter;
 use stompede_core::broker::subscriptions::{Class, SubscriptionKey};
 use stompede_core::broker::user::{is_internal, resembles_internal};
+use stompede_core::stomp::command::Command;
 use stompede_core::stomp::error::Error;
 use stompede_core::stomp::request::AckMode;
 
@@ -37,7 +38,7 @@ impl<R: Reactor> Shard<R> {
             if !self.deny_softly(slot, &subscribe) {
                 return Err(error);
             }
-            self.on_denied(slot);
+            self.on_denied(slot, Command::Subscribe.as_str(), &subscribe.destination);
             return Ok(());
         }
         subscribe.destination = name;

@@ -87,12 +87,16 @@ impl<R: Reactor> Shard<R> {
     }
 
     /// Counts and logs a frame that is not allowed.
-    pub(super) fn on_denied(&mut self, slot: u32) {
+    pub(super) fn on_denied(&mut self, slot: u32, frame: &str, destination: &str) {
         self.metrics.denied.inc();
         if self.may_log("denied") {
             let (shard, peer) = (self.index, &self.peers[slot as usize]);
             let user = self.user(slot).unwrap_or_default();
-            tracing::warn!(shard, %peer, user, "a client was refused by --allow and --deny");
+            // Escaped, as anything that clients sent.
+            tracing::warn!(
+                shard, %peer, user, frame, ?destination,
+                "a client was refused by --allow and --deny"
+            );
         }
     }
 

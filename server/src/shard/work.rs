@@ -16,7 +16,8 @@ use stompede_core::limits::SELECTOR_STEPS_PER_TURN;
 use stompede_core::stomp::error::Error;
 
 impl<R: Reactor> Shard<R> {
-    /// Refuses a subscription, not yet entered, whose selector is one too many. Says whether it did.
+    /// Refuses a subscription, not entered yet, whose selector is one too many. Says whether it
+    /// did.
     pub(super) fn refuse_costly(&mut self, slot: u32, subscribe: &Subscribe) -> bool {
         let Some(filter) = &subscribe.terms.filter else { return false };
         let destination = &subscribe.destination;

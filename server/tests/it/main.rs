@@ -8,6 +8,7 @@
 mod app;
 mod client;
 mod compression;
+mod coverage;
 mod delivery;
 mod history;
 mod load;
