@@ -492,8 +492,9 @@ mod tests {
 
     #[test]
     fn the_profile_says_what_a_rule_means() {
-        let rule = ["--allow", "any both /topic/{x:y}"];
-        assert!(fails(&rule, &[]).contains("brace"));
+        assert!(fails(&["--allow", "any both /topic/{x:y}"], &[]).contains("brace"));
+        let rule = ["--allow", "any both /topic/#"];
+        assert!(fails(&rule, &[]).contains("here use * and ? within a segment"));
         let args = [&rule[..], &["--profile", "rabbitmq"]].concat();
         assert_eq!(serve(&args, &[]).profile.name(), "rabbitmq");
         assert!(fails(&["--profile", "rabbit"], &[]).contains("activemq"));
