@@ -431,7 +431,7 @@ impl<R: Reactor> Shard<R> {
     }
 
     fn on_accept(&mut self, slot: u32, listener: u8, peer: SocketAddr) {
-        let transport = if listener == 1 { Transport::Tcp } else { Transport::Http };
+        let transport = if listener == 1 { Transport::Tcp } else { Transport::HTTP };
         self.take_slot(slot, transport, Peer::from(peer));
         self.admit(slot);
         if self.is_draining {
@@ -564,7 +564,6 @@ impl<R: Reactor> Shard<R> {
     fn upgrade(&mut self, slot: u32, deflate: Option<Window>) {
         let connection = &mut self.connections[slot as usize];
         self.metrics.handshakes.inc();
-        connection.forget_http();
         connection.transport = Transport::WebSocket(Receiver::new(deflate));
         let is_sockjs = connection.is_sockjs;
         self.last_write[slot as usize] = self.tick;

@@ -184,7 +184,7 @@ impl<R: Reactor> Shard<R> {
     pub(super) fn stop_waiting(&mut self, slot: u32) -> Option<Then> {
         let connection = &mut self.connections[slot as usize];
         connection.phase = match connection.transport {
-            Transport::Http => Phase::Opening,
+            Transport::Http { .. } => Phase::Opening,
             _ => Phase::Open,
         };
         let waiting = connection.extras.as_mut()?.waiting.take()?;
@@ -198,7 +198,7 @@ impl<R: Reactor> Shard<R> {
         }
         let connection = &self.connections[asker.slot as usize];
         if connection.generation == asker.generation && connection.phase == Phase::Waiting {
-            if let Transport::Http = connection.transport {
+            if connection.is_http() {
                 return self.refuse_login(asker.slot);
             }
             self.metrics.auth(AuthMethod::Connect, AuthResult::Refused);

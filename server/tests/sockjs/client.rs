@@ -10,6 +10,9 @@ use stompede::{services, Handle, Server};
 /// Longer than anything here takes; only a failing test waits for it.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// How many shards a server has, in tests of what must be correct with any number of them.
+pub const SHARDS: [usize; 4] = [1, 2, 4, 8];
+
 pub fn config(shards: usize) -> Config {
     let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     Config {
