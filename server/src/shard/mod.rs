@@ -118,6 +118,8 @@ pub struct Shared {
     pub authorization: Authorization,
     /// Connections by client address, if they are limited.
     pub address_counts: Option<AddressCounts>,
+    /// SockJS sessions by client address, if they are limited.
+    pub session_counts: Option<AddressCounts>,
     /// What handlers serve.
     pub endpoints: Endpoints,
     /// What mappings serve.
@@ -161,6 +163,7 @@ impl Shared {
             app: App::default(),
             endpoints,
             address_counts: (config.connections_per_ip_max > 0).then(AddressCounts::default),
+            session_counts: (config.sockjs_sessions_per_ip_max > 0).then(AddressCounts::default),
             config,
         })
     }

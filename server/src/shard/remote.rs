@@ -78,7 +78,7 @@ impl<R: Reactor> Shard<R> {
                 self.answer_asker(asker);
             }
             Message::SockJsCall(call) => self.on_call(*call),
-            Message::SockJsAnswer(answer) => self.on_remote_answer(answer.0, answer.1),
+            Message::SockJsReply(reply) => self.on_remote_reply(*reply),
             Message::Serve(publication, asker) => {
                 self.serve(publication);
                 self.answer_asker(asker);
@@ -193,6 +193,9 @@ impl<R: Reactor> Shard<R> {
     }
 
     fn on_login_checked(&mut self, asker: Asker, is_accepted: bool) {
+        if self.is_claimed(asker) {
+            return self.on_claim_checked(asker.slot, is_accepted);
+        }
         if is_accepted {
             return self.on_answer(asker.slot, asker.generation, Past::default());
         }
