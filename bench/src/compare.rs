@@ -49,6 +49,8 @@ fn figures(report: &Report) -> Vec<(&'static str, Option<f64>)> {
         ("duplicates", Some(report.duplicates as f64)),
         ("reordered", Some(report.reordered as f64)),
         ("corrupt", Some(report.corrupt as f64)),
+        ("redelivered", Some(report.redelivered as f64)),
+        ("acknowledged/s of server CPU", report.acknowledged_per_core_s),
         ("µs CPU/connect", report.cpu_us_per_connect),
         ("µs CPU/delivery", report.cpu_us_per_delivery),
         ("µs CPU/s/idle connection", report.idle_cpu_us_per_s),

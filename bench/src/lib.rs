@@ -2,7 +2,7 @@
 //!
 //! Read in this order: [`options`] (the command line), [`plan`] (what a run shall do), [`run`] (its
 //! stages), [`worker`] (one thread of clients on the server's own reactor), [`publisher`] (what is
-//! due when), [`wire`] (bytes of a client), [`stamp`] and [`order`] (the checks), [`latency`],
+//! due when), [`wire`] (bytes of a client), [`stamp`], [`order`] and [`queue`] (the checks), [`latency`],
 //! [`process`] (what the server used), [`report`], [`floor`] (the bare loop beside it).
 
 pub mod clock;
@@ -18,6 +18,7 @@ pub mod plan;
 pub mod process;
 pub mod progress;
 pub mod publisher;
+pub mod queue;
 pub mod report;
 pub mod run;
 pub mod stamp;

@@ -2,6 +2,7 @@
 
 use crate::floor::Sender;
 use crate::plan::{Plan, Rate, Target, Workload};
+use crate::queue::AckMode;
 use crate::verdict::Bound;
 use clap::{Args, Parser, Subcommand};
 use std::net::{IpAddr, Ipv4Addr};
@@ -81,6 +82,23 @@ pub enum Command {
         #[arg(long, default_value = "5%", value_parser = share)]
         stalled: f64,
     },
+    /// Queues with competing consumers: every message is settled exactly once
+    Queue {
+        #[command(flatten)]
+        common: Common,
+        #[command(flatten)]
+        publish: Publish,
+        /// Number of queues; the connections consume them in turn
+        #[arg(long, default_value = "10", value_parser = count)]
+        queues: u32,
+        /// How consumers acknowledge: client with one ACK for all that a receive brought,
+        /// client-individual with one for each message
+        #[arg(long, default_value = "client")]
+        ack: AckMode,
+        /// Deliveries without ACK of a consumer; 0 leaves it to the server
+        #[arg(long, default_value = "0", value_parser = count)]
+        prefetch: u32,
+    },
     /// Drop a share of all connections at once and see how they come back
     Storm {
         #[command(flatten)]
@@ -147,9 +165,10 @@ pub struct Common {
     /// Time to hold all connections
     #[arg(long, default_value = "0s", value_parser = duration)]
     pub hold: Duration,
-    /// Destination of subscriptions; with many, their common beginning
-    #[arg(long, default_value = "/topic/bench")]
-    pub destination: String,
+    /// Destination of subscriptions, or the common beginning of several; by default /topic/bench,
+    /// with queue /queue/bench
+    #[arg(long)]
+    pub destination: Option<String>,
     /// Heart-beat interval both ways; 0 is none
     #[arg(long, default_value = "0s", value_parser = duration)]
     pub heart_beat: Duration,
@@ -224,7 +243,9 @@ impl Common {
         };
         plan.in_flight = self.in_flight;
         plan.hold = self.hold;
-        plan.destination.clone_from(&self.destination);
+        if let Some(destination) = &self.destination {
+            plan.destination.clone_from(destination);
+        }
         plan.heart_beat_ms = u32::try_from(self.heart_beat.as_millis()).unwrap_or(u32::MAX);
         plan.login.clone_from(&self.login);
         plan.sources = self.source_ips.clone().map_or(Vec::new(), |sources| sources.0);
@@ -263,6 +284,7 @@ impl Command {
             Command::Many { common, publish, .. } => ("many", common, Some(publish)),
             Command::Echo { common, publish } => ("echo", common, Some(publish)),
             Command::Slow { common, publish, .. } => ("slow", common, Some(publish)),
+            Command::Queue { common, publish, .. } => ("queue", common, Some(publish)),
             Command::Storm { common, .. } => ("storm", common, None),
             Command::Soak { common, publish } => ("soak", common, Some(publish)),
             Command::Compare { .. } | Command::FloorSender(_) => return Ok(None),
@@ -290,6 +312,13 @@ impl Command {
                 plan.workload = Workload::Echo;
                 plan.publishers = plan.subscribers;
                 plan.destinations = plan.subscribers;
+            }
+            Command::Queue { queues, ack, prefetch, .. } => {
+                plan.workload = Workload::Queue;
+                (plan.destinations, plan.ack, plan.prefetch) = (*queues, *ack, *prefetch);
+                if common.destination.is_none() {
+                    plan.destination = "/queue/bench".into();
+                }
             }
             Command::Slow { stalled, .. } => plan.stalled_share = *stalled,
             Command::Storm { share, times, .. } => {

@@ -1,5 +1,6 @@
 //! What a run shall do: connections, who publishes what where, and when. Fixed before it starts.
 
+use crate::queue::AckMode;
 use crate::wire::Transport;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::time::Duration;
@@ -55,6 +56,8 @@ pub enum Workload {
     Many,
     /// Every connection publishes to a destination that only it subscribed to.
     Echo,
+    /// Queues, each with one publisher; the subscribers share its messages.
+    Queue,
 }
 
 /// How fast is published.
@@ -87,12 +90,16 @@ pub struct Plan {
     pub subscriptions: u32,
     /// Publishers of other processes; their numbers follow those of ours.
     pub strangers: u32,
-    /// Destinations; 1 unless [`Workload::Many`] or [`Workload::Echo`].
+    /// Destinations; 1 unless [`Workload::Many`], [`Workload::Echo`] or [`Workload::Queue`].
     pub destinations: u32,
     /// Their names begin with this; the number follows unless there is one only.
     pub destination: String,
     /// Exponent of the popularity of destinations; 0 is the same for all.
     pub zipf: f64,
+    /// How consumers of queues acknowledge.
+    pub ack: AckMode,
+    /// `prefetch-count` of their subscriptions; 0 leaves it to the server.
+    pub prefetch: u32,
     /// How fast is published.
     pub rate: Rate,
     /// Bytes of a body.
@@ -145,6 +152,8 @@ impl Plan {
             destinations: 1,
             destination: "/topic/bench".into(),
             zipf: 0.0,
+            ack: AckMode::Auto,
+            prefetch: 0,
             rate: Rate::PerSecond(0.0),
             body_bytes: 100,
             ramp_per_second: 0.0,
@@ -184,7 +193,7 @@ impl Plan {
         match self.workload {
             Workload::Idle => 0,
             Workload::Fanout => (self.publishers + self.strangers) as usize,
-            Workload::Many => self.subscriptions as usize,
+            Workload::Many | Workload::Queue => self.subscriptions as usize,
             Workload::Echo => 1,
         }
     }
@@ -209,8 +218,12 @@ impl Plan {
         (f64::from(subscriber + 1) * self.stalled_share).floor() > before
     }
 
-    /// Subscriptions to each destination whose subscribers read.
+    /// Deliveries that a message to each destination must cause: to all subscriptions whose
+    /// subscribers read, or to one consumer of a queue.
     pub fn readers(&self) -> Vec<u64> {
+        if self.workload == Workload::Queue {
+            return vec![1; self.destinations as usize];
+        }
         let mut readers = vec![0; self.destinations as usize];
         for subscriber in (0..self.subscribers).filter(|&number| !self.is_stalled(number)) {
             for subscription in 0..self.subscriptions {
@@ -256,7 +269,7 @@ impl Plan {
         if self.version.is_none() && is_tcp && self.publishers > 0 {
             return Err("seen --stomp none with a tcp url: bodies need WebSocket frames".into());
         }
-        if self.version.is_none() && matches!(self.workload, Workload::Many) {
+        if self.version.is_none() && matches!(self.workload, Workload::Many | Workload::Queue) {
             return Err("seen --stomp none with destinations: use fanout or echo".into());
         }
         let is_publishing = self.workload != Workload::Idle;
@@ -269,8 +282,13 @@ impl Plan {
                 "seen {seen} subscriptions for {limit} destinations: give 1 to all"
             ));
         }
-        if self.workload == Workload::Many && self.publishers > self.destinations {
+        let is_many = matches!(self.workload, Workload::Many | Workload::Queue);
+        if is_many && self.publishers > self.destinations {
             return Err("seen more publishers than destinations: each destination has one".into());
+        }
+        let places = u64::from(self.subscribers) * u64::from(self.subscriptions);
+        if self.workload == Workload::Queue && places < u64::from(self.destinations) {
+            return Err("seen queues without a consumer: raise --connections".into());
         }
         if let Rate::PerSecond(rate) = self.rate {
             if is_publishing && rate <= 0.0 {

@@ -23,6 +23,8 @@ use stompede::shard::affinity;
 const LOOK: Duration = Duration::from_millis(20);
 /// Time without a further live connection after which a ramp is given up.
 const RAMP_PATIENCE: Duration = Duration::from_secs(15);
+/// Time in which a message that came back would be seen.
+const VERIFY: Duration = Duration::from_millis(500);
 /// From the decision to publish to the first message.
 const LEAD: Duration = Duration::from_millis(50);
 
@@ -131,7 +133,8 @@ pub fn run(plan: Plan, observer: &mut dyn Observer) -> Result<Outcome, String> {
     plan.check()?;
     let explain = |error: io::Error| format!("cannot start the generator: {error}");
     let plan = Arc::new(plan);
-    let control = Arc::new(Control::new(plan.threads).map_err(explain)?);
+    let queues = if plan.workload == Workload::Queue { plan.destinations } else { 0 };
+    let control = Arc::new(Control::new(plan.threads, queues as usize).map_err(explain)?);
     if let Some(pid) = plan.pid {
         Usage::read(pid).ok_or_else(|| format!("seen pid {pid}, no such process"))?;
     }
@@ -276,6 +279,10 @@ impl Coordinator {
             self.begin_stage("publish", observer);
             self.publish(observer, is_anyone_gone)?;
         }
+        if self.plan.workload == Workload::Queue {
+            self.begin_stage("verify", observer);
+            self.verify(observer, is_anyone_gone)?;
+        }
         Ok(())
     }
 
@@ -340,6 +347,26 @@ impl Coordinator {
             self.look(observer, is_anyone_gone)?;
         }
         self.outcome.publish_s = last.max(end).saturating_sub(start) as f64 / 1e9;
+        Ok(())
+    }
+
+    /// Begins every consumer again: what was acknowledged is settled and must not come.
+    fn verify(
+        &mut self,
+        observer: &mut dyn Observer,
+        is_anyone_gone: &dyn Fn() -> bool,
+    ) -> Result<(), String> {
+        let wanted = self.control.tally().churned + u64::from(self.plan.subscribers);
+        self.control.enter(Stage::Verify);
+        let began = Instant::now();
+        while self.control.tally().churned < wanted && began.elapsed() < RAMP_PATIENCE {
+            self.look(observer, is_anyone_gone)?;
+        }
+        self.ramp(observer, is_anyone_gone)?;
+        let until = Instant::now() + VERIFY;
+        while Instant::now() < until {
+            self.look(observer, is_anyone_gone)?;
+        }
         Ok(())
     }
 

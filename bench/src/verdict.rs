@@ -27,9 +27,12 @@ fn figure(report: &Report, name: &str) -> Option<f64> {
         "duplicates" => report.duplicates as f64,
         "reordered" => report.reordered as f64,
         "corrupt" => report.corrupt as f64,
+        "redelivered" => report.redelivered as f64,
+        "unsettled" => report.unsettled as f64,
         "failed" => report.failed as f64,
         "dropped" => report.dropped as f64,
         "beats-missed" => report.heart_beats.2 as f64,
+        "acknowledged" => report.acknowledged_per_core_s?,
         "rate" => report.delivered_per_s,
         "cpu" => report.cpu_us_per_delivery?,
         "cpu-connect" => report.cpu_us_per_connect?,
@@ -41,7 +44,7 @@ fn figure(report: &Report, name: &str) -> Option<f64> {
 }
 
 /// Names that [`Bound::parse`] takes.
-const NAMES: [&str; 21] = [
+const NAMES: [&str; 24] = [
     "p50",
     "p90",
     "p99",
@@ -54,9 +57,12 @@ const NAMES: [&str; 21] = [
     "duplicates",
     "reordered",
     "corrupt",
+    "redelivered",
+    "unsettled",
     "failed",
     "dropped",
     "beats-missed",
+    "acknowledged",
     "rate",
     "cpu",
     "cpu-connect",
@@ -121,6 +127,7 @@ mod tests {
             idle_cpu_us_per_s: Some(0.0),
             pss_bytes_per_connection: Some(0.0),
             floor_ratio: Some(0.0),
+            acknowledged_per_core_s: Some(0.0),
             ..Report::default()
         };
         assert!(NAMES.iter().all(|name| figure(&report, name).is_some()));
