@@ -2,8 +2,8 @@
 //!
 //! Read in this order: [`options`] (the command line), [`plan`] (what a run shall do), [`run`] (its
 //! stages), [`worker`] (one thread of clients on the server's own reactor), [`publisher`] (what is
-//! due when), [`wire`] (bytes of a client), [`stamp`], [`order`] and [`queue`] (the checks), [`latency`],
-//! [`process`] (what the server used), [`report`], [`floor`] (the bare loop beside it).
+//! due when), [`wire`] (bytes of a client), [`stamp`], [`order`] and [`queue`] (the checks),
+//! [`latency`], [`process`] (what the server used), [`report`], [`floor`] (the bare loop beside it).
 
 pub mod clock;
 pub mod compare;
