@@ -1,6 +1,6 @@
 //! The load generator: connects, subscribes, publishes by the clock, and checks every delivery.
 //!
-//! Read in this order: [`options`] (the command line), [`plan`] (what a run shall do), [`run`] (its
+//! Read in this order: [`options`] (the command line; [`destinations`]), [`plan`] (what a run shall do), [`run`] (its
 //! stages), [`worker`] (one thread of clients on the server's own reactor), [`publisher`] (what is
 //! due when), [`wire`] (bytes of a client), [`stamp`], [`order`] and [`queue`] (the checks),
 //! [`latency`], [`process`] (what the server used), [`report`], [`floor`] (the bare loop beside it).
@@ -8,6 +8,7 @@
 pub mod clock;
 pub mod compare;
 pub mod control;
+pub mod destinations;
 pub mod floor;
 pub mod html;
 pub mod latency;

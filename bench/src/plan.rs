@@ -1,5 +1,6 @@
 //! What a run shall do: connections, who publishes what where, and when. Fixed before it starts.
 
+use crate::destinations::{Destinations, Names};
 use crate::queue::AckMode;
 use crate::wire::Transport;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
@@ -94,6 +95,8 @@ pub struct Plan {
     pub destinations: u32,
     /// Their names begin with this; the number follows unless there is one only.
     pub destination: String,
+    /// Or all their names.
+    pub names: Option<Names>,
     /// Exponent of the popularity of destinations; 0 is the same for all.
     pub zipf: f64,
     /// How consumers of queues acknowledge.
@@ -151,6 +154,7 @@ impl Plan {
             strangers: 0,
             destinations: 1,
             destination: "/topic/bench".into(),
+            names: None,
             zipf: 0.0,
             ack: AckMode::Auto,
             prefetch: 0,
@@ -233,8 +237,22 @@ impl Plan {
         readers
     }
 
+    /// Takes what `--destinations` says.
+    pub fn set_destinations(&mut self, destinations: &Destinations) {
+        match destinations {
+            Destinations::Count(count) => self.destinations = *count,
+            Destinations::Names(names) => {
+                self.destinations = names.count();
+                self.names = Some(names.clone());
+            }
+        }
+    }
+
     /// Name of a destination.
     pub fn destination_name(&self, destination: u32) -> String {
+        if let Some(names) = &self.names {
+            return names.name(destination);
+        }
         if self.destinations == 1 {
             return self.destination.clone();
         }
@@ -275,6 +293,13 @@ impl Plan {
         let is_publishing = self.workload != Workload::Idle;
         if is_publishing && self.publishers + self.strangers == 0 {
             return Err("seen no publisher: raise --publishers".into());
+        }
+        if self.workload == Workload::Echo && self.destinations < self.subscribers {
+            let (seen, limit) = (self.destinations, self.subscribers);
+            return Err(format!("seen {seen} destinations for {limit} echoes: each has its own"));
+        }
+        if self.strangers > 0 && self.workload != Workload::Fanout {
+            return Err("seen strangers and several destinations: each has one publisher".into());
         }
         if self.subscriptions == 0 || self.subscriptions > self.destinations {
             let (seen, limit) = (self.subscriptions, self.destinations);
@@ -374,6 +399,9 @@ mod tests {
         plan.body_bytes = 10;
         assert!(plan.check().unwrap_err().contains("--size"));
         plan.body_bytes = 100;
+        (plan.workload, plan.publishers, plan.destinations) = (Workload::Echo, 1, 0);
+        assert!(plan.check().unwrap_err().contains("echoes"));
+        (plan.publishers, plan.destinations) = (0, 1);
         plan.workload = Workload::Fanout;
         assert!(plan.check().unwrap_err().contains("--publishers"));
         plan.publishers = 1;
