@@ -1,9 +1,10 @@
 //! The load generator: connects, subscribes, publishes by the clock, and checks every delivery.
 //!
-//! Read in this order: [`options`] (the command line; [`destinations`]), [`plan`] (what a run shall do), [`run`] (its
-//! stages), [`worker`] (one thread of clients on the server's own reactor), [`publisher`] (what is
-//! due when), [`wire`] (bytes of a client), [`stamp`], [`order`] and [`queue`] (the checks),
-//! [`latency`], [`process`] (what the server used), [`report`], [`floor`] (the bare loop beside it).
+//! Read in this order: [`options`] (the command line) and [`destinations`], [`plan`] (what a run
+//! shall do), [`run`] (its stages), [`worker`] (one thread of clients on the server's own reactor),
+//! [`publisher`] (what is due when), [`wire`] (bytes of a client), [`stamp`], [`order`] and
+//! [`queue`] (the checks), [`latency`], [`process`] (what the server used), [`report`], [`floor`]
+//! (the bare loop beside it).
 
 pub mod clock;
 pub mod compare;

@@ -96,7 +96,8 @@ pub enum Command {
         common: Common,
         #[command(flatten)]
         publish: Publish,
-        /// How many, or names such as /queue/a,/queue/b{1..50}; the connections consume them in turn
+        /// How many, or names such as /queue/a,/queue/b{1..50}; the connections consume them in
+        /// turn
         #[arg(
             long,
             visible_alias = "queues",
