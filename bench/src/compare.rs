@@ -45,6 +45,8 @@ fn figures(report: &Report) -> Vec<(&'static str, Option<f64>)> {
         ("latency p99.9, ms", Some(latency.p999_us / 1e3)),
         ("latency p99.99, ms", Some(latency.p9999_us / 1e3)),
         ("latency max, ms", Some(latency.max_us / 1e3)),
+        ("first subscriber p99, ms", Some(report.first.p99_us / 1e3)),
+        ("last subscriber p99, ms", Some(report.last.p99_us / 1e3)),
         ("lost", Some(report.lost as f64)),
         ("duplicates", Some(report.duplicates as f64)),
         ("reordered", Some(report.reordered as f64)),

@@ -3,6 +3,7 @@
 //! A worker keeps its counts on its own desk, locked once per batch of receives; the coordinator
 //! reads the desks a few times a second. Nothing is shared per delivery but the record of a queue.
 
+use crate::broadcast::Spread;
 use crate::clock::{Clock, Nanos};
 use crate::latency::Latencies;
 use crate::queue::Seen;
@@ -115,6 +116,8 @@ pub struct Desk {
     pub connects: Latencies,
     /// How late messages were published, since then: the generator's own fault.
     pub lateness: Latencies,
+    /// Broadcasts that reached all subscribers of the worker, since then.
+    pub spreads: Vec<Spread>,
     /// Bytes on the wire of the last delivery.
     pub frame_bytes: usize,
     /// What went wrong, and how often.

@@ -32,6 +32,8 @@ struct Part {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Range {
     first: u64,
+    /// How many numbers.
+    length: u64,
     /// Least number of digits.
     width: usize,
 }
@@ -58,14 +60,14 @@ impl Names {
         let (mut parts, mut count) = (Vec::new(), 0_u64);
         for entry in text.split(',') {
             let (before, range, after) = split(entry).ok_or_else(|| form(entry))?;
-            count += range.map_or(1, |(_, length)| length);
+            count += range.map_or(1, |range| range.length);
             if count > COUNT_MAX || before.is_empty() {
                 return Err(format!("seen `{entry}`, at most {COUNT_MAX} names: write fewer"));
             }
             parts.push(Part {
                 before: before.into(),
                 after: after.into(),
-                range: range.map(|(range, _)| range),
+                range,
                 end: count as u32,
             });
         }
@@ -81,7 +83,7 @@ impl Names {
     pub fn name(&self, number: u32) -> String {
         let at = self.0.partition_point(|part| part.end <= number).min(self.0.len() - 1);
         let Part { before, after, range, .. } = &self.0[at];
-        let Some(Range { first, width }) = range else { return format!("{before}{after}") };
+        let Some(Range { first, width, .. }) = range else { return format!("{before}{after}") };
         let begin = at.checked_sub(1).map_or(0, |previous| self.0[previous].end);
         let value = first + u64::from(number.saturating_sub(begin));
         format!("{before}{value:0width$}{after}")
@@ -89,7 +91,7 @@ impl Names {
 }
 
 /// `before{first..last}after`: the range with its length, if there is one.
-fn split(entry: &str) -> Option<(&str, Option<(Range, u64)>, &str)> {
+fn split(entry: &str) -> Option<(&str, Option<Range>, &str)> {
     let Some((before, rest)) = entry.split_once('{') else {
         return (!entry.is_empty() && !entry.contains('}')).then_some((entry, None, ""));
     };
@@ -99,7 +101,7 @@ fn split(entry: &str) -> Option<(&str, Option<(Range, u64)>, &str)> {
     let (first, last): (u64, u64) = (first.parse().ok()?, last.parse().ok()?);
     let length = last.checked_sub(first)?.checked_add(1)?;
     let is_one = !after.contains(['{', '}']);
-    is_one.then_some((before, Some((Range { first, width }, length)), after))
+    is_one.then_some((before, Some(Range { first, length, width }), after))
 }
 
 #[cfg(test)]

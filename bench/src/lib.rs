@@ -3,9 +3,10 @@
 //! Read in this order: [`options`] (the command line) and [`destinations`], [`plan`] (what a run
 //! shall do), [`run`] (its stages), [`worker`] (one thread of clients on the server's own reactor),
 //! [`publisher`] (what is due when), [`wire`] (bytes of a client), [`stamp`], [`order`] and
-//! [`queue`] (the checks), [`latency`], [`process`] (what the server used), [`report`], [`floor`]
-//! (the bare loop beside it).
+//! [`queue`] (the checks), [`latency`] and [`broadcast`], [`process`] (what the server used),
+//! [`report`], [`floor`] (the bare loop beside it).
 
+pub mod broadcast;
 pub mod clock;
 pub mod compare;
 pub mod control;

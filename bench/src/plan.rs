@@ -222,6 +222,12 @@ impl Plan {
         (f64::from(subscriber + 1) * self.stalled_share).floor() > before
     }
 
+    /// Subscribers of worker `worker` that read.
+    pub fn readers_of_worker(&self, worker: usize) -> u32 {
+        let seats = (worker as u32..self.subscribers).step_by(self.threads);
+        seats.filter(|&number| !self.is_stalled(number)).count() as u32
+    }
+
     /// Deliveries that a message to each destination must cause: to all subscriptions whose
     /// subscribers read, or to one consumer of a queue.
     pub fn readers(&self) -> Vec<u64> {

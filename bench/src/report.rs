@@ -75,6 +75,12 @@ pub struct Report {
     pub deliveries_per_read: f64,
     /// Latency of every measured delivery.
     pub latency: Summary,
+    /// Latency of every broadcast at the first subscriber that it reached.
+    #[serde(default)]
+    pub first: Summary,
+    /// At the last.
+    #[serde(default)]
+    pub last: Summary,
     /// How late the generator itself published.
     pub lateness: Summary,
     /// Heart-beats sent, received and missed.
@@ -149,6 +155,8 @@ impl Report {
             bytes: tally.bytes,
             deliveries_per_read: tally.delivered as f64 / tally.reads.max(1) as f64,
             latency: outcome.latency(),
+            first: outcome.broadcasts.first.summary(),
+            last: outcome.broadcasts.last.summary(),
             lateness: outcome.lateness.summary(),
             heart_beats: (tally.beats_sent, tally.beats_received, tally.beats_missed),
             server: outcome.server.clone(),
@@ -248,6 +256,11 @@ impl Report {
             }
             let from = if self.is_open_loop { "from planned send" } else { "closed loop" };
             row("latency", format!("{}  ({from})", milliseconds(&self.latency)));
+            if self.first.count > 0 && self.first != self.last {
+                let of = format!("subscriber of each of {} broadcasts", self.first.count);
+                row("first", format!("{}  (first {of})", milliseconds(&self.first)));
+                row("last", format!("{}  (last {of})", milliseconds(&self.last)));
+            }
             row("lateness", format!("{}  (of our own sends)", milliseconds(&self.lateness)));
             row(
                 "rate",

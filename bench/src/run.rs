@@ -4,6 +4,7 @@
 //! way, close. Once a second the desks are read into one [`Second`]; the histograms are taken away
 //! from the workers and merged into the totals.
 
+use crate::broadcast::Gather;
 use crate::clock::{nanos, Nanos};
 use crate::control::{Control, Desk, Stage, Tally};
 use crate::latency::{Latencies, Summary};
@@ -76,6 +77,8 @@ pub struct Outcome {
     pub latencies: Latencies,
     /// Time from begin to live of every connection.
     pub connects: Latencies,
+    /// When broadcasts reached their first and their last subscriber.
+    pub broadcasts: Gather,
     /// How late the generator published.
     pub lateness: Latencies,
     /// Time of the ramp, in seconds.
@@ -199,6 +202,8 @@ impl Coordinator {
     fn new(plan: Arc<Plan>, control: Arc<Control>) -> Coordinator {
         let now = Instant::now();
         let usage = plan.pid.and_then(Usage::read).unwrap_or_default();
+        let workers = 0..plan.threads;
+        let workers = workers.filter(|&worker| plan.readers_of_worker(worker) > 0).count();
         Coordinator {
             plan,
             control,
@@ -206,6 +211,7 @@ impl Coordinator {
                 tally: Tally::default(),
                 latencies: Latencies::default(),
                 connects: Latencies::default(),
+                broadcasts: Gather::new(workers as u32),
                 lateness: Latencies::default(),
                 ramp_s: 0.0,
                 storms_s: Vec::new(),
@@ -418,7 +424,11 @@ impl Coordinator {
             connects.clear();
             self.outcome.lateness.merge(lateness);
             lateness.clear();
+            let spreads = std::mem::take(&mut desk.spreads);
             drop(desk);
+            for spread in &spreads {
+                self.outcome.broadcasts.add(spread);
+            }
             self.of_second.merge(&self.spare);
             self.spare.clear();
         }

@@ -21,6 +21,8 @@ fn figure(report: &Report, name: &str) -> Option<f64> {
         "p99.9" => latency.p999_us,
         "p99.99" => latency.p9999_us,
         "max" => latency.max_us,
+        "first-p99" => report.first.p99_us,
+        "last-p99" => report.last.p99_us,
         "connect-p99" => report.connect.p99_us,
         "ramp" => report.ramp_s * 1e6,
         "lost" => report.lost as f64,
@@ -44,13 +46,15 @@ fn figure(report: &Report, name: &str) -> Option<f64> {
 }
 
 /// Names that [`Bound::parse`] takes.
-const NAMES: [&str; 24] = [
+const NAMES: [&str; 26] = [
     "p50",
     "p90",
     "p99",
     "p99.9",
     "p99.99",
     "max",
+    "first-p99",
+    "last-p99",
     "connect-p99",
     "ramp",
     "lost",

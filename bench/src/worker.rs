@@ -10,10 +10,11 @@ mod connect;
 mod outbox;
 mod receive;
 
+use crate::broadcast::Watch;
 use crate::clock::{nanos, Nanos};
 use crate::control::{Control, Stage};
 use crate::order::Stream;
-use crate::plan::{Plan, Rate};
+use crate::plan::{Plan, Rate, Workload};
 use crate::publisher::Publishers;
 use crate::stamp::blank_body;
 use crate::wire::{self, Reader, Writer};
@@ -93,6 +94,7 @@ pub struct Worker<R> {
     /// Headers of every SUBSCRIBE.
     terms: String,
     blank: Vec<u8>,
+    watch: Watch,
     /// The bytes of one ACK.
     ack_frame: Vec<u8>,
     clients: Vec<Client>,
@@ -145,6 +147,8 @@ impl<R: Connector> Worker<R> {
             accept,
         };
         let protocols = plan.version.as_ref().map(|_| "v12.stomp, v11.stomp, v10.stomp");
+        let is_broadcast = plan.workload == Workload::Fanout;
+        let watched = if is_broadcast { plan.streams_per_subscriber() } else { 0 };
         let mut login = Vec::new();
         if let Some(version) = &plan.version {
             let beat = format!("{0},{0}", plan.heart_beat_ms);
@@ -159,6 +163,7 @@ impl<R: Connector> Worker<R> {
             terms: terms(&plan),
             reader,
             blank: blank_body(plan.body_bytes),
+            watch: Watch::new(plan.readers_of_worker(index), watched),
             ack_frame: Vec::new(),
             clients: Vec::new(),
             partials: Slab::new(),

@@ -5,6 +5,7 @@
 //! one consumer sees those that come for the first time in order.
 
 use super::outbox::Outbox;
+use crate::broadcast::Watch;
 use crate::clock::Nanos;
 use crate::control::{Control, Desk};
 use crate::order::{Arrival, Stream};
@@ -34,6 +35,7 @@ impl Check<'_> {
         head: &[u8],
         body: &[u8],
         streams: &mut [Stream],
+        watch: &mut Watch,
         desk: &mut Desk,
     ) -> bool {
         let stamp = Stamp::read(body).filter(|_| is_filler_intact(body, self.blank));
@@ -59,8 +61,11 @@ impl Check<'_> {
         };
         if is_new {
             desk.tally.delivered += 1;
+            let latency_ns = self.now.saturating_sub(stamp.planned);
+            let spread = watch.take(stamp.stream, stamp.sequence, latency_ns);
             if stamp.planned >= self.measured_from {
-                desk.latencies.record(self.now.saturating_sub(stamp.planned));
+                desk.latencies.record(latency_ns);
+                desk.spreads.extend(spread);
             }
         }
         true

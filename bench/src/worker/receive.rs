@@ -152,7 +152,8 @@ impl<R: Connector> Worker<R> {
         now: Nanos,
     ) -> Result<(usize, bool), String> {
         let seat = self.clients[slot as usize].seat;
-        let Worker { plan, control, blank, streams, reader, writer, outbox, ack_frame, .. } = self;
+        let Worker { plan, control, blank, streams, reader, writer, outbox, .. } = self;
+        let (ack_frame, watch) = (&mut self.ack_frame, &mut self.watch);
         let mut desk = control.desk(self.index);
         let check = Check {
             plan,
@@ -176,7 +177,7 @@ impl<R: Connector> Worker<R> {
                     break;
                 }
                 Some((Inbound::Message { head, body }, consumed)) => {
-                    if check.delivery(head, body, streams, &mut desk) && is_queue {
+                    if check.delivery(head, body, streams, watch, &mut desk) && is_queue {
                         acks.take(head, slot, outbox, &mut desk);
                     }
                     desk.frame_bytes = consumed;

@@ -82,7 +82,13 @@ fn two_threads_share_the_work() {
     let server = server(1);
     let mut plan = publishing(ws(&server), Workload::Fanout);
     plan.threads = 2;
-    flawless(&plan);
+    let outcome = flawless(&plan);
+    // Every broadcast, from the workers together.
+    let (first, last) = (&outcome.broadcasts.first, &outcome.broadcasts.last);
+    assert_eq!((first.count(), last.count()), (150, 150));
+    assert_eq!(last.percentile_us(100.0), outcome.latencies.percentile_us(100.0));
+    assert_eq!(first.percentile_us(0.0), outcome.latencies.percentile_us(0.0));
+    assert!(first.percentile_us(50.0) <= last.percentile_us(50.0));
     stop(server);
 }
 
