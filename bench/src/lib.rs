@@ -5,6 +5,7 @@
 //! due when), [`wire`] (bytes of a client), [`stamp`] and [`order`] (the checks), [`latency`],
 //! [`process`] (what the server used), [`report`], [`floor`] (the bare loop beside it).
 
+pub mod attack;
 pub mod clock;
 pub mod compare;
 pub mod control;
