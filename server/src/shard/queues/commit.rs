@@ -38,7 +38,7 @@ impl<R: Reactor> Shard<R> {
     ) -> Result<(), Error> {
         let actions = self.transactions(slot).commit(transaction).map_err(transaction_error)?;
         let actions = self.with_services(slot, actions)?;
-        let mut ledger = self.connections[slot as usize].extras().ledger.clone();
+        let mut ledger = self.connections[slot as usize].stomp().ledger.clone();
         for action in &actions {
             settle_in(&mut ledger, action)?;
         }
@@ -114,7 +114,7 @@ impl<R: Reactor> Shard<R> {
         for action in actions {
             match &action {
                 Action::Settle { settlement, .. } => {
-                    let ledger = &mut self.connections[slot as usize].extras().ledger;
+                    let ledger = &mut self.connections[slot as usize].stomp().ledger;
                     // Was tried; the frames behind COMMIT wait, so nothing has changed.
                     let Ok(Some(settled)) = settle_in(ledger, &action) else { continue };
                     let Source::Queue { consumer: number } = settled.source else { continue };
