@@ -450,10 +450,12 @@ fn a_service_answers_one_session() {
 fn service_connections_take_turns_and_answer() {
     on_every_built(users, mappings, |server| {
         for over in TRANSPORTS {
+            // What nobody took waits for the next service: each run has its own.
+            let orders = format!("/app/orders/{over:?}");
             let mut workers: Vec<Client> = (0..3)
                 .map(|_| {
                     let mut worker = login(server, over, "worker");
-                    worker.subscribe("w", "/app/orders/**", "");
+                    worker.subscribe("w", &format!("{orders}/**"), "");
                     worker
                 })
                 .collect();
@@ -461,7 +463,7 @@ fn service_connections_take_turns_and_answer() {
             ann.subscribe("told", "/user/queue/told", "");
             for number in 0..60 {
                 ann.send(format!(
-                    "SEND\ndestination:/app/orders/new\nuser-name:bob\n\
+                    "SEND\ndestination:{orders}/new\nuser-name:bob\n\
                      reply-to:/temp-queue/orders\nreceipt:r{number}\n\n{number}\0"
                 ));
                 ann.expect("RECEIPT");
@@ -475,7 +477,7 @@ fn service_connections_take_turns_and_answer() {
                         break;
                     }
                     assert_eq!(frame.get("user-name"), "ann", "not what the client says");
-                    assert_eq!(frame.get("destination"), "/app/orders/new");
+                    assert_eq!(frame.get("destination"), format!("{orders}/new"));
                     taken.push(frame.body_text().to_owned());
                     let reply_to = frame.get("reply-to");
                     let text = format!("SEND\ndestination:{reply_to}\n\n{}\0", frame.body_text());
@@ -495,7 +497,7 @@ fn service_connections_take_turns_and_answer() {
             assert!(answers.into_iter().eq(0..60));
             // A mapping goes before a service, and without a service there is nothing.
             let mut greedy = login(server, over, "worker");
-            greedy.subscribe("w", "/app/**", "");
+            greedy.subscribe("w", "/app/tell/**", "");
             ann.publish("/app/tell/ann", "1");
             assert_eq!(ann.expect("MESSAGE").get("subscription"), "told");
             greedy.sync();
@@ -504,7 +506,7 @@ fn service_connections_take_turns_and_answer() {
             workers.clear();
             // Other shards hear a moment later that nobody serves any more.
             let error = loop {
-                ann.send("SEND\ndestination:/app/orders/new\nreceipt:r\n\n\0");
+                ann.send(format!("SEND\ndestination:{orders}/new\nreceipt:r\n\n\0"));
                 match ann.next_but_beats() {
                     Event::Frame(frame) if frame.command == "RECEIPT" => {}
                     Event::Frame(frame) => break frame,
