@@ -3,6 +3,7 @@
 use crate::config::Config;
 use crate::handler::endpoint::Endpoints;
 use crate::reactor::TICK_MS;
+use stompede_core::http::origin::OriginPolicy;
 use stompede_core::limits::Limits;
 use stompede_core::sockjs::endpoint::Endpoint;
 use stompede_core::sockjs::iframe::Iframe;
@@ -20,11 +21,14 @@ pub struct Service {
     pub handler: Option<usize>,
     /// The page for clients of other sites; none when it is off.
     pub iframe: Option<Iframe>,
+    /// Which pages may use it, if not those of the server.
+    pub origins: Option<OriginPolicy>,
 }
 
 impl Service {
     /// # Errors
-    /// A client URL that cannot stand in the iframe page, in words for the operator.
+    /// An origin that is none, a client URL that cannot stand in the iframe page, in words for the
+    /// operator.
     pub fn new(
         endpoint: Endpoint,
         handler: Option<usize>,
@@ -41,11 +45,12 @@ impl Service {
             })?),
             false => None,
         };
-        Ok(Service { endpoint, rules, handler, iframe })
+        let origins = endpoint.allowed_origins.as_deref().map(OriginPolicy::parse).transpose()?;
+        Ok(Service { endpoint, rules, handler, iframe, origins })
     }
 }
 
-/// All endpoints: those of `--sockjs`, then one for each endpoint of a handler.
+/// All endpoints: those that speak STOMP, longer prefixes first, then one for each of a handler.
 #[derive(Debug, Default)]
 pub struct SockJs {
     services: Vec<Service>,
@@ -53,21 +58,23 @@ pub struct SockJs {
 }
 
 impl SockJs {
-    /// One that speaks STOMP for each of `--sockjs`, and one for each of `handlers`.
+    /// One that speaks STOMP for each of `--sockjs-endpoint` and of `--sockjs`, and one for each of
+    /// `handlers`.
     ///
     /// # Errors
     /// Those of [`Service::new`].
     pub fn new(config: &Config, handlers: &Endpoints) -> Result<SockJs, String> {
-        let stomp = config.sockjs_prefixes.iter().map(|prefix| {
-            let endpoint = Endpoint { prefix: prefix.clone(), ..config.sockjs.clone() };
-            Service::new(endpoint, None, &config.limits)
-        });
+        let stomp_endpoints = config.sockjs_stomp_endpoints()?;
+        let stomp_count = stomp_endpoints.len();
+        let stomp = stomp_endpoints
+            .into_iter()
+            .map(|endpoint| Service::new(endpoint, None, &config.limits));
         let handlers = handlers.sockjs_options().enumerate().map(|(index, options)| {
             let endpoint = options.unwrap_or(&config.sockjs).clone();
             Service::new(endpoint, Some(index), &config.limits)
         });
         let services = stomp.chain(handlers).collect::<Result<_, _>>()?;
-        Ok(SockJs { services, stomp_count: config.sockjs_prefixes.len() })
+        Ok(SockJs { services, stomp_count })
     }
 
     /// All services, by index.

@@ -127,6 +127,8 @@ pub struct Config {
     pub dead_letter: Option<String>,
     /// `--sockjs`: prefixes of SockJS endpoints that speak STOMP; `off` is none.
     pub sockjs_prefixes: Vec<String>,
+    /// `--sockjs-endpoint`: others, with options of their own: `prefix[,option=value]...`.
+    pub sockjs_endpoints: Vec<String>,
     /// `--sockjs-...`: the options that these have in common; the prefix is not used.
     pub sockjs: Endpoint,
     /// `--sockjs-sessions-max`: per shard; 0 is as many as connections.
@@ -248,6 +250,7 @@ impl Default for Config {
             queue_memory_bytes_max: 1 << 30,
             dead_letter: None,
             sockjs_prefixes: vec!["/sockjs".to_owned()],
+            sockjs_endpoints: Vec::new(),
             sockjs: Endpoint::default(),
             sockjs_sessions_max: 0,
             sockjs_sessions_per_ip_max: 0,
@@ -307,7 +310,42 @@ impl Config {
         self.limits.heartbeat_ms_max = max_ms;
         self.limits.stomp_frame_bytes_max = self.frame_bytes_max;
         self.limits.subscriptions_count_max = self.subscriptions_max;
+        self.sockjs_stomp_endpoints().map_err(ConfigError::Conflict)?;
         self.authorization().map(|_| ()).map_err(ConfigError::Conflict)
+    }
+
+    /// SockJS endpoints that speak STOMP, longer prefixes first.
+    ///
+    /// # Errors
+    /// A `sockjs-endpoint` that is none, or a prefix that has two.
+    pub fn sockjs_stomp_endpoints(&self) -> Result<Vec<Endpoint>, String> {
+        let plain = |prefix: &String| Endpoint { prefix: prefix.clone(), ..self.sockjs.clone() };
+        let mut endpoints = Vec::new();
+        for text in &self.sockjs_endpoints {
+            let endpoint = sockjs::endpoint(text, &self.sockjs);
+            endpoints
+                .push(endpoint.map_err(|why| format!("seen sockjs-endpoint {text:?}: {why}"))?);
+        }
+        // The default of --sockjs gives way to an endpoint that says more.
+        let is_plain = |prefix: &&String| endpoints.iter().all(|other| other.prefix != **prefix);
+        let plain: Vec<_> = self.sockjs_prefixes.iter().filter(is_plain).map(plain).collect();
+        endpoints.extend(plain);
+        endpoints.sort_by_key(|endpoint| std::cmp::Reverse(endpoint.prefix.len()));
+        let twice = endpoints.iter().enumerate().find(|(at, endpoint)| {
+            endpoints[..*at].iter().any(|other| other.prefix == endpoint.prefix)
+        });
+        match twice {
+            Some((_, Endpoint { prefix, .. })) => {
+                Err(format!("seen sockjs endpoint {prefix} twice; keep one of them"))
+            }
+            None => Ok(endpoints),
+        }
+    }
+
+    /// Where STOMP over SockJS is; none if the options contradict each other.
+    pub fn sockjs_stomp_prefixes(&self) -> Vec<String> {
+        let endpoints = self.sockjs_stomp_endpoints().unwrap_or_default();
+        endpoints.into_iter().map(|endpoint| endpoint.prefix).collect()
     }
 
     /// The rules, compiled for the destinations of the profile.

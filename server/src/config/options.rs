@@ -552,6 +552,23 @@ pub static OPTIONS: &[Opt] = &[
         sockjs::prefixes,
         sockjs::show_prefixes
     ),
+    Opt {
+        name: "sockjs-endpoint",
+        value: "PREFIX[,OPTION=VALUE]...",
+        doc:
+            "SockJS endpoint that speaks STOMP with options of its own: transports, response-max, \
+              heartbeat, disconnect-delay, tombstone, cookie, client-url, base-url, queue-max, \
+              origins; + stands between values",
+        repeatable: true,
+        separators: &['\n'],
+        apply: |config, text| {
+            sockjs::endpoint(text, &config.sockjs)?;
+            config.sockjs_endpoints.push(text.to_owned());
+            Ok(())
+        },
+        show: |config| config.sockjs_endpoints.join("\n"),
+        ..BASE
+    },
     row!(
         "sockjs-transports",
         "NAMES",

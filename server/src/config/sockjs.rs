@@ -2,7 +2,8 @@
 
 use super::value;
 use std::time::Duration;
-use stompede_core::sockjs::endpoint::Transports;
+use stompede_core::http::origin::OriginPolicy;
+use stompede_core::sockjs::endpoint::{Endpoint, Transports};
 
 /// Prefixes, separated by commas, or `off`.
 pub fn prefixes(text: &str) -> Result<Vec<String>, String> {
@@ -27,6 +28,47 @@ pub fn show_prefixes(prefixes: Vec<String>) -> String {
         return "off".to_owned();
     }
     prefixes.join(",")
+}
+
+/// One endpoint: `prefix[,option=value]...`, where the options are those of `--sockjs-...` without
+/// that prefix, `queue-max` and `origins`, and `+` stands between the values of a list. What it
+/// does not say is as in `base`.
+///
+/// # Errors
+/// What is wrong with it, and what is allowed.
+pub fn endpoint(text: &str, base: &Endpoint) -> Result<Endpoint, String> {
+    let mut parts = text.split(',');
+    let prefix = prefixes(parts.next().unwrap_or_default())?.pop();
+    let prefix = prefix.ok_or("allowed is a path such as /sockjs in front, not off")?;
+    let mut endpoint = Endpoint { prefix, ..base.clone() };
+    for part in parts {
+        let (name, value) = part.split_once('=').unwrap_or((part, ""));
+        let list = || value.replace('+', ",");
+        match name {
+            "transports" => endpoint.transports = transports(&list())?,
+            "response-max" => endpoint.response_bytes_max = bytes(value)?,
+            "heartbeat" => endpoint.heartbeat_ms = ms(value)?,
+            "disconnect-delay" => endpoint.disconnect_delay_ms = ms(value)?,
+            "tombstone" => endpoint.tombstone_ms = ms(value)?,
+            "cookie" => endpoint.cookie = value::switch(value)?,
+            "client-url" => endpoint.client_url = client_url(value)?,
+            "base-url" => endpoint.base_url = Some(value.to_owned()),
+            "queue-max" => endpoint.queue_bytes_max = Some(value::size(value)?),
+            "origins" => {
+                let origins =
+                    list().split(',').map(value::origin).collect::<Result<Vec<_>, _>>()?;
+                OriginPolicy::parse(&origins)?;
+                endpoint.allowed_origins = Some(origins);
+            }
+            _ => {
+                return Err(format!(
+                    "seen {name:?}; allowed are transports, response-max, heartbeat, \
+                     disconnect-delay, tombstone, cookie, client-url, base-url, queue-max, origins"
+                ));
+            }
+        }
+    }
+    Ok(endpoint)
 }
 
 type Field = fn(&mut Transports) -> &mut bool;
@@ -108,6 +150,45 @@ mod tests {
             assert!(prefixes(bad).is_err(), "{bad}");
         }
         assert_eq!(show_prefixes(Vec::new()), "off");
+    }
+
+    #[test]
+    fn an_endpoint_has_options_of_its_own() {
+        let base = Endpoint { heartbeat_ms: 7_000, ..Endpoint::default() };
+        let text = "/old,transports=xhr+jsonp,response-max=4KiB,disconnect-delay=9s,tombstone=0s,\
+            cookie=true,client-url=/s.js,base-url=/x,queue-max=64KiB,origins=https://a.b+http://c";
+        let endpoint = endpoint(text, &base).unwrap();
+        let expected = Endpoint {
+            prefix: "/old".to_owned(),
+            transports: transports("xhr,jsonp").unwrap(),
+            response_bytes_max: 4_096,
+            heartbeat_ms: 7_000,
+            disconnect_delay_ms: 9_000,
+            tombstone_ms: 0,
+            cookie: true,
+            client_url: "/s.js".to_owned(),
+            base_url: Some("/x".to_owned()),
+            allowed_origins: Some(vec!["https://a.b".to_owned(), "http://c".to_owned()]),
+            queue_bytes_max: Some(64 << 10),
+        };
+        assert_eq!(endpoint, expected);
+        assert_eq!(super::endpoint("/plain", &base).unwrap().heartbeat_ms, 7_000);
+        for bad in [
+            "",
+            "off",
+            "a",
+            "/ws",
+            "/a,",
+            "/a,x=1",
+            "/a,transports",
+            "/a,transports=polling",
+            "/a,heartbeat=1",
+            "/a,cookie=maybe",
+            "/a,origins=*+http://a",
+            "/a,queue-max=big",
+        ] {
+            assert!(super::endpoint(bad, &base).is_err(), "{bad}");
+        }
     }
 
     #[test]

@@ -297,7 +297,9 @@ impl<R: Reactor> Shard<R> {
     ) {
         let origins_count = request.headers_named("origin").count();
         let origin = request.header("origin");
-        if origins_count > 1 || !self.shared.origins.allows(origin, request.host(), false) {
+        let service = self.shared.sockjs.find(request.path, &self.shared.endpoints);
+        let origins = service.map_or(&self.shared.origins, |(at, _)| self.shared.origins_of(at));
+        if origins_count > 1 || !origins.allows(origin, request.host(), false) {
             let text = "origin is not allowed; allow it with --allowed-origin";
             return self.refuse(slot, 403, text);
         }

@@ -168,6 +168,11 @@ impl Shared {
         })
     }
 
+    /// Which pages may use the SockJS service of this index.
+    fn origins_of(&self, service: usize) -> &OriginPolicy {
+        self.sockjs.services()[service].origins.as_ref().unwrap_or(&self.origins)
+    }
+
     /// The pattern of an operator's rule about destinations, in the dialect of its prefix. A
     /// literal name is a pattern that matches itself.
     fn rule_pattern(&self, text: &str) -> Option<Pattern> {

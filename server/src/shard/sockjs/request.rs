@@ -67,7 +67,8 @@ impl<R: Reactor> Shard<R> {
         let is_public = matches!(route, Route::Greeting | Route::Iframe);
         let mut origins = request.headers_named("origin");
         let (origin, second) = (origins.next(), origins.next());
-        let is_allowed = shared.origins.allows(origin, request.host(), false) && second.is_none();
+        let origins = shared.origins_of(service);
+        let is_allowed = origins.allows(origin, request.host(), false) && second.is_none();
         if !is_allowed && !is_public {
             let text = b"origin is not allowed; allow it with --allowed-origin\n";
             let headers = [("Content-Type", "text/plain; charset=UTF-8")];
