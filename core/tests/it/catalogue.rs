@@ -1,9 +1,9 @@
 //! The table of hostile cases and of what covers each, made from the sources.
 //!
 //! The rows are in `scripts/conformance/catalogue.txt`. A row is covered by a test whose name
-//! begins with its id (`c04_c05_limits`, `e01_to_e07_heads`), by one with `Catalogue: H12, I03.` in
-//! the comment above it, or by an attack of `stompede-bench` with that id. A row that nothing covers
-//! needs a reason, and one that is covered must not have one. `STOMPEDE_BLESS=1` writes the table.
+//! begins with its id (`c04_c05_limits`, `e01_to_e07_heads`), by one with `Catalogue: H12, I03.`
+//! in the comment above it, or by an attack of `stompede-bench` with that id. A row that nothing
+//! covers needs a reason, and a covered one must have none. `STOMPEDE_BLESS=1` writes the table.
 
 use super::tidy::{relative, root, walk};
 use std::collections::BTreeMap;
