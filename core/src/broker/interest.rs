@@ -271,6 +271,7 @@ mod tests {
         assert!(interest.is_empty() && interest.shards("/topic/a").is_empty());
     }
 
+    /// Catalogue: I17, K10.
     #[test]
     fn the_longest_pattern_is_the_nearest() {
         let mut interest = Interest::new(7);

@@ -287,6 +287,7 @@ mod tests {
         }
     }
 
+    /// Catalogue: I14.
     #[test]
     fn nobody_can_name_an_internal_name_and_the_client_sees_its_own() {
         let name = internal_name(SESSION, subscribe_inner("/user/queue/x").unwrap());
@@ -302,6 +303,7 @@ mod tests {
         assert_ne!(name, internal_name(other, "/queue/x"));
     }
 
+    /// Catalogue: I14, I16.
     #[test]
     fn a_session_id_names_its_session_and_nobody_elses() {
         let sessions = (0..4_096).map(|n| Session { shard: n % 5, slot: n, generation: n / 7 });
@@ -327,6 +329,7 @@ mod tests {
         assert!(!resembles_internal("/queue/x-users") && !resembles_internal("/queue/x-user0123"));
     }
 
+    /// Catalogue: I13.
     #[test]
     fn names_are_one_segment() {
         assert_eq!(decode_name(&encode_name("a/b/c")), "a/b/c");

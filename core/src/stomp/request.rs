@@ -342,6 +342,7 @@ mod tests {
         is("CONNECT\n\nbody\0", Rules::BeforeConnect, Request::Connect(expected));
     }
 
+    /// Catalogue: H12.
     #[test]
     fn bad_connects() {
         let rules = Rules::BeforeConnect;
@@ -355,6 +356,7 @@ mod tests {
         fails("STOMP\n\n\0", V1_0, Error::AlreadyConnected);
     }
 
+    /// Catalogue: H19.
     #[test]
     fn server_commands_from_a_client() {
         for command in ["MESSAGE", "CONNECTED", "RECEIPT", "ERROR"] {
@@ -411,6 +413,7 @@ mod tests {
         fails(&format!("SUBSCRIBE\n{rest}ack:sometimes\n\n\0"), V1_2, Error::BadAckMode);
     }
 
+    /// Catalogue: H10.
     #[test]
     fn bodies_belong_to_send() {
         for frame in ["SUBSCRIBE\nid:1\ndestination:/a\n", "BEGIN\ntransaction:t\n"] {
@@ -467,6 +470,7 @@ mod tests {
         }
     }
 
+    /// Catalogue: I03.
     #[test]
     fn ids_are_bounded() {
         let id = "i".repeat(257);

@@ -15,6 +15,7 @@ mod sockjs;
 mod sources;
 pub mod value;
 
+use std::cmp::Reverse;
 use std::collections::HashSet;
 use std::ffi::OsString;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -376,30 +377,32 @@ impl Config {
 
     /// The path of every SockJS endpoint that speaks STOMP.
     pub fn sockjs_paths(&self) -> impl Iterator<Item = &str> {
-        let own = self.sockjs_endpoints.iter().map(|text| sockjs::words(text).0);
-        self.sockjs_prefixes.iter().map(String::as_str).chain(own)
+        let own = || self.sockjs_endpoints.iter().map(|text| sockjs::words(text).0);
+        // An endpoint that says more replaces the one that is there by default.
+        let is_alike = move |prefix: &&str| own().all(|path| path != *prefix);
+        self.sockjs_prefixes.iter().map(String::as_str).filter(is_alike).chain(own())
     }
 
-    /// This configuration as it is for each SockJS endpoint that speaks STOMP: `sockjs`, `limits`
-    /// and `allowed_origins` are the endpoint's.
+    /// This configuration as it is for each SockJS endpoint that speaks STOMP, longer prefixes
+    /// first: `sockjs` and `limits` are the endpoint's.
     ///
     /// # Errors
     /// A text of `sockjs_endpoints` that names no path or no option.
     pub fn each_sockjs(&self) -> Result<Vec<Config>, String> {
-        let alike = self.sockjs_prefixes.iter().map(|prefix| {
-            let mut own = self.clone();
-            own.sockjs.prefix.clone_from(prefix);
-            Ok(own)
-        });
-        let own = self.sockjs_endpoints.iter().map(|text| sockjs::endpoint(self, text));
-        alike.chain(own).collect()
+        let own = |path: &str| {
+            let text = self.sockjs_endpoints.iter().find(|text| sockjs::words(text).0 == path);
+            sockjs::endpoint(self, text.map_or(path, String::as_str))
+        };
+        let mut each = self.sockjs_paths().map(own).collect::<Result<Vec<_>, _>>()?;
+        each.sort_by_key(|own| Reverse(own.sockjs.prefix.len()));
+        Ok(each)
     }
 
     fn check_sockjs_paths(&self) -> Result<(), ConfigError> {
         let mut seen = HashSet::new();
         match self.sockjs_paths().find(|path| !seen.insert(*path)) {
             Some(path) => Err(ConfigError::Conflict(format!(
-                "seen the SockJS endpoint {path} twice; name it in sockjs or in sockjs-endpoint"
+                "seen the SockJS endpoint {path} twice; keep one of them"
             ))),
             None => Ok(()),
         }
