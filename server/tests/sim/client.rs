@@ -8,6 +8,7 @@
 mod queues;
 
 use crate::history::History;
+use crate::queues::{QUEUES, SHARED};
 use crate::wire::{self, opcode, Frame};
 use queues::QueueSubscription;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -103,6 +104,8 @@ struct Subscription {
     stream: usize,
     ack: Ack,
     is_live: bool,
+    /// `prefetch-count`: the topic reaches it through a queue of its own.
+    window: Option<usize>,
     /// Deliveries to acknowledge, oldest first.
     pending: Vec<String>,
 }
@@ -215,7 +218,13 @@ impl Client {
         self.is_canary = true;
         self.net.spare(self.socket);
         self.subscribe(history, "/topic/**", Ack::Auto);
+        self.begin_sharing();
         self
+    }
+
+    /// The canaries' part of the durable subscription is over before there is anything in it.
+    pub fn stop_consuming(&mut self) {
+        self.leave_queue();
     }
 
     /// Is it on its way in or out?
@@ -243,7 +252,9 @@ impl Client {
     pub fn mark_complete(&self, history: &mut History) {
         if self.mood == Mood::Healthy {
             for subscription in &self.subscriptions {
-                history.streams[subscription.stream].is_complete = subscription.is_live;
+                // What a window holds back is not lost.
+                let is_whole = subscription.is_live && subscription.window.is_none();
+                history.streams[subscription.stream].is_complete = is_whole;
             }
         }
     }
@@ -514,8 +525,14 @@ impl Client {
     }
 
     fn on_message(&mut self, history: &mut History, frame: &Frame) {
-        if frame.header("destination").is_some_and(|to| to.starts_with("/queue/")) {
-            return self.on_queue_message(history, frame);
+        if frame.header("destination").is_some_and(|to| QUEUES.contains(&to)) {
+            // The shared topic reaches who subscribed to its pattern, too, as any other does.
+            let is_other = frame.header("destination") == Some(SHARED)
+                && !self.consumes(frame.header("subscription"));
+            if !is_other {
+                self.on_queue_message(history, frame);
+            }
+            return;
         }
         let number = self.number;
         let id = frame.header("subscription").expect("MESSAGE names its subscription");
@@ -533,6 +550,8 @@ impl Client {
         assert_eq!(ack.is_some(), is_named, "client {number}: ack header");
         if subscription.ack != Ack::Auto {
             subscription.pending.push(ack.unwrap_or(message_id));
+            let (count, window) = (subscription.pending.len(), subscription.window);
+            assert!(window.is_none_or(|most| count <= most), "client {number}: {count} at once");
         }
     }
 
@@ -645,11 +664,17 @@ impl Client {
             history.streams[stream].from_offset = Some(*offset);
             headers.extend([("from-offset", from.as_str()), ("epoch", epoch.as_str())]);
         }
+        let window = (ack != Ack::Auto && self.rng.chance(400)).then(|| 1 + self.rng.below(9));
+        let prefetch = window.map(|count| count.to_string()).unwrap_or_default();
+        if window.is_some() {
+            history.streams[stream].has_queue = true;
+            headers.push(("prefetch-count", &prefetch));
+        }
         self.push_frame("SUBSCRIBE", &headers, b"");
         self.expect(receipt, What::Subscribed(stream));
         self.streams.insert(id.clone(), stream);
         let (is_live, pending) = (false, Vec::new());
-        self.subscriptions.push(Subscription { id, stream, ack, is_live, pending });
+        self.subscriptions.push(Subscription { id, stream, ack, is_live, window, pending });
     }
 
     fn unsubscribe(&mut self) {
@@ -706,6 +731,7 @@ impl Client {
         let subscription = &mut self.subscriptions[at];
         let id = subscription.id.clone();
         let is_individual = subscription.ack == Ack::Individual;
+        let has_queue = subscription.window.is_some();
         let pending = std::mem::take(&mut subscription.pending);
         let last = pending.len() - 1;
         for (at, number) in pending.iter().enumerate() {
@@ -724,7 +750,8 @@ impl Client {
             if let Some(name) = &name {
                 headers.push(("transaction", name));
             }
-            let is_nack = self.version != "1.0" && self.rng.chance(100);
+            // What has a queue would come again.
+            let is_nack = self.version != "1.0" && !has_queue && self.rng.chance(100);
             self.push_frame(if is_nack { "NACK" } else { "ACK" }, &headers, b"");
             if let Some(transaction) = self.transaction.as_mut().filter(|_| name.is_some()) {
                 transaction.acks_count += 1;
