@@ -133,6 +133,8 @@ pub struct Config {
     pub sockjs: Endpoint,
     /// `--sockjs-sessions-max`: per shard; 0 is as many as connections.
     pub sockjs_sessions_max: usize,
+    /// `--sockjs-sessions-per-ip-max`: 0 is no limit.
+    pub sockjs_sessions_per_ip_max: usize,
     /// `--ping-interval`: silence after which a client of a handler is pinged.
     pub ping_interval: Duration,
     /// `--test-services`: endpoints for conformance suites, see [`crate::services`].
@@ -251,6 +253,7 @@ impl Default for Config {
             sockjs_prefixes: vec!["/sockjs".to_owned()],
             sockjs: Endpoint::default(),
             sockjs_sessions_max: 0,
+            sockjs_sessions_per_ip_max: 0,
             ping_interval: Duration::from_secs(25),
             test_services: false,
             log_format: LogFormat::Text,

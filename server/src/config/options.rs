@@ -634,6 +634,12 @@ pub static OPTIONS: &[Opt] = &[
         "SockJS sessions of one shard; 0 is as many as connections",
         sockjs_sessions_max
     ),
+    count!(
+        "sockjs-sessions-per-ip-max",
+        "0",
+        "SockJS sessions of one client address; 0 is no limit",
+        sockjs_sessions_per_ip_max
+    ),
     size!(
         "sockjs-queue-max",
         "512KiB",

@@ -194,7 +194,7 @@ impl<R: Reactor> Shard<R> {
             Transport::WebSocket(ref receiver) => {
                 framing::WEBSOCKET | framing::deflate(receiver.deflate())
             }
-            Transport::Http | Transport::Tcp => framing::TCP,
+            Transport::Http { .. } | Transport::Tcp => framing::TCP,
         };
         if ack == AckMode::Client {
             framing |= framing::CUMULATIVE;

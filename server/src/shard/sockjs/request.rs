@@ -5,7 +5,7 @@
 //! site could use.
 
 use super::exchange::{Exchange, OwnedAsked, Progress};
-use super::{Ask, Key};
+use super::{Ask, Key, Login};
 use crate::reactor::Reactor;
 use crate::shard::Shard;
 use crate::sockjs::Service;
@@ -153,6 +153,10 @@ impl<R: Reactor> Shard<R> {
             true => callback::from_query(request.query, limits),
             false => Ok(String::new()),
         };
+        let Ok(claim) = self.claim_of(request) else {
+            return self.refuse(slot, 400, "seen more than one authorization");
+        };
+        let print = claim.as_ref().map_or(0, |claim| claim.print);
         let exchange = Exchange {
             key: Arc::new(Key { service: ask.service, name: session.into() }),
             transport,
@@ -162,6 +166,7 @@ impl<R: Reactor> Shard<R> {
             keep_alive: ask.keep_alive,
             request: self.requests_count(slot),
             progress: Progress::Asked,
+            claim,
         };
         if let Err(error) = callback {
             return self.fail_exchange(slot, &exchange, error);
@@ -171,10 +176,11 @@ impl<R: Reactor> Shard<R> {
                 let content_type = request.header("content-type").unwrap_or_default();
                 String::from_utf8_lossy(content_type).into()
             });
-            Ask::Send { body: std::mem::take(body), form }
+            Ask::Send { body: std::mem::take(body), form, print }
         } else {
             let opening = service.handler.and_then(|_| self.session_info(slot, request));
-            Ask::Attach { transport, peer: self.peers[slot as usize], is_checked: false, opening }
+            let (peer, login) = (self.peers[slot as usize], Login { print, user: None });
+            Ask::Attach { transport, peer, is_checked: false, opening, login }
         };
         self.begin_exchange(slot, exchange, call);
     }

@@ -24,10 +24,10 @@ impl<R: Reactor> Shard<R> {
         if is_whole {
             return self.on_sockjs_payload(slot, piece);
         }
-        self.connections[slot as usize].extras().ws_message.extend_from_slice(piece);
+        self.connections[slot as usize].ws_input().message.extend_from_slice(piece);
         if is_end {
             let connection = &mut self.connections[slot as usize];
-            let mut message = std::mem::take(&mut connection.extras().ws_message);
+            let mut message = std::mem::take(&mut connection.ws_input().message);
             connection.give_back_extras();
             self.on_sockjs_payload(slot, &mut message);
         }
