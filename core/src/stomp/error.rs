@@ -399,6 +399,9 @@ impl fmt::Display for Error {
             Error::MissingNul { content_length } => {
                 write!(f, "seen no NUL after the {content_length} bytes of content-length")
             }
+            Error::MissingHeader("client-id") => {
+                f.write_str("seen no client-id in CONNECT, a durable subscription is known by it")
+            }
             Error::MissingHeader(name) => {
                 write!(f, "seen no header '{name}', this frame must have one")
             }
@@ -540,6 +543,14 @@ mod tests {
             assert_eq!((error.message(), error.close_code()), (message, 1002));
             assert!(error.to_string().contains(body), "{error}");
         }
+    }
+
+    #[test]
+    fn a_queue_that_differs_names_the_argument() {
+        let error = Error::QueueDiffers("x-max-length");
+        assert_eq!((error.message(), error.close_code()), ("precondition_failed", 1002));
+        assert!(error.to_string().contains("another 'x-max-length'"), "{error}");
+        assert_eq!(Error::TooManyQueues { limit: 3 }.close_code(), 1008);
     }
 
     #[test]

@@ -197,6 +197,14 @@ mod tests {
             "Missing header",
             "Frame must include the 'id' header\n",
         );
+        for header in ["durable:true", "persistent:True"] {
+            says(
+                &format!("SUBSCRIBE\ndestination:/topic/a\n{header}\n\n\0"),
+                Error::MissingHeader("id"),
+                "Missing Header",
+                "Header 'id' is required for durable subscriptions",
+            );
+        }
         let command = Wording::rabbitmq_command(&Error::UnknownCommand, "FO\u{1}O");
         assert_eq!(command.body, "Could not interpret command \"FO\\u{1}O\"\n");
         let ours = Wording::of(&Error::BadAckMode);

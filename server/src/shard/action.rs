@@ -89,6 +89,8 @@ pub struct Login {
     pub heartbeat: String,
     /// The name logged in with.
     pub user: Option<String>,
+    /// What the client calls itself.
+    pub client_id: Option<Box<str>>,
     /// The client asked for soft errors.
     pub is_soft: bool,
 }

@@ -349,6 +349,43 @@ fn subscribers_of_one_durable_subscription_share_it_and_users_have_their_own() {
 }
 
 #[test]
+fn activemq_knows_a_durable_subscription_by_its_client_and_its_name() {
+    let activemq = |config: &mut Config| config.profile = Profile::ActiveMq;
+    on_every_server(activemq, |server| {
+        let open = |client_id: &str| {
+            let mut client = server.open(Transport::Tcp);
+            client.send(format!("CONNECT\naccept-version:1.2\n{client_id}\n\0"));
+            client.expect("CONNECTED");
+            client
+        };
+        let mut publisher = server.session(Transport::Tcp);
+        let extra = "activemq.subscriptionName:news\nselector:colour = 'red'\n";
+        for name in destinations("named", Transport::Tcp) {
+            let topic = format!("/topic/{name}");
+            for id in ["one", "two"] {
+                let mut client = open(&format!("client-id:{id}\n"));
+                client.subscribe("s", &topic, extra);
+                client.send("DISCONNECT\nreceipt:bye\n\n\0");
+                client.expect("RECEIPT");
+            }
+            put(&mut publisher, &topic, "colour:red\n", "red");
+            put(&mut publisher, &topic, "colour:blue\n", "blue");
+            for id in ["one", "two"] {
+                let mut client = open(&format!("client-id:{id}\n"));
+                client.subscribe("t", &topic, extra);
+                take(&mut client, "red");
+                client.sync();
+                unsubscribe(&mut client, "t", "activemq.subscriptionName:news\n");
+            }
+            let mut nobody = open("");
+            nobody.send(format!("SUBSCRIBE\nid:s\ndestination:{topic}\n{extra}\n\0"));
+            nobody.expect_error("Missing header", 1002);
+        }
+        server.wait_for_metric("stompede_queues", 0);
+    });
+}
+
+#[test]
 fn a_durable_subscription_needs_an_id_and_a_place() {
     let few = |config: &mut Config| {
         rabbitmq(config);

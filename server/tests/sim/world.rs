@@ -374,6 +374,8 @@ impl World {
                 histories: ignored(census.histories),
                 // What nobody consumed is lost with the process.
                 queues: ignored(census.queues),
+                // The durable subscription's to its topic.
+                subscriptions: ignored(census.subscriptions.min(1)),
                 reservations: ignored(census.reservations),
                 ..Census::default()
             };

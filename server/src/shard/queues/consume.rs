@@ -15,6 +15,7 @@ use super::super::reason::DisconnectReason;
 use super::super::Shard;
 use crate::metrics::FrameOut;
 use crate::reactor::Reactor;
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use stompede_core::broker::binding::{link_name, private_name, shared_name, Binding};
@@ -105,7 +106,12 @@ impl<R: Reactor> Shard<R> {
         }
         terms.arguments = self.arguments(slot, |name| frame.header(name), true)?;
         terms.is_durable = is_set(frame, "durable")? | is_set(frame, "persistent")?;
-        if let Some(name) = frame.header("x-queue-name") {
+        if let Some(name) = durable_name(frame) {
+            // ActiveMQ knows them by both names.
+            let client = self.client_id(slot).ok_or(Error::MissingHeader("client-id"))?;
+            terms.is_durable = true;
+            terms.shared_as = Some(format!("of {} {client} {name}", client.len()).into());
+        } else if let Some(name) = frame.header("x-queue-name") {
             terms.shared_as = Some(format!("name {name}").into());
         } else if terms.is_durable {
             let id = frame.header("id").ok_or(Error::MissingHeader("id"))?;
@@ -116,7 +122,8 @@ impl<R: Reactor> Shard<R> {
 
     /// UNSUBSCRIBE: is the durable subscription to end with it?
     pub(in super::super) fn is_final(&self, frame: &Frame<'_>) -> Result<bool, Error> {
-        Ok(is_set(frame, "durable")? | is_set(frame, "persistent")?)
+        let is_final = is_set(frame, "durable")? | is_set(frame, "persistent")?;
+        Ok(is_final || durable_name(frame).is_some())
     }
 
     /// A topic is subscribed through a queue if messages are to wait for the subscriber: within its
@@ -455,6 +462,13 @@ impl<R: Reactor> Shard<R> {
             self.mesh.push(home, Message::Leave { queue, consumer, unsettled, is_final });
         }
     }
+}
+
+/// The name of a durable subscription, as ActiveMQ's clients and Artemis's say it.
+fn durable_name<'a>(frame: &Frame<'a>) -> Option<Cow<'a, str>> {
+    ["activemq.subscriptionName", "durable-subscription-name", "durable-subscriber-name"]
+        .into_iter()
+        .find_map(|name| frame.header(name))
 }
 
 fn is_set(frame: &Frame<'_>, name: &'static str) -> Result<bool, Error> {

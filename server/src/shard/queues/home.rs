@@ -40,6 +40,18 @@ impl<R: Reactor> Shard<R> {
         }
     }
 
+    /// A publication whose destination is not an alias, as those of clients are.
+    pub(in super::super) fn canonical(&self, publication: Arc<Publication>) -> Arc<Publication> {
+        let name = publication.destination();
+        match self.queue_name(name) {
+            known if *known == *name => publication,
+            other => {
+                let (headers, body) = (publication.headers(), publication.body());
+                Arc::new(Publication::new(&other, headers, body))
+            }
+        }
+    }
+
     /// Takes a message into its queue, which it may declare.
     pub(super) fn enqueue(
         &mut self,
