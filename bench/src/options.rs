@@ -138,6 +138,7 @@ pub enum Command {
         /// Written by --out json
         b: PathBuf,
     },
+    Attack(crate::attack::Order),
     /// The bare loop of --floor; started by it
     #[command(hide = true)]
     FloorSender(Sender),
@@ -301,7 +302,9 @@ impl Command {
             Command::Queue { common, publish, .. } => ("queue", common, Some(publish)),
             Command::Storm { common, .. } => ("storm", common, None),
             Command::Soak { common, publish } => ("soak", common, Some(publish)),
-            Command::Compare { .. } | Command::FloorSender(_) => return Ok(None),
+            Command::Compare { .. } | Command::Attack(_) | Command::FloorSender(_) => {
+                return Ok(None)
+            }
         };
         let mut plan = common.plan()?;
         if let Some(publish) = publish {
@@ -400,14 +403,14 @@ fn share(text: &str) -> Result<f64, String> {
 }
 
 /// `500ms`, `10s`, `2m`.
-fn duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let units = [("ms", 1e-3), ("s", 1.0), ("m", 60.0), ("h", 3600.0)];
     let found = units.iter().find_map(|(unit, factor)| Some((text.strip_suffix(unit)?, factor)));
     let (digits, factor) = found.unwrap_or((text, &1.0));
     Ok(Duration::from_secs_f64(number(digits)? * factor))
 }
 
-fn login(text: &str) -> Result<(String, String), String> {
+pub(crate) fn login(text: &str) -> Result<(String, String), String> {
     let (name, passcode) = text.split_once(':').ok_or("write NAME:PASSCODE")?;
     Ok((name.to_owned(), passcode.to_owned()))
 }

@@ -386,6 +386,7 @@ mod tests {
         assert_eq!(outbound.first(), None);
     }
 
+    /// Catalogue: K06.
     #[test]
     fn a_stalled_client_pins_its_chunk_and_no_other() {
         let (mut arena, mut stalled) = (SendArena::new(8), Outbound::default());
@@ -401,6 +402,7 @@ mod tests {
         assert_eq!(arena.chunks_in_use(), 1);
     }
 
+    /// Catalogue: K06.
     #[test]
     fn a_big_piece_has_a_chunk_of_its_own_that_is_dropped() {
         let (mut arena, mut outbound) = (SendArena::new(8), Outbound::default());

@@ -348,6 +348,7 @@ mod tests {
         is("CONNECT\n\nbody\0", Rules::BeforeConnect, Request::Connect(expected));
     }
 
+    /// Catalogue: H12.
     #[test]
     fn bad_connects() {
         let rules = Rules::BeforeConnect;
@@ -361,6 +362,7 @@ mod tests {
         fails("STOMP\n\n\0", V1_0, Error::AlreadyConnected);
     }
 
+    /// Catalogue: H19.
     #[test]
     fn server_commands_from_a_client() {
         for command in ["MESSAGE", "CONNECTED", "RECEIPT", "ERROR"] {
@@ -417,6 +419,7 @@ mod tests {
         fails(&format!("SUBSCRIBE\n{rest}ack:sometimes\n\n\0"), V1_2, Error::BadAckMode);
     }
 
+    /// Catalogue: H10.
     #[test]
     fn bodies_belong_to_send() {
         for frame in ["SUBSCRIBE\nid:1\ndestination:/a\n", "BEGIN\ntransaction:t\n"] {
@@ -473,6 +476,7 @@ mod tests {
         }
     }
 
+    /// Catalogue: I03.
     #[test]
     fn ids_are_bounded() {
         let id = "i".repeat(257);

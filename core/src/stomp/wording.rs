@@ -176,6 +176,7 @@ mod tests {
         }
     }
 
+    /// Catalogue: H23.
     #[test]
     fn names_are_quoted_harmlessly() {
         let long = "x".repeat(1_000);

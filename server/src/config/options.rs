@@ -679,6 +679,22 @@ pub static OPTIONS: &[Opt] = &[
         "Bytes of a jsonp or htmlfile callback",
         limits.sockjs_callback_bytes_max
     ),
+    Opt {
+        name: "sockjs-endpoint",
+        value: "PATH NAME=VALUE ...",
+        doc: "One more SockJS endpoint that speaks STOMP, with options of its own: origins \
+              (separated by commas), and those above without sockjs-, such as transports, \
+              heartbeat or queue-max",
+        repeatable: true,
+        separators: &['\n'],
+        apply: |config, text| {
+            sockjs::endpoint(config, text)?;
+            config.sockjs_endpoints.push(text.to_owned());
+            Ok(())
+        },
+        show: |config| config.sockjs_endpoints.join("\n"),
+        ..BASE
+    },
     row!(
         "log-format",
         "FORMAT",

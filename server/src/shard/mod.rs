@@ -566,7 +566,7 @@ impl<R: Reactor> Shard<R> {
         let connection = &mut self.connections[slot as usize];
         self.metrics.handshakes.inc();
         connection.transport = Transport::WebSocket(Receiver::new(deflate));
-        let is_sockjs = connection.is_sockjs;
+        let is_sockjs = connection.is_sockjs();
         self.last_write[slot as usize] = self.tick;
         if is_sockjs {
             self.push_ws(slot, Opcode::Text, b"o");

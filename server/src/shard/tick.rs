@@ -101,7 +101,7 @@ impl<R: Reactor> Shard<R> {
                 let quiet = self.tick.saturating_sub(self.last_write[slot]);
                 connection.outbound == NONE
                     && !connection.is_session
-                    && !connection.is_sockjs
+                    && !connection.is_sockjs()
                     && !matches!(connection.transport, Transport::SockJs)
                     && (expected == 0 || silent <= expected)
                     && (owed == 0 || quiet + 1 < beat_due(owed))

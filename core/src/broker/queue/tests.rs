@@ -110,6 +110,7 @@ fn seen(list: &[(u32, &str, u32)]) -> Vec<(u32, String, u32)> {
     list.iter().map(|(number, name, count)| (*number, (*name).to_string(), *count)).collect()
 }
 
+/// Catalogue: I07.
 #[test]
 fn consumers_take_turns_within_their_credit() {
     let mut bench = bench(settings());
@@ -165,6 +166,7 @@ fn what_is_refused_goes_back_to_its_place_and_to_another_consumer() {
 }
 
 /// stomp.md §5 row 75.
+/// Catalogue: I21.
 #[test]
 fn a_lost_consumers_messages_come_back_in_order_and_marked() {
     let mut bench = bench(settings());
@@ -180,6 +182,7 @@ fn a_lost_consumers_messages_come_back_in_order_and_marked() {
 }
 
 /// stomp.md §5 row 67.
+/// Catalogue: I08.
 #[test]
 fn a_delivery_can_be_settled_after_its_consumer_left() {
     let mut bench = bench(settings());
@@ -209,6 +212,7 @@ fn one_that_left_goes_with_its_last_delivery() {
     assert!(bench.queue.is_unused());
 }
 
+/// Catalogue: I22.
 #[test]
 fn a_message_that_comes_back_too_often_dies() {
     let mut bench = bench(Settings { deliveries_count_max: 2, ..settings() });
@@ -223,6 +227,7 @@ fn a_message_that_comes_back_too_often_dies() {
     assert_eq!(bench.queue.waiting_count(), 0);
 }
 
+/// Catalogue: I23.
 #[test]
 fn a_full_queue_rejects_or_drops_its_oldest() {
     let bounds = Settings { messages_count_max: 2, ..settings() };
@@ -248,6 +253,7 @@ fn a_full_queue_rejects_or_drops_its_oldest() {
     assert_eq!(dropping.queue.publish(publication("d"), None, &mut Vec::new()), Err(full));
 }
 
+/// Catalogue: I23.
 #[test]
 fn bytes_are_bounded_too() {
     let bytes = publication("a").bytes();
@@ -275,6 +281,7 @@ fn credit_in_bytes_stops_at_the_message_that_passes_it() {
     assert_eq!(bench.names(), ["c"]);
 }
 
+/// Catalogue: I29.
 #[test]
 fn expired_messages_are_not_delivered() {
     let mut bench = bench(settings());
