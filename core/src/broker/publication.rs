@@ -69,9 +69,14 @@ impl Publication {
         Publication { queue: Some(name.into()), ..self }
     }
 
-    /// The name of the queue that it goes to; none if the destination says it.
+    /// The queue that [`Publication::for_queue`] named.
     pub fn queue(&self) -> Option<&str> {
         self.queue.as_deref()
+    }
+
+    /// The name of the queue that it goes to, if it goes to one.
+    pub fn queue_name(&self) -> &str {
+        self.queue().unwrap_or_else(|| self.destination())
     }
 
     /// The destination as the sender wrote it.

@@ -18,7 +18,7 @@ use std::hash::{DefaultHasher, Hasher};
 pub const USER_PREFIX: &str = "/user/";
 
 /// What internal names start with; no client's destination may contain it.
-const INTERNAL: char = '\u{1}';
+pub(super) const INTERNAL: char = '\u{1}';
 
 /// Where a session lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

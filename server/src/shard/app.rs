@@ -132,6 +132,7 @@ impl<R: Reactor> Shard<R> {
     }
 
     fn take_post(&mut self, session: Session, publication: Arc<Publication>) {
+        let publication = self.canonical(publication);
         let destination = publication.destination();
         let is_there = self.session(session.slot) == session;
         let outcome = match self.kind(destination) {

@@ -56,6 +56,8 @@ pub mod framing {
     pub const GATED: u8 = 128;
     /// What does not take the plain way.
     pub const SPECIAL: u8 = SERVICE | PACED | GATED;
+    /// Alone: not a connection's but a queue's subscription, see `shard::queues`.
+    pub const QUEUE: u8 = SERVICE | PACED;
     /// Where the number of the [`Window`] stands when broadcasts are compressed; 0: they are not.
     const DEFLATE_SHIFT: u8 = 4;
     /// The bits of that number.
@@ -111,6 +113,11 @@ impl<R: Reactor> Shard<R> {
         });
         self.end_overflowed();
         self.send_due();
+        if !self.scratch.bound.is_empty() {
+            let mut bound = std::mem::take(&mut self.scratch.bound);
+            bound.drain(..).for_each(|queue| self.enqueue_bound(queue, publication));
+            self.scratch.bound = bound;
+        }
     }
 
     /// As [`Shard::deliver`], to the subscribers of `name`, who see `shown` as its destination.
@@ -184,6 +191,7 @@ impl<R: Reactor> Shard<R> {
             overflowed: &mut self.overflowed,
             head: &mut self.scratch.head,
             tail: &mut self.scratch.tail,
+            bound: &mut self.scratch.bound,
             compressor: &mut self.compressor,
             message: &mut self.scratch.message,
             metrics: &self.metrics,
@@ -251,6 +259,7 @@ pub(super) struct FanOut<'a> {
     pub(super) overflowed: &'a mut Vec<u32>,
     head: &'a mut Vec<u8>,
     tail: &'a mut Vec<u8>,
+    bound: &'a mut Vec<u32>,
     compressor: &'a mut Compressor,
     message: &'a mut Vec<u8>,
     pub(super) metrics: &'a ShardMetrics,
@@ -279,6 +288,10 @@ impl FanOut<'_> {
             if !evaluation.is_match {
                 return;
             }
+        }
+        if class.framing == framing::QUEUE {
+            self.bound.extend(group.iter().map(|subscriber| subscriber.connection));
+            return;
         }
         match self.whole {
             Some(delivery) if class.framing & framing::SPECIAL != 0 => {

@@ -85,24 +85,26 @@ impl<R: Reactor> Shard<R> {
             Message::Done { slot, generation } => {
                 self.on_answer(slot, generation, Past::default());
             }
-            Message::Enqueue { publication, expires_ms, asker, is_awaited } => {
-                self.on_enqueue(publication, expires_ms, asker, is_awaited);
+            Message::Enqueue { publication, expires_ms, asker, is_awaited, is_declaring } => {
+                let arguments = is_declaring.then(|| self.asked_before(&publication)).flatten();
+                self.on_enqueue(publication, expires_ms, asker, arguments, is_awaited);
             }
             Message::Refused { asker, error, is_answer } => {
                 self.on_refused(asker, error, is_answer);
             }
-            Message::Consume(consume) => {
-                let (name, consumer, terms) = *consume;
-                let queue = self.add_consumer(&name, consumer, terms);
-                self.mesh.push(source, Message::Consuming { consumer, queue });
+            Message::Consume(consume) => self.on_consume(*consume),
+            Message::Listen { topic, consumer } => {
+                self.note_listener(&topic, source);
+                self.mesh.push(source, Message::Listening { consumer });
             }
+            Message::Listening { consumer } => self.on_listening(consumer),
             Message::Consuming { consumer, queue } => self.on_consuming(source, consumer, queue),
             Message::Delivery(delivery) => self.on_delivery(delivery),
             Message::Settle { queue, consumer, tag, settlement } => {
                 self.settle_here(queue, consumer, tag, settlement);
             }
-            Message::Leave { queue, consumer, unsettled } => {
-                self.remove_consumer(queue, consumer, unsettled);
+            Message::Leave { queue, consumer, unsettled, is_final } => {
+                self.remove_consumer(queue, consumer, unsettled, is_final);
             }
             Message::Reserve(reserve) => self.on_reserve(reserve.0, &reserve.1),
             Message::Release(asker) => self.release_here(asker),
@@ -218,13 +220,19 @@ impl<R: Reactor> Shard<R> {
         if let Then::Commit(commit) = &waiting.then {
             return self.roll_back(slot, commit);
         }
-        if let Then::Subscribe(subscribe) | Then::Consume(subscribe) = waiting.then {
-            let destination = subscribe.destination;
-            self.remove_pending(&destination);
-            if !self.subscriptions.has_subscribers(&destination) {
-                let is_pattern = matches!(self.pattern(&destination), Ok(Some(_)));
-                self.withdraw_interest(destination, is_pattern);
+        match waiting.then {
+            Then::Subscribe(subscribe) => {
+                let destination = subscribe.destination;
+                self.remove_pending(&destination);
+                if !self.subscriptions.has_subscribers(&destination) {
+                    let is_pattern = matches!(self.pattern(&destination), Ok(Some(_)));
+                    self.withdraw_interest(destination, is_pattern);
+                }
             }
+            Then::Consume(subscribe) if self.is_service(&subscribe.destination) => {
+                self.withdraw_service(subscribe.destination);
+            }
+            _ => {}
         }
     }
 

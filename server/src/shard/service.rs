@@ -10,6 +10,8 @@
 //! it is given, to `/user/{session}/queue/x`, or anywhere. ecosystem.md §6 "STOMP service
 //! connection"; stomp.md §2.1 `/app`.
 
+use super::action::Subscribe;
+use super::reason::DisconnectReason;
 use super::Shard;
 use crate::reactor::Reactor;
 use stompede_core::broker::destination::Kind;
@@ -27,6 +29,25 @@ impl<R: Reactor> Shard<R> {
     /// Is a SUBSCRIBE to this destination a service's?
     pub(super) fn is_service(&self, destination: &str) -> bool {
         self.kind(destination) == Ok(Kind::App) && Dialect::Ant.is_pattern(destination)
+    }
+
+    /// Every shard knows of a service's pattern: now it becomes a consumer of that queue.
+    pub(super) fn enter_service(&mut self, slot: u32, subscribe: Subscribe) {
+        let (pattern, receipt) = (subscribe.destination.clone(), subscribe.receipt.clone());
+        self.pending_interest.push(pattern.clone());
+        if let Err(error) = self.subscribe_to_queue(slot, subscribe, None) {
+            self.withdraw_service(pattern);
+            let reason = DisconnectReason::StompError;
+            self.fail_stomp(slot, &error, receipt.as_deref(), reason);
+        }
+    }
+
+    /// What was to become a service will not.
+    pub(super) fn withdraw_service(&mut self, pattern: Box<str>) {
+        self.remove_pending(&pattern);
+        if !self.subscriptions.has_subscribers(&pattern) {
+            self.withdraw_interest(pattern, true);
+        }
     }
 
     /// Is this for `/app/`, and no mapping takes it?

@@ -12,6 +12,7 @@ use super::reason::DisconnectReason;
 use super::Shard;
 use crate::reactor::Reactor;
 use stompede_core::broker::history::Past;
+use stompede_core::broker::selector::Filter;
 use stompede_core::limits::SELECTOR_STEPS_PER_TURN;
 use stompede_core::stomp::error::Error;
 
@@ -21,20 +22,29 @@ impl<R: Reactor> Shard<R> {
     pub(super) fn refuse_costly(&mut self, slot: u32, subscribe: &Subscribe) -> bool {
         let Some(filter) = &subscribe.terms.filter else { return false };
         let destination = &subscribe.destination;
+        let Err(error) = self.check_cost(destination, filter) else { return false };
+        if !self.subscriptions.has_subscribers(destination) {
+            let is_pattern = matches!(self.pattern(destination), Ok(Some(_)));
+            self.withdraw_interest(destination.clone(), is_pattern);
+        }
+        let receipt = subscribe.receipt.as_deref();
+        self.fail_stomp(slot, &error, receipt, DisconnectReason::StompError);
+        true
+    }
+
+    /// May there be this selector of a destination, too?
+    ///
+    /// # Errors
+    /// [`Error::SelectorsTooCostly`].
+    pub(super) fn check_cost(&self, destination: &str, filter: &Filter) -> Result<(), Error> {
         let is_pattern = matches!(self.pattern(destination), Ok(Some(_)));
         let known = self.subscriptions.filter_steps(destination, is_pattern);
         let seen = known + u64::from(filter.steps_most());
         let limit = self.shared.config.limits.selector_sum_steps_max;
-        if seen <= limit {
-            return false;
+        match seen > limit {
+            true => Err(Error::SelectorsTooCostly { seen, limit }),
+            false => Ok(()),
         }
-        if !self.subscriptions.has_subscribers(destination) {
-            self.withdraw_interest(destination.clone(), is_pattern);
-        }
-        let (error, receipt) =
-            (Error::SelectorsTooCostly { seen, limit }, subscribe.receipt.as_deref());
-        self.fail_stomp(slot, &error, receipt, DisconnectReason::StompError);
-        true
     }
 
     /// Have selectors had their share of this turn?

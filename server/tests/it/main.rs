@@ -9,6 +9,7 @@ mod app;
 mod client;
 mod compression;
 mod coverage;
+mod declared;
 mod delivery;
 mod history;
 mod load;
