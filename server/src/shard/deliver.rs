@@ -437,8 +437,8 @@ impl FanOut<'_> {
         }
         if connection.outbound == NONE {
             // One frame is always taken: a legal frame may be larger than the mark.
-            let mut outbound = Outbound::default();
-            self.references += u32::from(outbound.push_unretained(segment));
+            let outbound = Outbound::of_unretained(segment);
+            self.references += 1;
             let backlog = Backlog { outbound, progress_tick: self.tick };
             connection.outbound = self.backlogs.insert(backlog) as u32;
         } else {
