@@ -32,6 +32,9 @@ const SUB_PROTOCOLS: [&str; 4] = ["v12.stomp", "v11.stomp", "v10.stomp", "stomp"
 /// Bytes of answers that may wait for a client before its next request is looked at.
 const ANSWERS_BYTES_MAX: usize = 64 * 1024;
 
+/// Room for the answer to an upgrade.
+const RESPONSE_BYTES: usize = 256;
+
 const TEXT: (&str, &str) = ("Content-Type", "text/plain; charset=utf-8");
 
 /// What an HTTP connection remembers between reads.
@@ -88,6 +91,12 @@ impl<R: Reactor> Shard<R> {
 
     fn http_state_mut(&mut self, slot: u32) -> &mut HttpState {
         self.connections[slot as usize].extras().http.get_or_insert_default()
+    }
+
+    fn count_request(&mut self, slot: u32) -> usize {
+        let state = self.http_state_mut(slot);
+        state.requests_count += 1;
+        state.requests_count
     }
 
     /// Takes requests; after an upgrade the rest belongs to the WebSocket.
@@ -188,11 +197,12 @@ impl<R: Reactor> Shard<R> {
     }
 
     fn answer(&mut self, slot: u32, head: &[u8], request: &Request<'_>, body: &mut Vec<u8>) {
-        let state = self.http_state_mut(slot);
-        state.requests_count += 1;
-        let is_last = state.requests_count > self.shared.config.limits.http_requests_count_max;
+        let count_max = self.shared.config.limits.http_requests_count_max;
         // What follows a refused upgrade may be frames, which must not be read as a request.
         let is_upgrade = handshake::is_upgrade(&request.headers);
+        // An upgrade as the first request is nearly always the last, and needs no count.
+        let is_counted = !is_upgrade || self.http_state(slot).is_some();
+        let is_last = is_counted && self.count_request(slot) > count_max;
         let keep_alive = request.keep_alive && !is_last && !is_upgrade;
         if self.answer_sockjs(slot, request, keep_alive, body) {
             return;
@@ -322,7 +332,7 @@ impl<R: Reactor> Shard<R> {
             return self.refuse(slot, 400, &text);
         }
         let deflate = accepted.deflate.map(|agreement| agreement.window);
-        let mut response = Vec::new();
+        let mut response = Vec::with_capacity(RESPONSE_BYTES);
         accepted.encode_response(&mut response);
         let upgrade = Upgrade { response, deflate, user: "".into(), session };
         let mut logins = request.headers_named("authorization");

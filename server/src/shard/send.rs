@@ -22,16 +22,25 @@ impl<R: Reactor> Shard<R> {
         self.push_segment(slot, segment);
     }
 
-    /// Queues one STOMP frame (or heart-beat) for one connection, framed as its transport wants it.
+    /// Queues one STOMP frame for one connection, which `write` appends to an empty buffer.
+    pub(super) fn push_frame(&mut self, slot: u32, write: impl FnOnce(&mut Vec<u8>)) {
+        let mut frame = std::mem::take(&mut self.scratch.frame);
+        write(&mut frame);
+        self.push_stomp(slot, &frame);
+        frame.clear();
+        self.scratch.frame = frame;
+    }
+
+    /// Queues one STOMP frame (or heart-beat) that is no MESSAGE for one connection, framed as its
+    /// transport wants it.
     pub(super) fn push_stomp(&mut self, slot: u32, frame: &[u8]) {
         let connection = &self.connections[slot as usize];
         if connection.is_sockjs || connection.transport_is_sockjs() {
             return self.push_sockjs(slot, frame);
         }
         if let Transport::WebSocket(_) = connection.transport {
-            let is_text = std::str::from_utf8(frame).is_ok();
-            let opcode = if is_text { Opcode::Text } else { Opcode::Binary };
-            self.push_ws(slot, opcode, frame);
+            // All that it may hold came as text; only the body of a MESSAGE may be anything else.
+            self.push_ws(slot, Opcode::Text, frame);
         } else {
             self.push_bytes(slot, frame);
         }
