@@ -1,10 +1,11 @@
 //! Clients that mean harm, or are broken.
 
-use crate::client::{config, exchange, masked, request, start, until};
+use crate::client::{config, exchange, masked, request, start, until, SHARDS};
 
+/// Catalogue: G04.
 #[test]
 fn sends_to_sessions_that_are_not_ones_own_are_unknown() {
-    for shards in [1, 2, 4] {
+    for shards in SHARDS {
         let server = start(config(shards));
         let session = server.session("/echo");
         let sent = session.post("xhr_send", r#"["x"]"#);
@@ -22,6 +23,7 @@ fn sends_to_sessions_that_are_not_ones_own_are_unknown() {
     }
 }
 
+/// Catalogue: G13.
 #[test]
 fn broken_payloads_are_refused_and_the_session_survives() {
     let server = start(config(4));
@@ -44,6 +46,7 @@ fn broken_payloads_are_refused_and_the_session_survives() {
     assert_eq!(session.poll(), r#"a["alive"]"#);
 }
 
+/// Catalogue: G13.
 #[test]
 fn large_bodies_are_bounded_before_they_come() {
     let mut config = config(2);
@@ -60,6 +63,7 @@ fn large_bodies_are_bounded_before_they_come() {
     assert_eq!(session.post("xhr_send", &many).status, 413);
 }
 
+/// Catalogue: G10, G11.
 #[test]
 fn callbacks_with_script_are_refused() {
     let server = start(config(1));
@@ -74,6 +78,7 @@ fn callbacks_with_script_are_refused() {
     }
 }
 
+/// Catalogue: G17, J15.
 #[test]
 fn foreign_origins_are_refused() {
     let mut config = config(2);
@@ -93,9 +98,10 @@ fn foreign_origins_are_refused() {
     }
 }
 
+/// Catalogue: K02.
 #[test]
 fn who_does_not_read_is_bounded_and_ended() {
-    for shards in [1, 2] {
+    for shards in SHARDS {
         let server = start(config(shards));
         let session = server.session("/amplify");
         let mut stream = session.stream();
@@ -117,9 +123,10 @@ fn who_does_not_read_is_bounded_and_ended() {
     }
 }
 
+/// Catalogue: G03, G15.
 #[test]
 fn sessions_that_are_left_are_gone() {
-    for shards in [1, 2, 4] {
+    for shards in SHARDS {
         let mut config = config(shards);
         config.sockjs.disconnect_delay_ms = 500;
         config.sockjs.tombstone_ms = 500;
@@ -144,6 +151,7 @@ fn sessions_that_are_left_are_gone() {
     }
 }
 
+/// Catalogue: G03.
 #[test]
 fn more_sessions_than_allowed_are_refused() {
     let mut config = config(1);

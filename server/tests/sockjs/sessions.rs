@@ -1,10 +1,11 @@
 //! The life of a session, whatever shard its requests land on (reference: protocol, "Sessions").
 
-use crate::client::{config, start, until};
+use crate::client::{config, start, until, SHARDS};
 
+/// Catalogue: G16.
 #[test]
 fn order_holds_over_many_connections() {
-    for shards in [1, 2, 4] {
+    for shards in SHARDS {
         let server = start(config(shards));
         let session = server.session("/echo").open();
         let mut seen = String::new();
@@ -22,9 +23,10 @@ fn order_holds_over_many_connections() {
     }
 }
 
+/// Catalogue: G14.
 #[test]
 fn a_stream_ends_at_its_limit_and_nothing_is_lost() {
-    for shards in [1, 2, 4] {
+    for shards in SHARDS {
         let server = start(config(shards));
         let session = server.session("/echo");
         let mut stream = session.stream();
@@ -51,9 +53,10 @@ fn a_stream_ends_at_its_limit_and_nothing_is_lost() {
     }
 }
 
+/// Catalogue: G05.
 #[test]
 fn a_second_receiver_is_told_and_the_first_is_untouched() {
-    for shards in [1, 2, 4] {
+    for shards in SHARDS {
         let server = start(config(shards));
         let session = server.session("/echo");
         let mut first = session.stream();
@@ -68,9 +71,10 @@ fn a_second_receiver_is_told_and_the_first_is_untouched() {
     }
 }
 
+/// Catalogue: G16.
 #[test]
 fn first_requests_at_once_are_one_session() {
-    for shards in [1, 2, 4] {
+    for shards in SHARDS {
         let server = start(config(shards));
         let session = server.session("/echo");
         let mut firsts: Vec<_> = std::thread::scope(|scope| {
@@ -91,9 +95,10 @@ fn first_requests_at_once_are_one_session() {
     }
 }
 
+/// Catalogue: G09.
 #[test]
 fn an_aborted_receiver_ends_the_session() {
-    for shards in [1, 2, 4] {
+    for shards in SHARDS {
         let server = start(config(shards));
         let session = server.session("/echo");
         let mut stream = session.stream();
@@ -140,6 +145,7 @@ fn a_close_is_told_again_and_again_behind_what_waits() {
     assert_eq!(stream.chunk(), "");
 }
 
+/// Catalogue: G08, G15.
 #[test]
 fn a_session_expires_is_remembered_and_then_forgotten() {
     let mut config = config(2);
@@ -155,7 +161,7 @@ fn a_session_expires_is_remembered_and_then_forgotten() {
 
 #[test]
 fn a_broadcast_reaches_every_transport() {
-    for shards in [1, 4] {
+    for shards in SHARDS {
         let server = start(config(shards));
         let polled = server.session("/broadcast").open();
         let streamed = server.session("/broadcast");
@@ -172,7 +178,7 @@ fn a_broadcast_reaches_every_transport() {
 
 #[test]
 fn a_drain_is_told_to_receivers() {
-    for shards in [1, 2] {
+    for shards in SHARDS {
         let server = start(config(shards));
         let session = server.session("/echo");
         let mut stream = session.stream();
