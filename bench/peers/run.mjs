@@ -197,7 +197,7 @@ async function start(server) {
       if (await isListening(known)) return { child, url: known };
       continue;
     }
-    const url = readFileSync(log, 'utf8').match(/ws:\/\/\S+/);
+    const url = readFileSync(log, 'utf8').match(/ws:\/\/[^\s,]+/);
     if (url) return { child, url: server.url ? server.url(url[0]) : url[0] };
   }
   child.kill('SIGKILL');
