@@ -4,6 +4,7 @@ use crate::destinations::Destinations;
 use crate::floor::Sender;
 use crate::plan::{Plan, Rate, Target, Workload};
 use crate::queue::AckMode;
+use crate::soak::{scrape::Source, Terms};
 use crate::verdict::Bound;
 use clap::{Args, Parser, Subcommand};
 use std::net::{IpAddr, Ipv4Addr};
@@ -124,12 +125,31 @@ pub enum Command {
         #[arg(long, default_value = "3")]
         times: u32,
     },
-    /// As fanout, for long: memory at the end against memory at the start
+    /// For long, all at once: fan-out, queues whose consumers come and go, echoes, subscribers that
+    /// come and go, storms, stalled readers; does memory or latency grow, is anything left behind?
     Soak {
         #[command(flatten)]
         common: Common,
         #[command(flatten)]
         publish: Publish,
+        /// The server's counters, e.g. http://127.0.0.1:9090/metrics
+        #[arg(long, value_parser = Source::parse)]
+        metrics: Option<Source>,
+        /// Share of those that come and go, replaced per second
+        #[arg(long, default_value = "2%", value_parser = share)]
+        churn: f64,
+        /// Time from storm to storm; 0 is none
+        #[arg(long, default_value = "20s", value_parser = duration)]
+        storm_every: Duration,
+        /// Share of the coming and going that a storm drops
+        #[arg(long, default_value = "50%", value_parser = share)]
+        storm_share: f64,
+        /// Growth of the server's memory that is let pass, in bytes per minute
+        #[arg(long, default_value = "256k", value_parser = number)]
+        growth_max: f64,
+        /// Latency at the end over latency at the beginning that is let pass
+        #[arg(long, default_value = "2", value_parser = number)]
+        drift_max: f64,
     },
     /// Two reports side by side
     Compare {
@@ -153,6 +173,8 @@ pub struct Invocation<'a> {
     pub common: &'a Common,
     /// How often the bare loop is wanted too.
     pub floor: u32,
+    /// What a soak shall do beside the plan.
+    pub soak: Option<Terms>,
 }
 
 /// Options of every scenario.
@@ -300,7 +322,7 @@ impl Command {
             Command::Slow { common, publish, .. } => ("slow", common, Some(publish)),
             Command::Queue { common, publish, .. } => ("queue", common, Some(publish)),
             Command::Storm { common, .. } => ("storm", common, None),
-            Command::Soak { common, publish } => ("soak", common, Some(publish)),
+            Command::Soak { common, publish, .. } => ("soak", common, Some(publish)),
             Command::Compare { .. } | Command::FloorSender(_) => return Ok(None),
         };
         let mut plan = common.plan()?;
@@ -308,7 +330,7 @@ impl Command {
             plan.workload = Workload::Fanout;
             publish.apply(&mut plan);
         }
-        let mut floor = 0;
+        let (mut floor, mut soak) = (0, None);
         match self {
             Command::Connect { churn, .. } => plan.churn_per_second = *churn,
             Command::Fanout {
@@ -347,6 +369,27 @@ impl Command {
                     plan.destination = "/queue/bench".into();
                 }
             }
+            Command::Soak {
+                metrics,
+                churn,
+                storm_every,
+                storm_share,
+                growth_max,
+                drift_max,
+                ..
+            } => {
+                plan.storm_share = *storm_share;
+                if matches!(plan.rate, Rate::Window(_)) {
+                    return Err("seen a soak with --publish-rate max: write a number".into());
+                }
+                soak = Some(Terms {
+                    metrics: metrics.clone(),
+                    churn_per_second: *churn,
+                    storm_every: *storm_every,
+                    growth_max: *growth_max,
+                    drift_max: *drift_max,
+                });
+            }
             Command::Slow { stalled, .. } => plan.stalled_share = *stalled,
             Command::Storm { share, times, .. } => {
                 plan.storm_share = *share;
@@ -354,7 +397,7 @@ impl Command {
             }
             _ => {}
         }
-        Ok(Some(Invocation { scenario, plan, common, floor }))
+        Ok(Some(Invocation { scenario, plan, common, floor, soak }))
     }
 }
 

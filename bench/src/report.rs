@@ -3,6 +3,7 @@
 use crate::latency::Summary;
 use crate::plan::{Plan, Rate, Workload};
 use crate::run::{Outcome, Second, ServerUse};
+use crate::soak::Soak;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -105,6 +106,9 @@ pub struct Report {
     pub seconds: Vec<Second>,
     /// Percentile, latency in microseconds, deliveries up to it.
     pub distribution: Vec<(f64, f64, u64)>,
+    /// What only a soak tells.
+    #[serde(default)]
+    pub soak: Option<Soak>,
     /// What went wrong, and how often.
     pub troubles: BTreeMap<String, u64>,
     /// Why the run was cut short.
@@ -172,6 +176,7 @@ impl Report {
             floor_ratio: None,
             seconds: outcome.seconds.clone(),
             distribution: outcome.latencies.distribution(),
+            soak: None,
             troubles: outcome.troubles.clone(),
             aborted: outcome.aborted.clone(),
         }
@@ -205,6 +210,7 @@ impl Report {
         ];
         let wrong = counts.iter().filter(|(_, count)| *count > 0);
         faults.extend(wrong.map(|(name, count)| format!("{name} {count}")));
+        faults.extend(self.soak.iter().flat_map(Soak::faults));
         faults
     }
 
@@ -310,6 +316,12 @@ impl Report {
             let ratio = ours / bare;
             row("floor", format!("{ours:.3} µs/delivery  {bare:.3} µs/bare send  {ratio:.3}"));
         }
+        if let Some(soak) = &self.soak {
+            out.push_str(&soak_rows(soak));
+        }
+        let mut row = |name: &str, text: String| {
+            let _ = writeln!(out, "{name:<10} {text}");
+        };
         for (what, count) in &self.troubles {
             row("trouble", format!("{count} x {what}"));
         }
@@ -321,6 +333,40 @@ fn cpu_us_per_delivery(outcome: &Outcome) -> Option<f64> {
     let server = outcome.server.get("publish")?;
     let delivered = outcome.tally.delivered;
     (delivered > 0).then(|| server.cpu_s * 1e6 / delivered as f64)
+}
+
+/// The rows of a soak: its parts, the trend of memory and latency.
+fn soak_rows(soak: &Soak) -> String {
+    let mut out = String::new();
+    for (name, part) in &soak.parts {
+        let latency = match part.expected {
+            0 => String::new(),
+            _ => format!("  {}", milliseconds(&part.latency)),
+        };
+        let _ = writeln!(
+            out,
+            "{name:<10} {} connected  {} replaced  {} of {} delivered  {} redelivered{latency}",
+            part.connected, part.churned, part.delivered, part.expected, part.redelivered
+        );
+    }
+    if let Some((growth, doubt)) = soak.growth() {
+        let (kib, doubt, max) = (growth / 1024.0, doubt / 1024.0, soak.growth_max / 1024.0);
+        let from_s = soak.measured_from_s;
+        let _ = writeln!(
+            out,
+            "{:<10} {kib:+.1} KiB a minute, give or take {doubt:.1}, at most {max:.0}  (PSS, \
+             linear fit from second {from_s:.0} on)",
+            "growth"
+        );
+    }
+    if let Some(drift) = soak.drift {
+        let _ = writeln!(
+            out,
+            "{:<10} {drift:.2} x, at most {:.2}  (p99 of a second: last third over first third)",
+            "drift", soak.drift_max
+        );
+    }
+    out
 }
 
 fn milliseconds(summary: &Summary) -> String {
