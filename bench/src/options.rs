@@ -10,6 +10,7 @@ use clap::{Args, Parser, Subcommand};
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::time::Duration;
+use stompede_core::amount;
 
 /// Loads a push server (STOMP over WebSocket or TCP, or plain WebSocket) and checks every delivery.
 #[derive(Debug, Parser)]
@@ -145,8 +146,8 @@ pub enum Command {
         #[arg(long, default_value = "50%", value_parser = share)]
         storm_share: f64,
         /// Growth of the server's memory that is let pass, in bytes per minute
-        #[arg(long, default_value = "256k", value_parser = number)]
-        growth_max: f64,
+        #[arg(long, default_value = "256KiB", value_parser = bytes)]
+        growth_max: u32,
         /// Latency at the end over latency at the beginning that is let pass
         #[arg(long, default_value = "2", value_parser = number)]
         drift_max: f64,
@@ -250,7 +251,7 @@ pub struct Publish {
     #[arg(long, default_value = "1024", value_parser = count)]
     pub window: u32,
     /// Bytes of a body
-    #[arg(long, default_value = "100", value_parser = count)]
+    #[arg(long, default_value = "100", value_parser = bytes)]
     pub size: u32,
     /// Time to publish before what is measured
     #[arg(long, default_value = "1s", value_parser = duration)]
@@ -386,7 +387,7 @@ impl Command {
                     metrics: metrics.clone(),
                     churn_per_second: *churn,
                     storm_every: *storm_every,
-                    growth_max: *growth_max,
+                    growth_max: f64::from(*growth_max),
                     drift_max: *drift_max,
                 });
             }
@@ -442,12 +443,17 @@ fn share(text: &str) -> Result<f64, String> {
     Ok(value)
 }
 
-/// `500ms`, `10s`, `2m`.
+/// `500ms`, `10s`, `2m`, and `0`.
 fn duration(text: &str) -> Result<Duration, String> {
-    let units = [("ms", 1e-3), ("s", 1.0), ("m", 60.0), ("h", 3600.0)];
-    let found = units.iter().find_map(|(unit, factor)| Some((text.strip_suffix(unit)?, factor)));
-    let (digits, factor) = found.unwrap_or((text, &1.0));
-    Ok(Duration::from_secs_f64(number(digits)? * factor))
+    let millis = amount::millis(text).or((text == "0").then_some(0));
+    millis.map(Duration::from_millis).ok_or_else(|| "write a time such as 500ms, 10s or 2m".into())
+}
+
+/// `100`, `64KiB`.
+fn bytes(text: &str) -> Result<u32, String> {
+    let bytes = amount::count(text).or_else(|| amount::bytes(text));
+    let bytes = bytes.and_then(|bytes| u32::try_from(bytes).ok());
+    bytes.ok_or_else(|| "write a number of bytes such as 100 or 64KiB".into())
 }
 
 fn login(text: &str) -> Result<(String, String), String> {
@@ -527,6 +533,8 @@ mod tests {
     fn mistakes_are_told() {
         for line in [
             "stompede-bench fanout --size big",
+            "stompede-bench fanout --duration 10",
+            "stompede-bench fanout --duration 1.5s",
             "stompede-bench fanout --stomp 2.0",
             "stompede-bench connect --churn 200%",
             "stompede-bench connect --url wss://x",
