@@ -6,6 +6,7 @@
 //! [`queue`] (the checks), [`latency`] and [`broadcast`], [`process`] (what the server used),
 //! [`report`], [`floor`] (the bare loop beside it), [`soak`] (all of it at once, for long).
 
+pub mod attack;
 pub mod broadcast;
 pub mod clock;
 pub mod compare;

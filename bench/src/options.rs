@@ -159,6 +159,7 @@ pub enum Command {
         /// Written by --out json
         b: PathBuf,
     },
+    Attack(crate::attack::Order),
     /// The bare loop of --floor; started by it
     #[command(hide = true)]
     FloorSender(Sender),
@@ -324,7 +325,9 @@ impl Command {
             Command::Queue { common, publish, .. } => ("queue", common, Some(publish)),
             Command::Storm { common, .. } => ("storm", common, None),
             Command::Soak { common, publish, .. } => ("soak", common, Some(publish)),
-            Command::Compare { .. } | Command::FloorSender(_) => return Ok(None),
+            Command::Compare { .. } | Command::Attack(_) | Command::FloorSender(_) => {
+                return Ok(None)
+            }
         };
         let mut plan = common.plan()?;
         if let Some(publish) = publish {
@@ -444,7 +447,7 @@ fn share(text: &str) -> Result<f64, String> {
 }
 
 /// `500ms`, `10s`, `2m`, and `0`.
-fn duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let millis = amount::millis(text).or((text == "0").then_some(0));
     millis.map(Duration::from_millis).ok_or_else(|| "write a time such as 500ms, 10s or 2m".into())
 }
@@ -456,7 +459,7 @@ fn bytes(text: &str) -> Result<u32, String> {
     bytes.ok_or_else(|| "write a number of bytes such as 100 or 64KiB".into())
 }
 
-fn login(text: &str) -> Result<(String, String), String> {
+pub(crate) fn login(text: &str) -> Result<(String, String), String> {
     let (name, passcode) = text.split_once(':').ok_or("write NAME:PASSCODE")?;
     Ok((name.to_owned(), passcode.to_owned()))
 }

@@ -33,6 +33,8 @@ impl Service {
     /// that [`OriginPolicy::parse`] refuses.
     fn new(config: Config, handler: Option<usize>) -> Result<Service, String> {
         let Config { sockjs: endpoint, limits, allowed_origins, .. } = config;
+        let origins = endpoint.allowed_origins.as_ref().unwrap_or(&allowed_origins);
+        let origins = OriginPolicy::parse(origins)?;
         let rules = Rules::new(&endpoint, &limits, TICK_MS as u32);
         let iframe = match endpoint.transports.iframe {
             true => Some(Iframe::new(&endpoint.client_url).ok_or_else(|| {
@@ -44,7 +46,6 @@ impl Service {
             })?),
             false => None,
         };
-        let origins = OriginPolicy::parse(&allowed_origins)?;
         Ok(Service { endpoint, rules, limits, origins, handler, iframe })
     }
 }

@@ -48,7 +48,7 @@ impl Rules {
             disconnect_ticks: ticks(endpoint.disconnect_delay_ms),
             tombstone_ticks: ticks(endpoint.tombstone_ms),
             response_bytes_max: endpoint.response_bytes_max,
-            queue_bytes_max: limits.sockjs_queue_bytes_max,
+            queue_bytes_max: endpoint.queue_bytes_max.unwrap_or(limits.sockjs_queue_bytes_max),
             window_bytes: limits.sockjs_window_bytes_max,
         }
     }

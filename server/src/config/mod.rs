@@ -15,6 +15,7 @@ mod sockjs;
 mod sources;
 pub mod value;
 
+use std::cmp::Reverse;
 use std::collections::HashSet;
 use std::ffi::OsString;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -120,6 +121,8 @@ pub struct Config {
     pub queue_overflow: Overflow,
     /// `--queue-ttl`: life of a message in a queue; zero is for ever.
     pub queue_ttl: Duration,
+    /// `--queue-idle-max`: life of a kept queue that nobody consumes.
+    pub queue_idle_max: Duration,
     /// `--queue-prefetch`: of a subscription that does not say; 0 is `unacknowledged-max`.
     pub queue_prefetch: u32,
     /// `--queue-memory-max`: bytes of all queues together.
@@ -247,6 +250,7 @@ impl Default for Config {
             compression_threshold_bytes: 1_024,
             queue_overflow: Overflow::Reject,
             queue_ttl: Duration::ZERO,
+            queue_idle_max: Duration::from_secs(3_600),
             queue_prefetch: 1_000,
             queue_memory_bytes_max: 1 << 30,
             dead_letter: None,
@@ -370,30 +374,32 @@ impl Config {
 
     /// The path of every SockJS endpoint that speaks STOMP.
     pub fn sockjs_paths(&self) -> impl Iterator<Item = &str> {
-        let own = self.sockjs_endpoints.iter().map(|text| sockjs::words(text).0);
-        self.sockjs_prefixes.iter().map(String::as_str).chain(own)
+        let own = || self.sockjs_endpoints.iter().map(|text| sockjs::words(text).0);
+        // An endpoint that says more replaces the one that is there by default.
+        let is_alike = move |prefix: &&str| own().all(|path| path != *prefix);
+        self.sockjs_prefixes.iter().map(String::as_str).filter(is_alike).chain(own())
     }
 
-    /// This configuration as it is for each SockJS endpoint that speaks STOMP: `sockjs`, `limits`
-    /// and `allowed_origins` are the endpoint's.
+    /// This configuration as it is for each SockJS endpoint that speaks STOMP, longer prefixes
+    /// first: `sockjs` and `limits` are the endpoint's.
     ///
     /// # Errors
     /// A text of `sockjs_endpoints` that names no path or no option.
     pub fn each_sockjs(&self) -> Result<Vec<Config>, String> {
-        let alike = self.sockjs_prefixes.iter().map(|prefix| {
-            let mut own = self.clone();
-            own.sockjs.prefix.clone_from(prefix);
-            Ok(own)
-        });
-        let own = self.sockjs_endpoints.iter().map(|text| sockjs::endpoint(self, text));
-        alike.chain(own).collect()
+        let own = |path: &str| {
+            let text = self.sockjs_endpoints.iter().find(|text| sockjs::words(text).0 == path);
+            sockjs::endpoint(self, text.map_or(path, String::as_str))
+        };
+        let mut each = self.sockjs_paths().map(own).collect::<Result<Vec<_>, _>>()?;
+        each.sort_by_key(|own| Reverse(own.sockjs.prefix.len()));
+        Ok(each)
     }
 
     fn check_sockjs_paths(&self) -> Result<(), ConfigError> {
         let mut seen = HashSet::new();
         match self.sockjs_paths().find(|path| !seen.insert(*path)) {
             Some(path) => Err(ConfigError::Conflict(format!(
-                "seen the SockJS endpoint {path} twice; name it in sockjs or in sockjs-endpoint"
+                "seen the SockJS endpoint {path} twice; keep one of them"
             ))),
             None => Ok(()),
         }

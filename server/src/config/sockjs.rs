@@ -2,6 +2,7 @@
 
 use super::{options, value, Config};
 use std::time::Duration;
+use stompede_core::http::origin::OriginPolicy;
 use stompede_core::sockjs::endpoint::Transports;
 
 /// Prefixes, separated by commas, or `off`.
@@ -60,7 +61,9 @@ pub fn endpoint(config: &Config, text: &str) -> Result<Config, String> {
         let (name, value) = setting.split_once('=').unwrap_or((setting, "true"));
         if name == "origins" {
             let origins: Result<_, String> = value.split(',').map(value::origin).collect();
-            own.allowed_origins = origins.map_err(|why| format!("of {setting}: {why}"))?;
+            own.sockjs.allowed_origins = origins
+                .and_then(|origins: Vec<_>| OriginPolicy::parse(&origins).map(|_| Some(origins)))
+                .map_err(|why| format!("of {setting}: {why}"))?;
             continue;
         }
         let option = OWN.contains(&name).then(|| options::find(&format!("sockjs-{name}")));
@@ -171,8 +174,9 @@ mod tests {
         assert!(own.sockjs.cookie && own.sockjs.transports.jsonp && !own.sockjs.transports.iframe);
         assert_eq!(own.sockjs.heartbeat_ms, 7_000);
         assert_eq!(own.limits.sockjs_queue_bytes_max, 4 << 10);
-        assert_eq!(own.allowed_origins, ["https://a", "https://b"]);
-        assert!(config.allowed_origins.is_empty() && !config.sockjs.cookie);
+        let origins = vec!["https://a".to_owned(), "https://b".to_owned()];
+        assert_eq!(own.sockjs.allowed_origins, Some(origins));
+        assert!(config.sockjs.allowed_origins.is_none() && !config.sockjs.cookie);
     }
 
     #[test]
@@ -183,6 +187,7 @@ mod tests {
         assert!(refused("/a sessions-max=5").contains("none of"));
         assert!(refused("/a heartbeat=never").contains("of heartbeat=never: "));
         assert!(refused("/a origins=nowhere").contains("of origins=nowhere: "));
+        assert!(refused("/a origins=*,http://a").contains("alone"));
         for name in OWN {
             assert!(options::find(&format!("sockjs-{name}")).is_some(), "{name}");
         }
