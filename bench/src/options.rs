@@ -334,20 +334,23 @@ impl Command {
             plan.workload = Workload::Fanout;
             publish.apply(&mut plan);
         }
-        let (mut floor, mut soak) = (0, None);
+        self.shape(&mut plan)?;
+        let floor = if let Command::Fanout { floor, .. } = self { *floor } else { 0 };
+        Ok(Some(Invocation { scenario, plan, common, floor, soak: self.soak_terms() }))
+    }
+
+    /// Puts what only this scenario knows into the plan.
+    fn shape(&self, plan: &mut Plan) -> Result<(), String> {
         match self {
             Command::Connect { churn, .. } => plan.churn_per_second = *churn,
-            Command::Fanout {
-                destinations, floor: wanted, strangers, storms, storm_share, ..
-            } => {
+            Command::Fanout { destinations, floor, strangers, storms, storm_share, .. } => {
                 plan.set_destinations(destinations);
                 if plan.destinations > 1 {
                     plan.workload = Workload::Many;
                 }
-                if plan.destinations > 1 && *wanted > 0 {
+                if plan.destinations > 1 && *floor > 0 {
                     return Err("seen --floor with several destinations: it has one".into());
                 }
-                floor = *wanted;
                 plan.strangers = *strangers;
                 (plan.storms, plan.storm_share) = (*storms, *storm_share);
             }
@@ -365,7 +368,7 @@ impl Command {
                     plan.set_destinations(destinations);
                 }
             }
-            Command::Queue { destinations, ack, prefetch, .. } => {
+            Command::Queue { common, destinations, ack, prefetch, .. } => {
                 plan.workload = Workload::Queue;
                 (plan.ack, plan.prefetch) = (*ack, *prefetch);
                 plan.set_destinations(destinations);
@@ -373,26 +376,11 @@ impl Command {
                     plan.destination = "/queue/bench".into();
                 }
             }
-            Command::Soak {
-                metrics,
-                churn,
-                storm_every,
-                storm_share,
-                growth_max,
-                drift_max,
-                ..
-            } => {
+            Command::Soak { storm_share, .. } => {
                 plan.storm_share = *storm_share;
                 if matches!(plan.rate, Rate::Window(_)) {
                     return Err("seen a soak with --publish-rate max: write a number".into());
                 }
-                soak = Some(Terms {
-                    metrics: metrics.clone(),
-                    churn_per_second: *churn,
-                    storm_every: *storm_every,
-                    growth_max: f64::from(*growth_max),
-                    drift_max: *drift_max,
-                });
             }
             Command::Slow { stalled, .. } => plan.stalled_share = *stalled,
             Command::Storm { share, times, .. } => {
@@ -401,7 +389,20 @@ impl Command {
             }
             _ => {}
         }
-        Ok(Some(Invocation { scenario, plan, common, floor, soak }))
+        Ok(())
+    }
+
+    fn soak_terms(&self) -> Option<Terms> {
+        let Command::Soak { metrics, churn, storm_every, growth_max, drift_max, .. } = self else {
+            return None;
+        };
+        Some(Terms {
+            metrics: metrics.clone(),
+            churn_per_second: *churn,
+            storm_every: *storm_every,
+            growth_max: f64::from(*growth_max),
+            drift_max: *drift_max,
+        })
     }
 }
 
