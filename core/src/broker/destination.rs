@@ -368,7 +368,7 @@ pub fn classify<'a>(
 
 fn has_control(text: &str) -> bool {
     // Beyond ASCII there are control characters too.
-    let may_be = |byte: u8| (byte < 0x20) | (byte >= 0x7f);
+    let may_be = |byte: u8| !(0x20..0x7f).contains(&byte);
     has_any(text.as_bytes(), may_be) && text.chars().any(char::is_control)
 }
 
