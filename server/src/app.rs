@@ -42,7 +42,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use stompede_core::broker::publication::Publication;
 use stompede_core::broker::subscriptions::SubscriptionKey;
-use stompede_core::broker::user::{encode_name, session_id, Session};
+use stompede_core::broker::user::{encode_name, session_id, Session, SessionId};
 
 /// Where the errors of mappings go.
 pub(crate) const ERRORS: &str = "/queue/errors";
@@ -235,7 +235,7 @@ impl Context {
     }
 
     /// The id of the caller's session, as in its CONNECTED: what Spring calls `simpSessionId`.
-    pub fn session_id(&self) -> String {
+    pub fn session_id(&self) -> SessionId {
         session_id(self.key, self.session)
     }
 

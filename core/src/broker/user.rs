@@ -35,16 +35,28 @@ pub struct Session {
 /// that nobody without the key can tell it from chance (Luby and Rackoff, 1988).
 const ROUNDS_COUNT: u64 = 4;
 
+/// An id in text, on the stack.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct SessionId([u8; 32]);
+
+impl SessionId {
+    /// 32 hexadecimal digits.
+    pub fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.0).unwrap_or_default()
+    }
+}
+
 /// The id of a session as clients see it: its address, 32 bits of zeros and a permutation over
 /// both, in 32 hexadecimal digits. Nothing is stored, and nobody can guess one: `key` is secret and
 /// random per start.
-pub fn session_id(key: u64, session: Session) -> String {
+pub fn session_id(key: u64, session: Session) -> SessionId {
     let Session { shard, slot, generation } = session;
     let (mut left, mut right) = (pair(shard, slot), pair(generation, 0));
     for round in 0..ROUNDS_COUNT {
         (left, right) = (right, left ^ keyed_hash(key, round, right));
     }
-    format!("{left:016x}{right:016x}")
+    let digit = |at: usize| [left, right][at / 16] >> (60 - 4 * (at % 16)) & 15;
+    SessionId(std::array::from_fn(|at| b"0123456789abcdef"[digit(at) as usize]))
 }
 
 /// The session with this id; none if it is not one that this start of the server gave out.
@@ -310,13 +322,14 @@ mod tests {
         let mut ids = BTreeSet::new();
         for session in sessions {
             let id = session_id(9, session);
-            assert!(id.len() == 32 && resembles_internal(&format!("/queue/x-user{id}")));
-            assert_eq!(session_of(9, &id), Some(session));
+            assert!(resembles_internal(&format!("/queue/x-user{}", id.as_str())));
+            assert_eq!(session_of(9, id.as_str()), Some(session));
             // Another start of the server does not know it.
-            assert_eq!(session_of(8, &id), None);
+            assert_eq!(session_of(8, id.as_str()), None);
             assert!(ids.insert(id), "twice");
         }
         let id = session_id(9, SESSION);
+        let id = id.as_str();
         let guess = format!("{}{}", if id.starts_with('0') { '1' } else { '0' }, &id[1..]);
         for bad in [&*guess, &id.to_uppercase(), &id[1..], "", "+123456789abcdef0123456789abcdef"] {
             assert!(session_of(9, bad).is_none(), "{bad}");

@@ -72,16 +72,10 @@ impl<R: Reactor> Shard<R> {
         connection.expect_ticks = interval(login.agreement.client_sends_ms);
         let session = session_id(self.shared.key, self.session(slot));
         let user = if self.shared.authenticator.is_open() { None } else { login.user };
-        let mut bytes = Vec::new();
-        encode::connected(
-            &mut bytes,
-            login.version,
-            &session,
-            SERVER,
-            &login.heartbeat,
-            user.as_deref(),
-        );
-        self.push_stomp(slot, &bytes);
+        let (version, heartbeat) = (login.version, login.heartbeat);
+        self.push_frame(slot, |out| {
+            encode::connected(out, version, session.as_str(), SERVER, heartbeat, user.as_deref());
+        });
         let user = user.map(String::into_boxed_str);
         self.remember_client(slot, user, login.client_id, login.is_soft);
     }

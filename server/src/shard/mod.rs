@@ -270,6 +270,8 @@ struct Scratch {
     batch: Vec<u32>,
     tail: Vec<u8>,
     head: Vec<u8>,
+    /// A frame that is no MESSAGE.
+    frame: Vec<u8>,
     sessions: Vec<Session>,
     name: String,
     shown: String,

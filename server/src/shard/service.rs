@@ -70,7 +70,7 @@ impl<R: Reactor> Shard<R> {
         let session = session_id(self.shared.key, self.session(slot));
         let user = self.user(slot).map(|name| (USER_NAME, name));
         let others = publication.headers().filter(|(name, _)| ![USER_NAME, SESSION].contains(name));
-        let headers = user.into_iter().chain([(SESSION, &*session)]).chain(others);
+        let headers = user.into_iter().chain([(SESSION, session.as_str())]).chain(others);
         Ok(Publication::new(destination, headers, publication.body()).for_queue(queue))
     }
 }
