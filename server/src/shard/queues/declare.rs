@@ -92,7 +92,8 @@ impl Queues {
             }
             return Ok(index);
         }
-        // Nobody hears of a refusal: a shared queue gives its oldest up, who has one alone is ended.
+        // Nobody hears of a refusal: a shared queue gives its oldest up, the owner of a private one
+        // is ended.
         let server = match binding.is_private {
             true => Settings { overflow: Overflow::Reject, ..self.settings },
             false => Settings { overflow: Overflow::DropHead, ..self.settings },
