@@ -38,6 +38,8 @@ pub struct Tally {
     pub connected: u64,
     /// Connections that never became live.
     pub failed: u64,
+    /// Connections begun again because our own side had no port, slot or memory for them.
+    pub retried: u64,
     /// Live connections that the server ended.
     pub dropped: u64,
     /// Live connections that we ended to replace them.
@@ -73,6 +75,7 @@ impl Tally {
         self.live_publishers += other.live_publishers;
         self.connected += other.connected;
         self.failed += other.failed;
+        self.retried += other.retried;
         self.dropped += other.dropped;
         self.churned += other.churned;
         self.published += other.published;

@@ -28,6 +28,9 @@ pub struct Report {
     pub connected: u64,
     /// Connections that never became live.
     pub failed: u64,
+    /// Connections begun again because the generator had no port, slot or memory for them.
+    #[serde(default)]
+    pub retried: u64,
     /// Connections that the server ended.
     pub dropped: u64,
     /// Connections that were replaced on purpose.
@@ -111,6 +114,7 @@ impl Report {
             is_open_loop,
             connected: tally.connected,
             failed: tally.failed,
+            retried: tally.retried,
             dropped: tally.dropped,
             churned: tally.churned,
             ramp_s: outcome.ramp_s,
@@ -189,9 +193,10 @@ impl Report {
         row(
             "connect",
             format!(
-                "{} ok  {} failed  {} dropped  {} replaced  {:.2} s ({:.0}/s)  {}",
+                "{} ok  {} failed  {} retried  {} dropped  {} replaced  {:.2} s ({:.0}/s)  {}",
                 self.connected,
                 self.failed,
+                self.retried,
                 self.dropped,
                 self.churned,
                 self.ramp_s,

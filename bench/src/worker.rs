@@ -19,6 +19,7 @@ use receive::RECV_BATCH;
 use slab::Slab;
 use std::collections::VecDeque;
 use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 use stompede::reactor::{Connector, Event, Parts, SendRequest, Shortfall, TICK_MS};
 
@@ -94,9 +95,13 @@ pub struct Worker<R> {
     /// Slots of the subscribers, by seat.
     subscribers: Vec<u32>,
     publishers: Publishers,
-    /// Seats that wait for a connection.
-    waiting: VecDeque<u32>,
+    /// Seats that never had a connection.
+    newcomers: Range<u32>,
+    /// Seats that lost theirs, or could not get one, in order of their time.
+    again: VecDeque<Again>,
     started_count: u64,
+    /// Sources given out beyond those of the newcomers.
+    further_sources: u32,
     in_the_making: u32,
     ready: Vec<u32>,
     outbox: Outbox,
@@ -107,6 +112,12 @@ pub struct Worker<R> {
     shortfalls: Vec<Shortfall>,
     results: Vec<Result<usize, i32>>,
     receive: Vec<u8>,
+}
+
+/// A seat that shall get another connection.
+struct Again {
+    seat: u32,
+    not_before: Nanos,
 }
 
 /// What clients say while they log in and keep alive: one piece of bytes per connection and flush.
@@ -163,8 +174,10 @@ impl<R: Connector> Worker<R> {
             subscribers: vec![NONE; subscribers as usize],
             publishers: Publishers::new(&plan, writer.clone(), index),
             writer,
-            waiting: (0..subscribers + others).collect(),
+            newcomers: 0..subscribers + others,
+            again: VecDeque::new(),
             started_count: 0,
+            further_sources: 0,
             in_the_making: 0,
             ready: Vec::new(),
             outbox: Outbox::default(),
@@ -223,7 +236,7 @@ impl<R: Connector> Worker<R> {
                 return false;
             }
         }
-        if !self.waiting.is_empty() && self.in_the_making < self.in_flight_max() {
+        if self.is_anyone_waiting() && self.in_the_making < self.in_flight_max() {
             due = Some(due.unwrap_or(u64::MAX).min(now + RAMP_STEP_NS));
         }
         match due {
@@ -243,6 +256,9 @@ impl<R: Connector> Worker<R> {
         match event {
             Event::Connected { slot } => self.on_connected(slot),
             Event::ConnectFailed { slot, errno } => {
+                if connect::is_own_shortage(errno) {
+                    return self.connect_later(slot, errno);
+                }
                 let error = io::Error::from_raw_os_error(errno);
                 self.fail(slot, &format!("connect: {error}"), false);
             }
@@ -278,7 +294,7 @@ impl<R: Connector> Worker<R> {
             let slot = live[(index * live.len() / count + offset) % live.len()];
             if self.clients[slot as usize].phase == Phase::Live {
                 let seat = self.free(slot, true);
-                self.waiting.push_back(seat);
+                self.again.push_back(Again { seat, not_before: 0 });
                 self.control.desk(self.index).tally.churned += 1;
             }
         }

@@ -43,7 +43,7 @@ fn flawless(plan: &Plan) -> Outcome {
     let report = Report::new("test", plan, &outcome);
     assert_eq!(report.faults(), Vec::<String>::new(), "{}", report.table());
     assert_eq!(outcome.tally.connected, u64::from(plan.connections()));
-    if let Rate::PerSecond(rate) = plan.rate {
+    if let (Rate::PerSecond(rate), true) = (plan.rate, plan.workload != Workload::Idle) {
         let messages = (rate * plan.duration.as_secs_f64()) as u64;
         assert_eq!(outcome.tally.published, messages);
         assert_eq!(outcome.latencies.count(), outcome.tally.expected);
@@ -135,6 +135,42 @@ fn after_a_storm_everybody_is_back() {
     assert_eq!(outcome.storms_s.len(), 2);
     assert_eq!((outcome.tally.churned, outcome.tally.connected), (60, 120));
     assert_eq!((outcome.tally.failed, outcome.tally.dropped), (0, 0));
+    stop(server);
+}
+
+#[test]
+fn a_source_that_is_taken_is_a_retry_from_another() {
+    let server = server(1);
+    for (is_epoll, first_seed) in [(false, 0), (true, 1_000)] {
+        let mut plan = ws(&server);
+        plan.sources = vec!["127.1.0.1".parse().unwrap()];
+        (plan.subscribers, plan.is_epoll) = (5, is_epoll);
+        // A listener keeps the third one's port to itself.
+        let mut taken = None;
+        for seed in first_seed..first_seed + 1_000 {
+            plan.seed = seed;
+            taken = std::net::TcpListener::bind(plan.source(2).unwrap()).ok();
+            if taken.is_some() {
+                break;
+            }
+        }
+        assert!(taken.is_some(), "no port to take");
+        let outcome = flawless(&plan);
+        assert_eq!((outcome.tally.retried, outcome.tally.failed), (1, 0));
+        assert_eq!(outcome.troubles.len(), 1, "{:?}", outcome.troubles);
+    }
+    stop(server);
+}
+
+#[test]
+fn who_comes_back_comes_from_a_source_that_nobody_had() {
+    let server = server(1);
+    let mut plan = ws(&server);
+    plan.sources = vec!["127.1.0.2".parse().unwrap(), "127.1.0.3".parse().unwrap()];
+    (plan.subscribers, plan.storms, plan.threads, plan.seed) = (60, 2, 2, 20_000);
+    let outcome = run(plan, &mut Silent).unwrap();
+    assert_eq!((outcome.aborted, outcome.tally.failed), (None, 0));
+    assert_eq!((outcome.tally.churned, outcome.tally.retried), (120, 0));
     stop(server);
 }
 
