@@ -417,7 +417,8 @@ mod tests {
     #[test]
     fn sockjs_has_transports() {
         for (name, transport) in Transport::SOCKJS {
-            let line = format!("stompede-bench connect --url http://127.0.0.1:1 --transport {name}");
+            let line =
+                format!("stompede-bench connect --url http://127.0.0.1:1 --transport {name}");
             assert_eq!(plan(&line).unwrap().target.transport, transport);
         }
         let plan = plan("stompede-bench connect --url http://127.0.0.1:1/echo").unwrap();

@@ -61,6 +61,15 @@ pub struct Report {
     pub bytes: u64,
     /// Deliveries per receive.
     pub deliveries_per_read: f64,
+    /// Polls of SockJS that brought deliveries, each followed by the next.
+    #[serde(default)]
+    pub polls: u64,
+    /// The same a second, warm-up included.
+    #[serde(default)]
+    pub polls_per_s: f64,
+    /// The same per second of the server's CPU time, if its process is known.
+    #[serde(default)]
+    pub polls_per_cpu_s: Option<f64>,
     /// Latency of every measured delivery.
     pub latency: Summary,
     /// How late the generator itself published.
@@ -130,6 +139,11 @@ impl Report {
             delivered_per_s: tally.delivered as f64 / outcome.publish_s.max(1e-9),
             bytes: tally.bytes,
             deliveries_per_read: tally.delivered as f64 / tally.reads.max(1) as f64,
+            polls: tally.polls,
+            polls_per_s: tally.polls as f64 / outcome.publish_s.max(1e-9),
+            polls_per_cpu_s: of("publish")
+                .filter(|server| tally.polls > 0 && server.cpu_s > 0.0)
+                .map(|server| tally.polls as f64 / server.cpu_s),
             latency: outcome.latency(),
             lateness: outcome.lateness.summary(),
             heart_beats: (tally.beats_sent, tally.beats_received, tally.beats_missed),
@@ -230,6 +244,17 @@ impl Report {
                     self.delivered_per_s,
                     self.bytes as f64 / 1048576.0,
                     self.deliveries_per_read
+                ),
+            );
+        }
+        if self.polls > 0 {
+            row(
+                "polls",
+                format!(
+                    "{} answered and begun again  {:.0}/s  {} per CPU second",
+                    self.polls,
+                    self.polls_per_s,
+                    self.polls_per_cpu_s.map_or("?".into(), |polls| format!("{polls:.0}"))
                 ),
             );
         }

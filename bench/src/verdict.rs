@@ -31,6 +31,8 @@ fn figure(report: &Report, name: &str) -> Option<f64> {
         "dropped" => report.dropped as f64,
         "beats-missed" => report.heart_beats.2 as f64,
         "rate" => report.delivered_per_s,
+        "polls" => report.polls_per_s,
+        "polls-cpu" => report.polls_per_cpu_s?,
         "cpu" => report.cpu_us_per_delivery?,
         "cpu-connect" => report.cpu_us_per_connect?,
         "cpu-idle" => report.idle_cpu_us_per_s?,
@@ -41,7 +43,7 @@ fn figure(report: &Report, name: &str) -> Option<f64> {
 }
 
 /// Names that [`Bound::parse`] takes.
-const NAMES: [&str; 21] = [
+const NAMES: [&str; 23] = [
     "p50",
     "p90",
     "p99",
@@ -58,6 +60,8 @@ const NAMES: [&str; 21] = [
     "dropped",
     "beats-missed",
     "rate",
+    "polls",
+    "polls-cpu",
     "cpu",
     "cpu-connect",
     "cpu-idle",
@@ -116,6 +120,7 @@ mod tests {
     #[test]
     fn every_name_is_a_figure() {
         let report = Report {
+            polls_per_cpu_s: Some(0.0),
             cpu_us_per_delivery: Some(0.0),
             cpu_us_per_connect: Some(0.0),
             idle_cpu_us_per_s: Some(0.0),

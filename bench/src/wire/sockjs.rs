@@ -97,7 +97,7 @@ pub fn unescape(out: &mut Vec<u8>, raw: &[u8]) -> Result<(), Violation> {
                 if let 0xd800..=0xdbff = code {
                     let low = rest.strip_prefix(b"\\u").and_then(code_unit);
                     let low = low.filter(|low| (0xdc00..=0xdfff).contains(low)).ok_or(BROKEN)?;
-                    code = 0x10000 + ((code - 0xd800) << 10 | low - 0xdc00);
+                    code = 0x10000 + ((code - 0xd800) << 10) + (low - 0xdc00);
                     rest = &rest[6..];
                 }
                 let character = char::from_u32(code).ok_or(BROKEN)?;
@@ -174,7 +174,8 @@ impl SessionName {
     }
 
     fn push(self, out: &mut Vec<u8>) {
-        let digit = |shift: u64| b"abcdefghijklmnopqrstuvwxyz012345"[(self.0 >> shift & 31) as usize];
+        let digit =
+            |shift: u64| b"abcdefghijklmnopqrstuvwxyz012345"[(self.0 >> shift & 31) as usize];
         let server = self.0 % 1_000;
         out.push(b'/');
         out.extend([100, 10, 1].map(|unit| b'0' + (server / unit % 10) as u8));
@@ -372,7 +373,8 @@ mod tests {
             }
             String::from_utf8(out).unwrap()
         };
-        let poll = "POST /sockjs/000/aaaaaaaa/xhr HTTP/1.1\r\nHost: h:1\r\nContent-Length: 0\r\n\r\n";
+        let poll =
+            "POST /sockjs/000/aaaaaaaa/xhr HTTP/1.1\r\nHost: h:1\r\nContent-Length: 0\r\n\r\n";
         assert_eq!(text(Transport::XhrPolling, None), poll);
         let streaming = text(Transport::XhrStreaming, None);
         assert!(streaming.starts_with("POST /sockjs/000/aaaaaaaa/xhr_streaming HTTP/1.1\r\n"));

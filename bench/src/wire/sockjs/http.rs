@@ -83,7 +83,8 @@ fn field<'a>(line: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
 /// The decimal number at the front, at most nine digits.
 fn number(text: &[u8]) -> Option<usize> {
     let digits = text.iter().take_while(|byte| byte.is_ascii_digit()).count();
-    let value = text[..digits].iter().fold(0, |value, digit| value * 10 + usize::from(digit - b'0'));
+    let value =
+        text[..digits].iter().fold(0, |value, digit| value * 10 + usize::from(digit - b'0'));
     (1..=9).contains(&digits).then_some(value)
 }
 
