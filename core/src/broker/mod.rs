@@ -32,7 +32,10 @@ use std::hash::BuildHasher;
 /// Hashes with a key given from outside: the core draws no randomness, and peers choose the names,
 /// so an unkeyed hash would let them pile up collisions.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Keyed(pub(crate) u64);
+pub struct Keyed(
+    /// The key, random per start.
+    pub u64,
+);
 
 impl BuildHasher for Keyed {
     type Hasher = ahash::AHasher;

@@ -25,9 +25,11 @@ use super::Shared;
 use crate::handler::SessionInfo;
 use crate::sockjs::SockJs;
 use bytes::Bytes;
+use exchange::OwnedAsked;
 use slab::Slab;
 use std::collections::HashMap;
 use std::sync::Arc;
+use stompede_core::broker::Keyed;
 use stompede_core::outbound::Segment;
 use stompede_core::sockjs::error::Error;
 use stompede_core::sockjs::frame::Frame;
@@ -129,7 +131,7 @@ pub enum Answer {
 
 /// The sessions of one shard.
 pub(super) struct Sessions {
-    by_key: HashMap<Arc<Key>, u32>,
+    by_key: HashMap<Arc<Key>, u32, Keyed>,
     /// The session of the virtual slot with that index.
     entries: Slab<Entry>,
     /// By service, with the bounds of now.
@@ -141,8 +143,8 @@ pub(super) struct Sessions {
     writes: Vec<Write<ReceiverId>>,
     parser: Parser,
     scratch: Vec<u8>,
-    /// What was written last to a stream here: a broadcast is written to many alike.
-    last_chunk: Option<StreamChunk>,
+    /// What was written last to a receiver here: a broadcast is written to many alike.
+    last_written: Option<Written>,
     /// Answers to `/info`.
     infos_count: u64,
 }
@@ -152,12 +154,15 @@ struct Entry {
     key: Arc<Key>,
 }
 
-/// A frame with one message as streams of a kind get it, in the send arena.
-struct StreamChunk {
+/// A frame with one message as receivers of a kind get it, in the send arena: a chunk of a stream,
+/// or the whole answer to a poll.
+struct Written {
     /// The message; the same bytes are the same message.
     message: Bytes,
     transport: Transport,
     is_http11: bool,
+    /// What the head of an answer to a poll depends on, and whether its connection stays.
+    head: Option<(OwnedAsked, bool)>,
     segment: Segment,
     /// Bytes of the frame, as the session counts them.
     frame_bytes: u32,
@@ -169,7 +174,7 @@ const _: () = assert!(size_of::<Entry>() + size_of::<(Arc<Key>, u32)>() + size_o
 impl Sessions {
     pub(super) fn new(shared: &Shared) -> Sessions {
         Sessions {
-            by_key: HashMap::new(),
+            by_key: HashMap::with_hasher(Keyed(shared.key)),
             entries: Slab::new(),
             rules: shared.sockjs.services().iter().map(|service| service.rules).collect(),
             dirty: Vec::new(),
@@ -177,7 +182,7 @@ impl Sessions {
             writes: Vec::new(),
             parser: Parser::default(),
             scratch: Vec::new(),
-            last_chunk: None,
+            last_written: None,
             infos_count: 0,
         }
     }
@@ -236,7 +241,7 @@ impl Sessions {
         self.by_key.remove(&entry.key);
         if self.entries.is_empty() {
             // What only a crowd needed.
-            self.by_key = HashMap::new();
+            self.by_key = HashMap::with_hasher(*self.by_key.hasher());
             self.entries = Slab::new();
         }
     }
