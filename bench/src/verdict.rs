@@ -21,15 +21,20 @@ fn figure(report: &Report, name: &str) -> Option<f64> {
         "p99.9" => latency.p999_us,
         "p99.99" => latency.p9999_us,
         "max" => latency.max_us,
+        "first-p99" => report.first.p99_us,
+        "last-p99" => report.last.p99_us,
         "connect-p99" => report.connect.p99_us,
         "ramp" => report.ramp_s * 1e6,
         "lost" => report.lost as f64,
         "duplicates" => report.duplicates as f64,
         "reordered" => report.reordered as f64,
         "corrupt" => report.corrupt as f64,
+        "redelivered" => report.redelivered as f64,
+        "unsettled" => report.unsettled as f64,
         "failed" => report.failed as f64,
         "dropped" => report.dropped as f64,
         "beats-missed" => report.heart_beats.2 as f64,
+        "acknowledged" => report.acknowledged_per_core_s?,
         "rate" => report.delivered_per_s,
         "polls" => report.polls_per_s,
         "polls-cpu" => report.polls_per_cpu_s?,
@@ -43,22 +48,27 @@ fn figure(report: &Report, name: &str) -> Option<f64> {
 }
 
 /// Names that [`Bound::parse`] takes.
-const NAMES: [&str; 23] = [
+const NAMES: [&str; 28] = [
     "p50",
     "p90",
     "p99",
     "p99.9",
     "p99.99",
     "max",
+    "first-p99",
+    "last-p99",
     "connect-p99",
     "ramp",
     "lost",
     "duplicates",
     "reordered",
     "corrupt",
+    "redelivered",
+    "unsettled",
     "failed",
     "dropped",
     "beats-missed",
+    "acknowledged",
     "rate",
     "polls",
     "polls-cpu",
@@ -126,6 +136,7 @@ mod tests {
             idle_cpu_us_per_s: Some(0.0),
             pss_bytes_per_connection: Some(0.0),
             floor_ratio: Some(0.0),
+            acknowledged_per_core_s: Some(0.0),
             ..Report::default()
         };
         assert!(NAMES.iter().all(|name| figure(&report, name).is_some()));

@@ -6,17 +6,21 @@
 //! record and a [`sockjs::line`]. Publishing is looked at again between two batches of receives,
 //! so that a flood of deliveries delays it by one batch at most.
 
+mod check;
 mod connect;
+mod outbox;
 mod receive;
 mod sockjs;
 
+use crate::broadcast::Watch;
 use crate::clock::{nanos, Nanos};
 use crate::control::{Control, Stage};
 use crate::order::Stream;
-use crate::plan::{Plan, Rate};
+use crate::plan::{Plan, Rate, Workload};
 use crate::publisher::Publishers;
 use crate::stamp::blank_body;
 use crate::wire::{self, Reader, Writer};
+use outbox::Outbox;
 use receive::RECV_BATCH;
 use slab::Slab;
 use sockjs::{Answer, SockJs};
@@ -34,7 +38,7 @@ const RAMP_STEP_NS: Nanos = 1_000_000;
 const NONE: u32 = u32::MAX;
 
 /// Where a client is on its way.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Phase {
     Free,
     Connecting,
@@ -107,8 +111,9 @@ impl Client {
     };
 }
 
-/// An idle client: its record, its stream, and 12 bytes of the reactor. By HTTP, one that publishes
-/// or owes heart-beats has as much again for the connection that it sends by, and its line.
+/// An idle client: its record, its stream, and 12 bytes of the reactor. One by HTTP that publishes,
+/// acknowledges or owes heart-beats has as much again for the connection that it sends by, and its
+/// line.
 const _: () = assert!(size_of::<Client>() + size_of::<Stream>() + 12 <= 64);
 
 /// A thread of the generator.
@@ -121,7 +126,12 @@ pub struct Worker<R> {
     writer: Writer,
     upgrade: Vec<u8>,
     login: Vec<u8>,
+    /// Headers of every SUBSCRIBE.
+    terms: String,
     blank: Vec<u8>,
+    watch: Watch,
+    /// The bytes of one ACK.
+    ack_frame: Vec<u8>,
     clients: Vec<Client>,
     partials: Slab<Vec<u8>>,
     /// By subscriber, then by stream.
@@ -144,6 +154,7 @@ pub struct Worker<R> {
     alarm_at: Option<Nanos>,
     tick: u32,
     storms_seen: u32,
+    is_verifying: bool,
     shortfalls: Vec<Shortfall>,
     results: Vec<Result<usize, i32>>,
     receive: Vec<u8>,
@@ -153,24 +164,6 @@ pub struct Worker<R> {
 struct Again {
     seat: u32,
     not_before: Nanos,
-}
-
-/// What clients say while they log in and keep alive: one piece of bytes per connection and flush.
-#[derive(Default)]
-struct Outbox {
-    bytes: Vec<u8>,
-    /// Slot, and where its bytes end.
-    pieces: Vec<(u32, usize)>,
-}
-
-impl Outbox {
-    fn push(&mut self, slot: u32, write: impl FnOnce(&mut Vec<u8>)) {
-        write(&mut self.bytes);
-        match self.pieces.last_mut() {
-            Some((last, end)) if *last == slot => *end = self.bytes.len(),
-            _ => self.pieces.push((slot, self.bytes.len())),
-        }
-    }
 }
 
 impl<R: Connector> Worker<R> {
@@ -190,6 +183,8 @@ impl<R: Connector> Worker<R> {
             accept,
         };
         let protocols = plan.version.as_ref().map(|_| "v12.stomp, v11.stomp, v10.stomp");
+        let is_broadcast = plan.workload == Workload::Fanout;
+        let watched = if is_broadcast { plan.streams_per_subscriber() } else { 0 };
         let mut login = Vec::new();
         if let Some(version) = &plan.version {
             let beat = format!("{0},{0}", plan.heart_beat_ms);
@@ -201,8 +196,11 @@ impl<R: Connector> Worker<R> {
             index,
             upgrade: wire::upgrade_request(&plan.target.host, &plan.target.path, &key, protocols),
             login,
+            terms: terms(&plan),
             reader,
             blank: blank_body(plan.body_bytes),
+            watch: Watch::new(plan.readers_of_worker(index), watched),
+            ack_frame: Vec::new(),
             clients: Vec::new(),
             partials: Slab::new(),
             streams: vec![Stream::default(); subscribers as usize * plan.streams_per_subscriber()],
@@ -221,6 +219,7 @@ impl<R: Connector> Worker<R> {
             alarm_at: None,
             tick: 1,
             storms_seen: 0,
+            is_verifying: false,
             shortfalls: Vec::new(),
             results: Vec::new(),
             receive: vec![0; RECV_STRIDE_BYTES * RECV_BATCH],
@@ -304,6 +303,7 @@ impl<R: Connector> Worker<R> {
             }
             Event::Readable { slot } | Event::Ended { slot } => self.mark_ready(slot),
             Event::Writable { slot } => {
+                self.flush_rest(slot);
                 if self.clients[slot as usize].phase == Phase::Sending {
                     self.on_line_writable(slot);
                 } else if let Some(index) = self.publisher_of(slot) {
@@ -346,6 +346,10 @@ impl<R: Connector> Worker<R> {
         if self.control.storms() != self.storms_seen {
             self.storms_seen = self.control.storms();
             self.replace_share(self.plan.storm_share);
+        }
+        if !self.is_verifying && self.control.stage() == Stage::Verify {
+            self.is_verifying = true;
+            self.replace_share(1.0);
         }
     }
 
@@ -469,32 +473,17 @@ impl<R: Connector> Worker<R> {
             self.fail(slot, &format!("publish: {error}"), true);
         }
     }
-
-    fn flush_outbox(&mut self) {
-        self.flush_lines();
-        if self.outbox.pieces.is_empty() {
-            return;
-        }
-        let outbox = std::mem::take(&mut self.outbox);
-        let mut begin = 0;
-        let requests = outbox.pieces.iter().map(|&(slot, end)| {
-            let piece = &outbox.bytes[begin..end];
-            begin = end;
-            request(slot, piece)
-        });
-        self.reactor.send_batch(requests, &mut self.shortfalls);
-        for shortfall in std::mem::take(&mut self.shortfalls) {
-            // A client says little: a socket that does not take it is not read by the server.
-            if self.clients[shortfall.slot as usize].phase != Phase::Free {
-                self.fail(shortfall.slot, "the server does not read", true);
-            }
-        }
-        self.outbox = outbox;
-        self.outbox.bytes.clear();
-        self.outbox.pieces.clear();
-    }
 }
 
 fn request(slot: u32, bytes: &[u8]) -> SendRequest<'_> {
     SendRequest { slot, parts: Parts::One(bytes) }
+}
+
+/// Headers of every SUBSCRIBE of a run.
+fn terms(plan: &Plan) -> String {
+    let mut terms = format!("ack:{}\n", plan.ack.value());
+    if plan.prefetch > 0 {
+        terms.push_str(&format!("prefetch-count:{}\n", plan.prefetch));
+    }
+    terms
 }

@@ -123,6 +123,8 @@ pub struct MessageReader {
     pub is_stomp: bool,
     /// The expected size of a body, for the short way.
     pub body_bytes: usize,
+    /// Heads are wanted too, so that there is no short way.
+    pub needs_head: bool,
 }
 
 impl MessageReader {
@@ -137,13 +139,13 @@ impl MessageReader {
         scratch: &'a mut Vec<u8>,
     ) -> Result<Inbound<'a>, Violation> {
         if let Some(body) = self.body_of_message(raw) {
-            return Ok(Inbound::Message { body });
+            return Ok(Inbound::Message { head: &[], body });
         }
         scratch.clear();
         unescape(scratch, raw)?;
         match self.is_stomp {
             true => stomp_in_message(scratch),
-            false => Ok(Inbound::Message { body: scratch }),
+            false => Ok(Inbound::Message { head: &[], body: scratch }),
         }
     }
 
@@ -155,6 +157,7 @@ impl MessageReader {
         let end = raw.len().checked_sub(NUL.len())?;
         let start = end.checked_sub(self.body_bytes)?;
         let is_message = self.is_stomp
+            && !self.needs_head
             && raw.starts_with(b"MESSAGE\\n")
             && raw.ends_with(NUL)
             && raw[..start].ends_with(b"\\n\\n");
@@ -328,18 +331,22 @@ mod tests {
 
     #[test]
     fn the_short_way_and_the_long_way_agree() {
-        let mut reader = MessageReader { is_stomp: true, body_bytes: 5 };
+        let mut reader = MessageReader { is_stomp: true, body_bytes: 5, needs_head: false };
         let raw = br"MESSAGE\nsubscription:0\ncontent-length:5\n\nhello\u0000";
         assert!(reader.body_of_message(raw).is_some());
         let (mut one, mut other) = (Vec::new(), Vec::new());
         let short = reader.read(raw, &mut one).unwrap();
-        reader.body_bytes = 4;
+        assert_eq!(short, Inbound::Message { head: &[], body: b"hello" });
+        reader.needs_head = true;
         assert!(reader.body_of_message(raw).is_none());
-        assert_eq!(short, reader.read(raw, &mut other).unwrap());
+        let long = reader.read(raw, &mut other).unwrap();
+        let head = b"MESSAGE\nsubscription:0\ncontent-length:5\n\n";
+        assert_eq!(long, Inbound::Message { head, body: b"hello" });
         assert_eq!(reader.read(br"\n", &mut one), Ok(Inbound::HeartBeat));
         assert!(reader.read(br"MESSAGE\n", &mut one).is_err());
         reader.is_stomp = false;
-        assert_eq!(reader.read(br"\n", &mut one), Ok(Inbound::Message { body: b"\n" }));
+        let message = Inbound::Message { head: &[], body: b"\n" };
+        assert_eq!(reader.read(br"\n", &mut one), Ok(message));
     }
 
     #[test]

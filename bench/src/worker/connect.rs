@@ -185,7 +185,10 @@ impl<R: Connector> Worker<R> {
         for subscription in first..end {
             let name = self.plan.destination_name(self.plan.destination_of(number, subscription));
             let is_last = subscription + 1 == end;
-            self.writer.frame(&mut frames, &wire::subscribe_frame(subscription, &name, is_last));
+            self.writer.frame(
+                &mut frames,
+                &wire::subscribe_frame(subscription, &name, &self.terms, is_last),
+            );
         }
         self.say(slot, &frames);
     }
@@ -278,6 +281,7 @@ impl<R: Connector> Worker<R> {
         if client.partial != NONE {
             self.partials.remove(client.partial as usize);
         }
+        self.outbox.forget(slot);
         if client.is_ready {
             self.ready.retain(|&other| other != slot);
         }

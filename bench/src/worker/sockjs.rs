@@ -8,9 +8,11 @@
 
 pub(super) mod line;
 
+use super::check::{Acks, Check};
+use super::outbox::Outbox;
 use super::{Client, Phase, Worker, NONE};
-use crate::clock::Nanos;
-use crate::plan::Plan;
+use crate::clock::{nanos, Nanos};
+use crate::plan::{Plan, Workload};
 use crate::wire::sockjs::http::{self, Head, Piece};
 use crate::wire::sockjs::{frame, Frame, MessageReader, Requests, SessionName};
 use crate::wire::{Inbound, Transport};
@@ -45,6 +47,15 @@ pub(super) struct SockJs {
     joined: Vec<u8>,
 }
 
+/// The acknowledgements of a frame.
+#[derive(Default)]
+struct Settled {
+    said: Outbox,
+    /// What one ACK for all is about, and how many they are.
+    last_head: Vec<u8>,
+    count: u64,
+}
+
 impl SockJs {
     /// `key` is the WebSocket's; `origin` differs from run to run, for ended sessions are remembered.
     pub(super) fn new(plan: &Plan, key: &str, origin: Nanos) -> SockJs {
@@ -54,6 +65,7 @@ impl SockJs {
             messages: MessageReader {
                 is_stomp: plan.version.is_some(),
                 body_bytes: plan.body_bytes,
+                needs_head: plan.workload == Workload::Queue,
             },
             names: origin.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ plan.seed,
             lines: Slab::new(),
@@ -151,11 +163,11 @@ impl<R: Connector> Worker<R> {
         };
         let Some((inbound, used)) = step else { return Ok(0) };
         match inbound {
-            Inbound::Message { body } => {
+            Inbound::Message { body, .. } => {
                 self.on_sockjs_frame(slot, body, now)?;
                 self.control.desk(self.index).frame_bytes = used;
             }
-            inbound => self.on_frame(slot, inbound, now)?,
+            inbound => self.on_frame(slot, inbound)?,
         }
         Ok(used)
     }
@@ -241,22 +253,76 @@ impl<R: Connector> Worker<R> {
                 return Err(format!("close from the server: {close}"));
             }
         };
-        let mut deliveries = 0;
+        let (mut deliveries, mut settled) = (0, Settled::default());
         let mut text = std::mem::take(&mut self.sockjs.text);
         let reader = self.sockjs.messages;
         while let Some(raw) = messages.next_raw()? {
             let client = self.clients[slot as usize];
             let is_subscriber = (client.seat as usize) < self.subscribers.len();
             match reader.read(raw, &mut text)? {
-                Inbound::Message { body } if client.phase == Phase::Live && is_subscriber => {
+                // A subscription may be live before its receipt is here.
+                Inbound::Message { head, body }
+                    if client.phase >= Phase::Subscribing && is_subscriber =>
+                {
                     deliveries += 1;
-                    self.check_one(client.seat, body, now);
+                    self.take_delivery(slot, head, body, now, &mut settled);
                 }
-                inbound => self.on_frame(slot, inbound, now)?,
+                inbound => self.on_frame(slot, inbound)?,
             }
         }
         self.sockjs.text = text;
+        self.say_acks(slot, settled);
         Ok(deliveries)
+    }
+
+    /// Checks a delivery, and takes note of its acknowledgement.
+    fn take_delivery(
+        &mut self,
+        slot: u32,
+        head: &[u8],
+        body: &[u8],
+        now: Nanos,
+        settled: &mut Settled,
+    ) {
+        let seat = self.clients[slot as usize].seat;
+        let Worker { plan, control, blank, streams, writer, ack_frame, watch, .. } = self;
+        let mut desk = control.desk(self.index);
+        let check = Check {
+            plan,
+            control,
+            blank,
+            number: seat * plan.threads as u32 + self.index as u32,
+            measured_from: control.start() + nanos(plan.warmup),
+            now,
+            is_verifying: self.is_verifying,
+        };
+        let count = plan.streams_per_subscriber();
+        let streams = &mut streams[seat as usize * count..][..count];
+        let is_right = check.delivery(head, body, streams, watch, &mut desk);
+        if is_right && plan.workload == Workload::Queue {
+            let version = plan.version.as_deref().unwrap_or_default();
+            let mut acks = Acks { mode: plan.ack, version, writer, frame: ack_frame, last: None };
+            acks.take(head, slot, &mut settled.said, &mut desk);
+            if acks.last.is_some() {
+                settled.last_head.clear();
+                settled.last_head.extend_from_slice(head);
+                settled.count += 1;
+            }
+        }
+    }
+
+    /// Acknowledges what a frame brought.
+    fn say_acks(&mut self, slot: u32, mut settled: Settled) {
+        let Worker { plan, control, writer, ack_frame, .. } = self;
+        if settled.count > 0 {
+            let version = plan.version.as_deref().unwrap_or_default();
+            let last = Some((&settled.last_head[..], settled.count));
+            let mut acks = Acks { mode: plan.ack, version, writer, frame: ack_frame, last };
+            acks.flush(slot, &mut settled.said, &mut control.desk(self.index));
+        }
+        if !settled.said.bytes().is_empty() {
+            self.say(slot, settled.said.bytes());
+        }
     }
 
     /// Connects again for sessions and lines that need it, at the end of a turn: slots must not

@@ -4,3 +4,4 @@ mod fake;
 mod honest;
 mod mischief;
 mod sockjs;
+mod suspect;

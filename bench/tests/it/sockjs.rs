@@ -5,6 +5,8 @@ use std::time::Duration;
 use stompede::config::Config;
 use stompede::{services, Handle, Server};
 use stompede_bench::plan::{Plan, Rate, Target, Workload};
+use stompede_bench::queue::AckMode;
+use stompede_bench::report::Report;
 use stompede_bench::run::{run, Silent};
 use stompede_bench::wire::Transport;
 
@@ -86,6 +88,24 @@ fn without_stomp_a_message_is_a_body() {
         plan.target.path = "/echo".into();
         (plan.publishers, plan.destinations, plan.version) = (60, 60, None);
         assert_eq!(flawless(&plan).tally.delivered, 150);
+    }
+    stop(server);
+}
+
+#[test]
+fn queues_settle_every_message_once() {
+    let server = server(2);
+    for (name, transport) in Transport::SOCKJS {
+        for mode in [AckMode::Client, AckMode::ClientIndividual] {
+            let mut plan = publishing(sockjs(&server, transport), Workload::Queue);
+            (plan.destinations, plan.threads, plan.ack) = (20, 2, mode);
+            plan.destination = format!("/queue/{}.{name}", mode.value());
+            plan.prefetch = 2;
+            let outcome = run(plan.clone(), &mut Silent).unwrap();
+            let report = Report::new("queue", &plan, &outcome);
+            assert_eq!(report.faults(), Vec::<String>::new(), "{mode:?}: {}", report.table());
+            assert_eq!((report.delivered, report.acknowledged), (150, 150), "{mode:?}");
+        }
     }
     stop(server);
 }

@@ -1,12 +1,13 @@
 //! The sending side of a session over HTTP: a connection of its own, one request at a time.
 //!
 //! As real clients do, what comes while a request is on its way goes out with the next, in one
-//! array. The connection is opened when there is something to say. A client that publishes or owes
-//! heart-beats keeps it; any other gives it back once it is live and all was taken, so that an idle
+//! array. The connection is opened when there is something to say. A client that publishes, owes
+//! heart-beats or acknowledges keeps it; any other gives it back once it is live and all was taken, so that an idle
 //! subscriber is one record, as over a WebSocket.
 
 use super::super::{request, Client, Phase, Worker, NONE};
 use super::SockJs;
+use crate::plan::Workload;
 use crate::wire::sockjs::{batch_bytes, http, Requests, SessionName};
 use stompede::reactor::Connector;
 
@@ -248,7 +249,9 @@ impl<R: Connector> Worker<R> {
         let line = &self.sockjs.lines[number as usize];
         let slot = line.receiver;
         let is_idle = matches!(line.progress, Progress::Ready | Progress::Down);
-        let is_needed = self.plan.heart_beat_ms > 0 || self.publisher_of(slot).is_some();
+        let is_needed = self.plan.heart_beat_ms > 0
+            || self.plan.workload == Workload::Queue
+            || self.publisher_of(slot).is_some();
         let is_live = self.clients[slot as usize].phase.is_live();
         if is_live && is_idle && line.queued.is_empty() && !is_needed {
             self.remove_line(slot);
