@@ -1,4 +1,5 @@
-//! The bytes of a client: what it sends, and the frames it receives; [`sockjs`] has what SockJS adds.
+//! The bytes of a client: what it sends, and the frames it receives. [`sockjs`] has what SockJS
+//! adds.
 //!
 //! Sending reuses the server's own masking; receiving is written here, because the server has no
 //! decoder for its own frames. A delivery in a WebSocket frame takes a short way that checks its

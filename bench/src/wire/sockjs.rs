@@ -386,7 +386,8 @@ mod tests {
         let streaming = text(Transport::XhrStreaming, None);
         assert!(streaming.starts_with("POST /sockjs/000/aaaaaaaa/xhr_streaming HTTP/1.1\r\n"));
         let upgrade = text(Transport::SockJsWebSocket, None);
-        assert!(upgrade.starts_with("GET /sockjs/000/aaaaaaaa/websocket HTTP/1.1\r\nHost: h:1\r\n"));
+        let head = "GET /sockjs/000/aaaaaaaa/websocket HTTP/1.1\r\nHost: h:1\r\n";
+        assert!(upgrade.starts_with(head));
         assert!(upgrade.contains("\r\nSec-WebSocket-Key: KEY==\r\n"));
         let send = text(Transport::XhrPolling, Some(b",\"a\",\"b\""));
         assert!(send.starts_with("POST /sockjs/000/aaaaaaaa/xhr_send HTTP/1.1\r\nHost: h:1\r\n"));

@@ -2,8 +2,8 @@
 //! where the server ended the old one in order.
 //!
 //! Over HTTP a session has one connection that receives, whose record is the client's, and a
-//! [`line`] that sends while there is something to say. An answer that ends (a poll's, or a stream's
-//! at its limit) is followed by the next request on the same connection; what the server has
+//! [`line`] that sends while there is something to say. An answer that ends (a poll's, or that of a
+//! stream at its limit) is followed by the next request on the same connection; what the server has
 //! meanwhile waits there, so nothing is lost, and the checks of order and gaps prove it.
 
 pub(super) mod line;
@@ -57,7 +57,7 @@ struct Settled {
 }
 
 impl SockJs {
-    /// `key` is the WebSocket's; `origin` differs from run to run, for ended sessions are remembered.
+    /// `key` is the WebSocket's; `origin` differs from run to run: servers remember ended sessions.
     pub(super) fn new(plan: &Plan, key: &str, origin: Nanos) -> SockJs {
         let target = &plan.target;
         SockJs {

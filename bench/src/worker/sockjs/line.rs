@@ -2,8 +2,8 @@
 //!
 //! As real clients do, what comes while a request is on its way goes out with the next, in one
 //! array. The connection is opened when there is something to say. A client that publishes, owes
-//! heart-beats or acknowledges keeps it; any other gives it back once it is live and all was taken, so that an idle
-//! subscriber is one record, as over a WebSocket.
+//! heart-beats or acknowledges keeps it; any other gives it back once it is live and all was taken,
+//! so that an idle subscriber is one record, as over a WebSocket.
 
 use super::super::{request, Client, Phase, Worker, NONE};
 use super::SockJs;

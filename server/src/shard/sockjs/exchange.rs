@@ -284,8 +284,8 @@ impl<R: Reactor> Shard<R> {
     }
 
     /// Writes a frame with one message as it was written to others before: a chunk of a stream, or
-    /// the whole answer to a poll. Says whether it did: not for other frames, nor where an answer to
-    /// a stream begins or ends.
+    /// the whole answer to a poll. Says whether it did: not for other frames, nor where an answer
+    /// that streams begins or ends.
     fn write_shared(&mut self, slot: u32, frame: &Frame, is_last: bool) -> bool {
         let Frame::Messages(messages) = frame else { return false };
         let Some(message) = messages.single() else { return false };
