@@ -3,5 +3,6 @@
 mod fake;
 mod honest;
 mod mischief;
+mod soak;
 mod sockjs;
 mod suspect;
