@@ -1,9 +1,9 @@
 //! SockJS as a client speaks it: frames and messages in, session names and requests out.
 //!
 //! A server's frames are `o`, `h`, `a[...]` and `c[...]`, each alone in a WebSocket message or on a
-//! line of an HTTP answer (protocol, "Framing"). Messages are JSON strings. A delivery takes a short
-//! way here too: its body needs no escapes, so it lies in the string as it was sent, and only what
-//! stands around it is looked at. Everything else is unescaped first.
+//! line of an HTTP answer (protocol, "Framing"). Messages are JSON strings. A delivery takes a way
+//! that is short here too: its body needs no escapes, so it lies in the string as it was sent, and
+//! only what stands around it is looked at. Everything else is unescaped first.
 //!
 //! [`http`] has the answers that carry the frames of xhr-streaming and xhr-polling.
 
