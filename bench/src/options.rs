@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 use stompede_core::amount;
 
-/// Loads a push server (STOMP over WebSocket, TCP or SockJS, or without STOMP): checks each delivery.
+/// Loads a push server (STOMP over WebSocket, TCP or SockJS, or no STOMP): checks each delivery.
 #[derive(Debug, Parser)]
 #[command(name = "stompede-bench", version)]
 pub struct Options {
