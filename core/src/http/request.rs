@@ -10,6 +10,7 @@
 
 use super::error::Error;
 use crate::limits::Limits;
+use crate::search::has_any;
 use std::mem::MaybeUninit;
 
 /// The HTTP version of a request.
@@ -181,17 +182,11 @@ fn check_line(
     let limit = limits.http_request_line_bytes_max;
     let is_too_long = is_request_line && line.len() > limit + 1; // The CR is not counted.
     let line_checked = if is_too_long { &line[..=limit] } else { line };
-    let text = if is_ended { line.strip_suffix(b"\r") } else { None };
-    let is_plain = !is_too_long && text.is_some_and(|text| !has_control(text));
-    let suspects = if is_plain { &[] } else { line_checked };
-    for (i, &byte) in suspects.iter().enumerate() {
-        // RFC 9112 §2.2: "A recipient of such a bare CR MUST consider that element to be invalid".
-        if byte == b'\r' && i + 1 < line.len() {
-            return Err(Error::BareCarriageReturn);
-        }
-        if (byte < b' ' && byte != b'\r' && (byte != b'\t' || is_request_line)) || byte == 0x7f {
-            return Err(Error::ControlByte(byte));
-        }
+    let text_len = line.len() - usize::from(line.ends_with(b"\r"));
+    let is_suspect = |byte: u8| (byte < b' ') | (byte == 0x7f);
+    let is_clean = !has_any(&line_checked[..text_len.min(line_checked.len())], is_suspect);
+    if !is_clean {
+        check_bytes(line_checked, line.len(), is_request_line)?;
     }
     if is_too_long {
         return Err(Error::RequestLineTooLong { seen: line.len(), limit });
@@ -205,9 +200,18 @@ fn check_line(
     Ok(())
 }
 
-/// Is there a control byte? Without a branch for each, so that it becomes vector instructions.
-fn has_control(text: &[u8]) -> bool {
-    text.iter().fold(false, |seen, &byte| seen | (byte < b' ') | (byte == 0x7f))
+/// Checks the first bytes of a line of `line_len` bytes, one by one.
+fn check_bytes(bytes: &[u8], line_len: usize, is_request_line: bool) -> Result<(), Error> {
+    for (i, &byte) in bytes.iter().enumerate() {
+        // RFC 9112 §2.2: "A recipient of such a bare CR MUST consider that element to be invalid".
+        if byte == b'\r' && i + 1 < line_len {
+            return Err(Error::BareCarriageReturn);
+        }
+        if (byte < b' ' && byte != b'\r' && (byte != b'\t' || is_request_line)) || byte == 0x7f {
+            return Err(Error::ControlByte(byte));
+        }
+    }
+    Ok(())
 }
 
 /// Looks at the end of the request line, so that other protocols are refused after one line.
@@ -240,8 +244,8 @@ fn split_target<'a>(
     if target == "*" && method == "OPTIONS" {
         return Ok((None, target, None));
     }
-    let is_allowed = |byte: u8| byte.is_ascii_graphic() & (byte != b'#');
-    if !target.bytes().fold(true, |all, byte| all & is_allowed(byte)) {
+    let is_bad = |byte: u8| (byte <= b' ') | (byte >= 0x7f) | (byte == b'#');
+    if has_any(target.as_bytes(), is_bad) {
         return Err(Error::Target);
     }
     let absolute = if target.starts_with('/') { None } else { target.split_once("://") };
@@ -255,7 +259,7 @@ fn split_target<'a>(
             }
             (Some(authority), rest)
         }
-        _ => (None, target),
+        None => (None, target),
     };
     let (path, query) = match rest.split_once('?') {
         Some((path, query)) => (path, Some(query)),
