@@ -380,7 +380,7 @@ impl<R: Reactor> Shard<R> {
         self.dispatch_queues();
         self.flush_sessions();
         self.flush_dirty();
-        self.forget_chunk();
+        self.forget_written();
         self.mesh.flush();
         self.say_farewells();
         Ok(self.is_draining && self.is_drained())
