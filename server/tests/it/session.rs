@@ -201,6 +201,26 @@ fn a_connect_that_does_not_come_and_one_that_drips() {
 }
 
 #[test]
+fn e24_both_close_at_the_same_time() {
+    let test = |server: &TestServer| {
+        let mut clients: Vec<Client> = (0..20).map(|_| server.session(Transport::Ws)).collect();
+        server.handle().drain();
+        // The drain begins with a tick: some clients close before it and some behind it.
+        for client in &mut clients {
+            client.send_ws(0x88, &1_000_u16.to_be_bytes());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        for client in &mut clients {
+            let closed = client.next_but_beats();
+            assert!(matches!(closed, Event::Closed(Some(1_000 | 1_001))), "{closed:?}");
+            // One close frame, and nothing behind it.
+            client.expect_end();
+        }
+    };
+    on_every_server(|_| {}, test);
+}
+
+#[test]
 fn e28_a_message_that_drips_is_ended() {
     let soon = |config: &mut Config| {
         config.message_rate_span = Duration::from_millis(500);
