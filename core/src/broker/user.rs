@@ -17,7 +17,7 @@ use std::fmt::Write as _;
 pub const USER_PREFIX: &str = "/user/";
 
 /// What internal names start with; no client's destination may contain it.
-const INTERNAL: char = '\u{1}';
+pub(super) const INTERNAL: char = '\u{1}';
 
 /// Where a session lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

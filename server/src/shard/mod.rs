@@ -271,6 +271,8 @@ struct Scratch {
     shown: String,
     /// What a queue wants done.
     outputs: Vec<Output>,
+    /// Queues that a publication comes to.
+    bound: Vec<u32>,
     /// A MESSAGE as a SockJS frame.
     message: Vec<u8>,
 }
@@ -298,11 +300,7 @@ impl<R: Reactor> Shard<R> {
             paces: Paces::new(&shared),
             swept_tick: 0,
             sequence: 0,
-            queues: Queues::new(
-                shared.config.queue_settings(),
-                shared.key,
-                shared.config.queue_memory_bytes_max,
-            ),
+            queues: Queues::new(&shared.config, shared.key),
             ready: Vec::new(),
             dirty: Vec::new(),
             flushed: Vec::new(),

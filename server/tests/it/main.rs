@@ -8,6 +8,7 @@
 mod app;
 mod client;
 mod compression;
+mod declared;
 mod delivery;
 mod history;
 mod load;
