@@ -10,8 +10,8 @@
 //! cannot starve itself or others. Order holds within a key (stomp.md §2.1 `sendTimeLimit` row,
 //! §2.3 `maximumPendingMessageLimit`).
 
-use super::amount;
 use super::Keyed;
+use crate::amount;
 use std::collections::{HashMap, VecDeque};
 
 /// What happens when more waits than may.

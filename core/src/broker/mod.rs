@@ -11,7 +11,6 @@
 //! nobody can forge; [`authorization`] says who may do what; [`conflate`] is for slow consumers.
 //! The contract is reference/stomp.md §1.8 to §1.10 and §2.4.
 
-pub mod amount;
 pub mod authorization;
 pub mod binding;
 pub mod conflate;
