@@ -278,6 +278,11 @@ pub struct WsInput {
 }
 
 impl WsInput {
+    /// Is there a piece of an incomplete message?
+    pub fn has_pieces(&self) -> bool {
+        !(self.message.is_empty() && self.deflated.is_empty())
+    }
+
     fn is_empty(&self) -> bool {
         self.rest.is_empty()
             && self.deflated.is_empty()

@@ -54,9 +54,9 @@ impl<R: Reactor> Shard<R> {
             (&mut spill.arrival, spill.bytes.len())
         } else if connection.is_mid_message() {
             let extras = connection.extras.as_mut();
-            let Some(input) = extras.and_then(|extras| extras.ws_input.as_mut()) else {
-                return false;
-            };
+            let input = extras.and_then(|extras| extras.ws_input.as_mut());
+            // Without a piece in hand nothing is measured: its frames were taken as they came.
+            let Some(input) = input.filter(|input| input.has_pieces()) else { return false };
             (&mut input.arrival, input.message.len().max(input.deflated.len()))
         } else {
             return false;
