@@ -31,6 +31,7 @@ pub mod remote;
 pub mod replies;
 pub mod send;
 pub mod settle;
+pub mod slow_input;
 pub mod sockjs;
 pub mod subscribe;
 pub mod table;
