@@ -32,6 +32,7 @@ pub mod replies;
 pub mod send;
 pub mod service;
 pub mod settle;
+pub mod slow_input;
 pub mod snapshot;
 pub mod sockjs;
 pub mod subscribe;
