@@ -1,12 +1,16 @@
 //! The command line: options of each scenario, turned into a [`Plan`].
 
+use crate::destinations::Destinations;
 use crate::floor::Sender;
 use crate::plan::{Plan, Rate, Target, Workload};
+use crate::queue::AckMode;
+use crate::soak::{scrape::Source, Terms};
 use crate::verdict::Bound;
 use clap::{Args, Parser, Subcommand};
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::time::Duration;
+use stompede_core::amount;
 
 /// Loads a push server (STOMP over WebSocket or TCP, or plain WebSocket) and checks every delivery.
 #[derive(Debug, Parser)]
@@ -28,12 +32,16 @@ pub enum Command {
         #[arg(long, default_value = "0", value_parser = share)]
         churn: f64,
     },
-    /// Some publish to one destination, all others receive it
+    /// Some publish to one destination, all others receive it; with several destinations, each has
+    /// one publisher and the others are spread over them
     Fanout {
         #[command(flatten)]
         common: Common,
         #[command(flatten)]
         publish: Publish,
+        /// How many, or names such as /topic/a,/topic/b{1..50}
+        #[arg(long, default_value = "1", value_parser = Destinations::parse)]
+        destinations: Destinations,
         /// Also send as much with a bare loop, this many times in turn with the run, and tell the
         /// ratio of CPU
         #[arg(long, default_value = "0", default_missing_value = "3", num_args = 0..=1)]
@@ -54,9 +62,9 @@ pub enum Command {
         common: Common,
         #[command(flatten)]
         publish: Publish,
-        /// Number of destinations
-        #[arg(long, default_value = "100", value_parser = count)]
-        destinations: u32,
+        /// How many, or names such as /topic/a,/topic/b{1..50}
+        #[arg(long, default_value = "100", value_parser = Destinations::parse)]
+        destinations: Destinations,
         /// Subscriptions of each connection, to destinations that follow each other
         #[arg(long, default_value = "1", value_parser = count)]
         subscriptions: u32,
@@ -70,6 +78,9 @@ pub enum Command {
         common: Common,
         #[command(flatten)]
         publish: Publish,
+        /// Names such as /topic/a,/topic/b{1..50}, at least as many as connections
+        #[arg(long, value_parser = Destinations::parse)]
+        destinations: Option<Destinations>,
     },
     /// As fanout, while a share of the subscribers does not read
     Slow {
@@ -80,6 +91,29 @@ pub enum Command {
         /// That share
         #[arg(long, default_value = "5%", value_parser = share)]
         stalled: f64,
+    },
+    /// Queues with competing consumers: every message is settled exactly once
+    Queue {
+        #[command(flatten)]
+        common: Common,
+        #[command(flatten)]
+        publish: Publish,
+        /// How many, or names such as /queue/a,/queue/b{1..50}; the connections consume them in
+        /// turn
+        #[arg(
+            long,
+            visible_alias = "queues",
+            default_value = "10",
+            value_parser = Destinations::parse
+        )]
+        destinations: Destinations,
+        /// How consumers acknowledge: client with one ACK for all that a receive brought,
+        /// client-individual with one for each message
+        #[arg(long, default_value = "client")]
+        ack: AckMode,
+        /// Deliveries without ACK of a consumer; 0 leaves it to the server
+        #[arg(long, default_value = "0", value_parser = count)]
+        prefetch: u32,
     },
     /// Drop a share of all connections at once and see how they come back
     Storm {
@@ -92,12 +126,31 @@ pub enum Command {
         #[arg(long, default_value = "3")]
         times: u32,
     },
-    /// As fanout, for long: memory at the end against memory at the start
+    /// For long, all at once: fan-out, queues whose consumers come and go, echoes, subscribers that
+    /// come and go, storms, stalled readers; does memory or latency grow, is anything left behind?
     Soak {
         #[command(flatten)]
         common: Common,
         #[command(flatten)]
         publish: Publish,
+        /// The server's counters, e.g. http://127.0.0.1:9090/metrics
+        #[arg(long, value_parser = Source::parse)]
+        metrics: Option<Source>,
+        /// Share of those that come and go, replaced per second
+        #[arg(long, default_value = "2%", value_parser = share)]
+        churn: f64,
+        /// Time from storm to storm; 0 is none
+        #[arg(long, default_value = "20s", value_parser = duration)]
+        storm_every: Duration,
+        /// Share of the coming and going that a storm drops
+        #[arg(long, default_value = "50%", value_parser = share)]
+        storm_share: f64,
+        /// Growth of the server's memory that is let pass, in bytes per minute
+        #[arg(long, default_value = "256KiB", value_parser = bytes)]
+        growth_max: u32,
+        /// Latency at the end over latency at the beginning that is let pass
+        #[arg(long, default_value = "2", value_parser = number)]
+        drift_max: f64,
     },
     /// Two reports side by side
     Compare {
@@ -106,6 +159,7 @@ pub enum Command {
         /// Written by --out json
         b: PathBuf,
     },
+    Attack(crate::attack::Order),
     /// The bare loop of --floor; started by it
     #[command(hide = true)]
     FloorSender(Sender),
@@ -121,6 +175,8 @@ pub struct Invocation<'a> {
     pub common: &'a Common,
     /// How often the bare loop is wanted too.
     pub floor: u32,
+    /// What a soak shall do beside the plan.
+    pub soak: Option<Terms>,
 }
 
 /// Options of every scenario.
@@ -147,9 +203,10 @@ pub struct Common {
     /// Time to hold all connections
     #[arg(long, default_value = "0s", value_parser = duration)]
     pub hold: Duration,
-    /// Destination of subscriptions; with many, their common beginning
-    #[arg(long, default_value = "/topic/bench")]
-    pub destination: String,
+    /// Destination of subscriptions, or the common beginning of several; by default /topic/bench,
+    /// with queue /queue/bench
+    #[arg(long)]
+    pub destination: Option<String>,
     /// Heart-beat interval both ways; 0 is none
     #[arg(long, default_value = "0s", value_parser = duration)]
     pub heart_beat: Duration,
@@ -195,7 +252,7 @@ pub struct Publish {
     #[arg(long, default_value = "1024", value_parser = count)]
     pub window: u32,
     /// Bytes of a body
-    #[arg(long, default_value = "100", value_parser = count)]
+    #[arg(long, default_value = "100", value_parser = bytes)]
     pub size: u32,
     /// Time to publish before what is measured
     #[arg(long, default_value = "1s", value_parser = duration)]
@@ -224,7 +281,9 @@ impl Common {
         };
         plan.in_flight = self.in_flight;
         plan.hold = self.hold;
-        plan.destination.clone_from(&self.destination);
+        if let Some(destination) = &self.destination {
+            plan.destination.clone_from(destination);
+        }
         plan.heart_beat_ms = u32::try_from(self.heart_beat.as_millis()).unwrap_or(u32::MAX);
         plan.login.clone_from(&self.login);
         plan.sources = self.source_ips.clone().map_or(Vec::new(), |sources| sources.0);
@@ -261,35 +320,67 @@ impl Command {
             Command::Connect { common, .. } => ("connect", common, None),
             Command::Fanout { common, publish, .. } => ("fanout", common, Some(publish)),
             Command::Many { common, publish, .. } => ("many", common, Some(publish)),
-            Command::Echo { common, publish } => ("echo", common, Some(publish)),
+            Command::Echo { common, publish, .. } => ("echo", common, Some(publish)),
             Command::Slow { common, publish, .. } => ("slow", common, Some(publish)),
+            Command::Queue { common, publish, .. } => ("queue", common, Some(publish)),
             Command::Storm { common, .. } => ("storm", common, None),
-            Command::Soak { common, publish } => ("soak", common, Some(publish)),
-            Command::Compare { .. } | Command::FloorSender(_) => return Ok(None),
+            Command::Soak { common, publish, .. } => ("soak", common, Some(publish)),
+            Command::Compare { .. } | Command::Attack(_) | Command::FloorSender(_) => {
+                return Ok(None)
+            }
         };
         let mut plan = common.plan()?;
         if let Some(publish) = publish {
             plan.workload = Workload::Fanout;
             publish.apply(&mut plan);
         }
-        let mut floor = 0;
+        self.shape(&mut plan)?;
+        let floor = if let Command::Fanout { floor, .. } = self { *floor } else { 0 };
+        Ok(Some(Invocation { scenario, plan, common, floor, soak: self.soak_terms() }))
+    }
+
+    /// Puts what only this scenario knows into the plan.
+    fn shape(&self, plan: &mut Plan) -> Result<(), String> {
         match self {
             Command::Connect { churn, .. } => plan.churn_per_second = *churn,
-            Command::Fanout { floor: wanted, strangers, storms, storm_share, .. } => {
-                floor = *wanted;
+            Command::Fanout { destinations, floor, strangers, storms, storm_share, .. } => {
+                plan.set_destinations(destinations);
+                if plan.destinations > 1 {
+                    plan.workload = Workload::Many;
+                }
+                if plan.destinations > 1 && *floor > 0 {
+                    return Err("seen --floor with several destinations: it has one".into());
+                }
                 plan.strangers = *strangers;
                 (plan.storms, plan.storm_share) = (*storms, *storm_share);
             }
             Command::Many { destinations, subscriptions, zipf, .. } => {
                 plan.workload = Workload::Many;
                 plan.subscriptions = *subscriptions;
-                plan.destinations = *destinations;
+                plan.set_destinations(destinations);
                 plan.zipf = *zipf;
             }
-            Command::Echo { .. } => {
+            Command::Echo { destinations, .. } => {
                 plan.workload = Workload::Echo;
                 plan.publishers = plan.subscribers;
                 plan.destinations = plan.subscribers;
+                if let Some(destinations) = destinations {
+                    plan.set_destinations(destinations);
+                }
+            }
+            Command::Queue { common, destinations, ack, prefetch, .. } => {
+                plan.workload = Workload::Queue;
+                (plan.ack, plan.prefetch) = (*ack, *prefetch);
+                plan.set_destinations(destinations);
+                if common.destination.is_none() {
+                    plan.destination = "/queue/bench".into();
+                }
+            }
+            Command::Soak { storm_share, .. } => {
+                plan.storm_share = *storm_share;
+                if matches!(plan.rate, Rate::Window(_)) {
+                    return Err("seen a soak with --publish-rate max: write a number".into());
+                }
             }
             Command::Slow { stalled, .. } => plan.stalled_share = *stalled,
             Command::Storm { share, times, .. } => {
@@ -298,7 +389,20 @@ impl Command {
             }
             _ => {}
         }
-        Ok(Some(Invocation { scenario, plan, common, floor }))
+        Ok(())
+    }
+
+    fn soak_terms(&self) -> Option<Terms> {
+        let Command::Soak { metrics, churn, storm_every, growth_max, drift_max, .. } = self else {
+            return None;
+        };
+        Some(Terms {
+            metrics: metrics.clone(),
+            churn_per_second: *churn,
+            storm_every: *storm_every,
+            growth_max: f64::from(*growth_max),
+            drift_max: *drift_max,
+        })
     }
 }
 
@@ -316,7 +420,7 @@ fn number(text: &str) -> Result<f64, String> {
     Ok(value * factor)
 }
 
-fn count(text: &str) -> Result<u32, String> {
+pub(crate) fn count(text: &str) -> Result<u32, String> {
     let value = number(text)?;
     if value.fract() != 0.0 || value > f64::from(u32::MAX) {
         return Err("write a whole number".into());
@@ -343,15 +447,20 @@ fn share(text: &str) -> Result<f64, String> {
     Ok(value)
 }
 
-/// `500ms`, `10s`, `2m`.
-fn duration(text: &str) -> Result<Duration, String> {
-    let units = [("ms", 1e-3), ("s", 1.0), ("m", 60.0), ("h", 3600.0)];
-    let found = units.iter().find_map(|(unit, factor)| Some((text.strip_suffix(unit)?, factor)));
-    let (digits, factor) = found.unwrap_or((text, &1.0));
-    Ok(Duration::from_secs_f64(number(digits)? * factor))
+/// `500ms`, `10s`, `2m`, and `0`.
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
+    let millis = amount::millis(text).or((text == "0").then_some(0));
+    millis.map(Duration::from_millis).ok_or_else(|| "write a time such as 500ms, 10s or 2m".into())
 }
 
-fn login(text: &str) -> Result<(String, String), String> {
+/// `100`, `64KiB`.
+fn bytes(text: &str) -> Result<u32, String> {
+    let bytes = amount::count(text).or_else(|| amount::bytes(text));
+    let bytes = bytes.and_then(|bytes| u32::try_from(bytes).ok());
+    bytes.ok_or_else(|| "write a number of bytes such as 100 or 64KiB".into())
+}
+
+pub(crate) fn login(text: &str) -> Result<(String, String), String> {
     let (name, passcode) = text.split_once(':').ok_or("write NAME:PASSCODE")?;
     Ok((name.to_owned(), passcode.to_owned()))
 }
@@ -396,6 +505,27 @@ mod tests {
     }
 
     #[test]
+    fn destinations_are_a_number_or_names() {
+        let of = |text: &str| plan(&format!("stompede-bench {text}")).unwrap();
+        let fanout = of("fanout --destinations /topic/a,/topic/b{1..50} --publishers 3");
+        assert_eq!((fanout.workload, fanout.destinations), (Workload::Many, 51));
+        assert_eq!(fanout.destination_name(1), "/topic/b1");
+        assert!(fanout.check().is_ok());
+        let one = of("fanout --destinations /topic/only");
+        assert_eq!(
+            (one.workload, one.destination_name(0).as_str()),
+            (Workload::Fanout, "/topic/only")
+        );
+        let many = of("many --destinations 1k --destination /topic/t");
+        assert_eq!((many.destinations, many.destination_name(7).as_str()), (1_000, "/topic/t.7"));
+        let queue = of("queue --queues 5 --ack client-individual --prefetch 10");
+        assert_eq!((queue.ack, queue.prefetch), (AckMode::ClientIndividual, 10));
+        assert_eq!(queue.destination_name(4), "/queue/bench.4");
+        assert!(of("echo --connections 3 --destinations /topic/e{1..2}").check().is_err());
+        assert!(of("echo --connections 3 --destinations /topic/e{1..3}").check().is_ok());
+    }
+
+    #[test]
     fn max_is_a_window() {
         let plan = plan("stompede-bench fanout --publish-rate max --window 64 --stomp none");
         let plan = plan.unwrap();
@@ -407,6 +537,8 @@ mod tests {
     fn mistakes_are_told() {
         for line in [
             "stompede-bench fanout --size big",
+            "stompede-bench fanout --duration 10",
+            "stompede-bench fanout --duration 1.5s",
             "stompede-bench fanout --stomp 2.0",
             "stompede-bench connect --churn 200%",
             "stompede-bench connect --url wss://x",

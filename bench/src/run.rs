@@ -4,6 +4,7 @@
 //! way, close. Once a second the desks are read into one [`Second`]; the histograms are taken away
 //! from the workers and merged into the totals.
 
+use crate::broadcast::Gather;
 use crate::clock::{nanos, Nanos};
 use crate::control::{Control, Desk, Stage, Tally};
 use crate::latency::{Latencies, Summary};
@@ -23,6 +24,8 @@ use stompede::shard::affinity;
 const LOOK: Duration = Duration::from_millis(20);
 /// Time without a further live connection after which a ramp is given up.
 const RAMP_PATIENCE: Duration = Duration::from_secs(15);
+/// Time in which a message that came back would be seen.
+const VERIFY: Duration = Duration::from_millis(500);
 /// From the decision to publish to the first message.
 const LEAD: Duration = Duration::from_millis(50);
 
@@ -49,6 +52,9 @@ pub struct Second {
     pub server_cores: f64,
     /// The server's memory (PSS), in bytes.
     pub server_pss_bytes: u64,
+    /// The same by RSS.
+    #[serde(default)]
+    pub server_rss_bytes: u64,
 }
 
 /// What the server used in one stage.
@@ -74,6 +80,8 @@ pub struct Outcome {
     pub latencies: Latencies,
     /// Time from begin to live of every connection.
     pub connects: Latencies,
+    /// When broadcasts reached their first and their last subscriber.
+    pub broadcasts: Gather,
     /// How late the generator published.
     pub lateness: Latencies,
     /// Time of the ramp, in seconds.
@@ -97,6 +105,26 @@ pub struct Outcome {
 }
 
 impl Outcome {
+    /// Of nothing yet, by `workers` workers with subscribers that read.
+    pub fn new(workers: u32) -> Outcome {
+        Outcome {
+            tally: Tally::default(),
+            latencies: Latencies::default(),
+            connects: Latencies::default(),
+            broadcasts: Gather::new(workers),
+            lateness: Latencies::default(),
+            ramp_s: 0.0,
+            storms_s: Vec::new(),
+            publish_s: 0.0,
+            delivered_in_time: 0,
+            frame_bytes: 0,
+            seconds: Vec::new(),
+            server: BTreeMap::new(),
+            troubles: BTreeMap::new(),
+            aborted: None,
+        }
+    }
+
     /// Deliveries that never came.
     pub fn lost(&self) -> u64 {
         self.tally.expected.saturating_sub(self.tally.delivered)
@@ -131,7 +159,8 @@ pub fn run(plan: Plan, observer: &mut dyn Observer) -> Result<Outcome, String> {
     plan.check()?;
     let explain = |error: io::Error| format!("cannot start the generator: {error}");
     let plan = Arc::new(plan);
-    let control = Arc::new(Control::new(plan.threads).map_err(explain)?);
+    let queues = if plan.workload == Workload::Queue { plan.destinations } else { 0 };
+    let control = Arc::new(Control::new(plan.threads, queues as usize).map_err(explain)?);
     if let Some(pid) = plan.pid {
         Usage::read(pid).ok_or_else(|| format!("seen pid {pid}, no such process"))?;
     }
@@ -157,7 +186,7 @@ pub fn run(plan: Plan, observer: &mut dyn Observer) -> Result<Outcome, String> {
 }
 
 fn work(index: usize, plan: Arc<Plan>, control: Arc<Control>) -> io::Result<()> {
-    affinity::pin(index);
+    affinity::pin(plan.first_core + index);
     let wake = control.doorbell(index).fd();
     let slots_count = (plan.connections() as usize).div_ceil(plan.threads) as u32 + 64;
     if plan.is_epoll {
@@ -196,24 +225,12 @@ impl Coordinator {
     fn new(plan: Arc<Plan>, control: Arc<Control>) -> Coordinator {
         let now = Instant::now();
         let usage = plan.pid.and_then(Usage::read).unwrap_or_default();
+        let workers = 0..plan.threads;
+        let workers = workers.filter(|&worker| plan.readers_of_worker(worker) > 0).count();
         Coordinator {
             plan,
             control,
-            outcome: Outcome {
-                tally: Tally::default(),
-                latencies: Latencies::default(),
-                connects: Latencies::default(),
-                lateness: Latencies::default(),
-                ramp_s: 0.0,
-                storms_s: Vec::new(),
-                publish_s: 0.0,
-                delivered_in_time: 0,
-                frame_bytes: 0,
-                seconds: Vec::new(),
-                server: BTreeMap::new(),
-                troubles: BTreeMap::new(),
-                aborted: None,
-            },
+            outcome: Outcome::new(workers as u32),
             began: now,
             stage: "ramp",
             stage_began: now,
@@ -254,28 +271,48 @@ impl Coordinator {
             self.begin_stage("storm", observer);
         }
         for _ in 0..self.plan.storms {
-            let began = Instant::now();
-            let churned = self.control.tally().churned;
-            self.control.storm();
-            // Small shares of few connections may round to none.
-            while self.control.tally().churned == churned && began.elapsed() < RAMP_PATIENCE {
-                self.look(observer, is_anyone_gone)?;
-            }
-            self.ramp(observer, is_anyone_gone)?;
-            self.outcome.storms_s.push(began.elapsed().as_secs_f64());
+            self.storm(observer, is_anyone_gone)?;
         }
         if !self.plan.hold.is_zero() {
             self.begin_stage("hold", observer);
             self.control.enter(Stage::Hold);
             let until = Instant::now() + self.plan.hold;
+            let mut calm_since = Instant::now();
             while Instant::now() < until {
                 self.look(observer, is_anyone_gone)?;
+                let every = self.plan.storm_every;
+                if !every.is_zero() && calm_since.elapsed() >= every {
+                    self.storm(observer, is_anyone_gone)?;
+                    calm_since = Instant::now();
+                }
             }
         }
         if self.plan.workload != Workload::Idle {
             self.begin_stage("publish", observer);
             self.publish(observer, is_anyone_gone)?;
         }
+        if self.plan.workload == Workload::Queue {
+            self.begin_stage("verify", observer);
+            self.verify(observer, is_anyone_gone)?;
+        }
+        Ok(())
+    }
+
+    /// Drops a share of the connections and waits until all are live again.
+    fn storm(
+        &mut self,
+        observer: &mut dyn Observer,
+        is_anyone_gone: &dyn Fn() -> bool,
+    ) -> Result<(), String> {
+        let began = Instant::now();
+        let churned = self.control.tally().churned;
+        self.control.storm();
+        // Small shares of few connections may round to none.
+        while self.control.tally().churned == churned && began.elapsed() < RAMP_PATIENCE {
+            self.look(observer, is_anyone_gone)?;
+        }
+        self.ramp(observer, is_anyone_gone)?;
+        self.outcome.storms_s.push(began.elapsed().as_secs_f64());
         Ok(())
     }
 
@@ -343,6 +380,37 @@ impl Coordinator {
         Ok(())
     }
 
+    /// Begins every consumer again: what was acknowledged is settled and must not come.
+    fn verify(
+        &mut self,
+        observer: &mut dyn Observer,
+        is_anyone_gone: &dyn Fn() -> bool,
+    ) -> Result<(), String> {
+        // What comes again because its consumer went away may still be on its way.
+        self.wait(VERIFY, observer, is_anyone_gone)?;
+        let wanted = self.control.tally().churned + u64::from(self.plan.subscribers);
+        self.control.enter(Stage::Verify);
+        let began = Instant::now();
+        while self.control.tally().churned < wanted && began.elapsed() < RAMP_PATIENCE {
+            self.look(observer, is_anyone_gone)?;
+        }
+        self.ramp(observer, is_anyone_gone)?;
+        self.wait(VERIFY, observer, is_anyone_gone)
+    }
+
+    fn wait(
+        &mut self,
+        time: Duration,
+        observer: &mut dyn Observer,
+        is_anyone_gone: &dyn Fn() -> bool,
+    ) -> Result<(), String> {
+        let until = Instant::now() + time;
+        while Instant::now() < until {
+            self.look(observer, is_anyone_gone)?;
+        }
+        Ok(())
+    }
+
     /// Waits a moment; ends a second when it is over.
     fn look(
         &mut self,
@@ -391,7 +459,11 @@ impl Coordinator {
             connects.clear();
             self.outcome.lateness.merge(lateness);
             lateness.clear();
+            let spreads = std::mem::take(&mut desk.spreads);
             drop(desk);
+            for spread in &spreads {
+                self.outcome.broadcasts.add(spread);
+            }
             self.of_second.merge(&self.spare);
             self.spare.clear();
         }
@@ -410,6 +482,7 @@ impl Coordinator {
             max_us: self.of_second.percentile_us(100.0),
             server_cores: used.cpu_ns as f64 / 1e9 / seconds,
             server_pss_bytes: usage.pss_bytes,
+            server_rss_bytes: usage.rss_bytes,
         };
         observer.second(&second);
         self.outcome.seconds.push(second);

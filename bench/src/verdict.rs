@@ -21,48 +21,62 @@ fn figure(report: &Report, name: &str) -> Option<f64> {
         "p99.9" => latency.p999_us,
         "p99.99" => latency.p9999_us,
         "max" => latency.max_us,
+        "first-p99" => report.first.p99_us,
+        "last-p99" => report.last.p99_us,
         "connect-p99" => report.connect.p99_us,
         "ramp" => report.ramp_s * 1e6,
         "lost" => report.lost as f64,
         "duplicates" => report.duplicates as f64,
         "reordered" => report.reordered as f64,
         "corrupt" => report.corrupt as f64,
+        "redelivered" => report.redelivered as f64,
+        "unsettled" => report.unsettled as f64,
         "failed" => report.failed as f64,
         "dropped" => report.dropped as f64,
         "beats-missed" => report.heart_beats.2 as f64,
+        "acknowledged" => report.acknowledged_per_core_s?,
         "rate" => report.delivered_per_s,
         "cpu" => report.cpu_us_per_delivery?,
         "cpu-connect" => report.cpu_us_per_connect?,
         "cpu-idle" => report.idle_cpu_us_per_s?,
         "memory" => report.pss_bytes_per_connection?,
         "floor" => report.floor_ratio?,
+        "growth" => report.soak.as_ref()?.growth()?.0,
+        "drift" => report.soak.as_ref()?.drift?,
         _ => return None,
     })
 }
 
 /// Names that [`Bound::parse`] takes.
-const NAMES: [&str; 21] = [
+const NAMES: [&str; 28] = [
     "p50",
     "p90",
     "p99",
     "p99.9",
     "p99.99",
     "max",
+    "first-p99",
+    "last-p99",
     "connect-p99",
     "ramp",
     "lost",
     "duplicates",
     "reordered",
     "corrupt",
+    "redelivered",
+    "unsettled",
     "failed",
     "dropped",
     "beats-missed",
+    "acknowledged",
     "rate",
     "cpu",
     "cpu-connect",
     "cpu-idle",
     "memory",
     "floor",
+    "growth",
+    "drift",
 ];
 
 impl Bound {
@@ -90,7 +104,10 @@ impl Bound {
     /// What is wrong with `report`, if it passed the bound.
     pub fn check(&self, report: &Report) -> Option<String> {
         let Some(value) = figure(report, &self.name) else {
-            return Some(format!("{}: not measured (is --pid or --floor missing?)", self.text));
+            return Some(format!(
+                "{}: not measured (is --pid or --floor missing, or is this no soak?)",
+                self.text
+            ));
         };
         let is_passed = if self.is_upper { value > self.limit } else { value < self.limit };
         is_passed.then(|| format!("{}: {value:.3}", self.text))
@@ -100,6 +117,7 @@ impl Bound {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::soak::{trend::Line, Soak};
 
     #[test]
     fn bounds_are_checked_in_their_units() {
@@ -121,6 +139,8 @@ mod tests {
             idle_cpu_us_per_s: Some(0.0),
             pss_bytes_per_connection: Some(0.0),
             floor_ratio: Some(0.0),
+            acknowledged_per_core_s: Some(0.0),
+            soak: Some(Soak { memory: Some(Line::default()), drift: Some(1.0), ..Soak::default() }),
             ..Report::default()
         };
         assert!(NAMES.iter().all(|name| figure(&report, name).is_some()));

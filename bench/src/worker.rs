@@ -5,16 +5,20 @@
 //! while a frame is partly received. Publishing is looked at again between two batches of receives,
 //! so that a flood of deliveries delays it by one batch at most.
 
+mod check;
 mod connect;
+mod outbox;
 mod receive;
 
+use crate::broadcast::Watch;
 use crate::clock::{nanos, Nanos};
 use crate::control::{Control, Stage};
 use crate::order::Stream;
-use crate::plan::{Plan, Rate};
+use crate::plan::{Plan, Rate, Workload};
 use crate::publisher::Publishers;
 use crate::stamp::blank_body;
 use crate::wire::{self, Reader, Writer};
+use outbox::Outbox;
 use receive::RECV_BATCH;
 use slab::Slab;
 use std::collections::VecDeque;
@@ -31,7 +35,7 @@ const RAMP_STEP_NS: Nanos = 1_000_000;
 const NONE: u32 = u32::MAX;
 
 /// Where a client is on its way.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Phase {
     Free,
     Connecting,
@@ -87,7 +91,12 @@ pub struct Worker<R> {
     writer: Writer,
     upgrade: Vec<u8>,
     login: Vec<u8>,
+    /// Headers of every SUBSCRIBE.
+    terms: String,
     blank: Vec<u8>,
+    watch: Watch,
+    /// The bytes of one ACK.
+    ack_frame: Vec<u8>,
     clients: Vec<Client>,
     partials: Slab<Vec<u8>>,
     /// By subscriber, then by stream.
@@ -109,6 +118,9 @@ pub struct Worker<R> {
     alarm_at: Option<Nanos>,
     tick: u32,
     storms_seen: u32,
+    is_verifying: bool,
+    /// Subscribers that churn has still to replace.
+    churn_due: f64,
     shortfalls: Vec<Shortfall>,
     results: Vec<Result<usize, i32>>,
     receive: Vec<u8>,
@@ -118,24 +130,6 @@ pub struct Worker<R> {
 struct Again {
     seat: u32,
     not_before: Nanos,
-}
-
-/// What clients say while they log in and keep alive: one piece of bytes per connection and flush.
-#[derive(Default)]
-struct Outbox {
-    bytes: Vec<u8>,
-    /// Slot, and where its bytes end.
-    pieces: Vec<(u32, usize)>,
-}
-
-impl Outbox {
-    fn push(&mut self, slot: u32, write: impl FnOnce(&mut Vec<u8>)) {
-        write(&mut self.bytes);
-        match self.pieces.last_mut() {
-            Some((last, end)) if *last == slot => *end = self.bytes.len(),
-            _ => self.pieces.push((slot, self.bytes.len())),
-        }
-    }
 }
 
 impl<R: Connector> Worker<R> {
@@ -155,6 +149,8 @@ impl<R: Connector> Worker<R> {
             accept,
         };
         let protocols = plan.version.as_ref().map(|_| "v12.stomp, v11.stomp, v10.stomp");
+        let is_broadcast = plan.workload == Workload::Fanout;
+        let watched = if is_broadcast { plan.streams_per_subscriber() } else { 0 };
         let mut login = Vec::new();
         if let Some(version) = &plan.version {
             let beat = format!("{0},{0}", plan.heart_beat_ms);
@@ -166,8 +162,11 @@ impl<R: Connector> Worker<R> {
             index,
             upgrade: wire::upgrade_request(&plan.target.host, &plan.target.path, &key, protocols),
             login,
+            terms: terms(&plan),
             reader,
             blank: blank_body(plan.body_bytes),
+            watch: Watch::new(plan.readers_of_worker(index), watched),
+            ack_frame: Vec::new(),
             clients: Vec::new(),
             partials: Slab::new(),
             streams: vec![Stream::default(); subscribers as usize * plan.streams_per_subscriber()],
@@ -185,6 +184,8 @@ impl<R: Connector> Worker<R> {
             alarm_at: None,
             tick: 1,
             storms_seen: 0,
+            is_verifying: false,
+            churn_due: 0.0,
             shortfalls: Vec::new(),
             results: Vec::new(),
             receive: vec![0; RECV_STRIDE_BYTES * RECV_BATCH],
@@ -264,6 +265,7 @@ impl<R: Connector> Worker<R> {
             }
             Event::Readable { slot } | Event::Ended { slot } => self.mark_ready(slot),
             Event::Writable { slot } => {
+                self.flush_rest(slot);
                 if let Some(index) = self.publisher_of(slot) {
                     self.publishers.all[index].is_blocked = false;
                     self.flush_publishers();
@@ -284,11 +286,16 @@ impl<R: Connector> Worker<R> {
 
     // Churn, storms, heart-beats.
 
-    /// Drops and requeues a share of the live subscribers, evenly spread.
+    /// Drops and requeues a share of the live subscribers.
     fn replace_share(&mut self, share: f64) {
+        self.replace((self.subscribers.len() as f64 * share).round() as usize);
+    }
+
+    /// Drops and requeues some of the live subscribers, evenly spread.
+    fn replace(&mut self, count: usize) {
         let live: Vec<u32> =
             self.subscribers.iter().copied().filter(|&slot| slot != NONE).collect();
-        let count = (live.len() as f64 * share).round() as usize;
+        let count = count.min(live.len());
         let offset = self.tick as usize;
         for index in 0..count {
             let slot = live[(index * live.len() / count + offset) % live.len()];
@@ -305,13 +312,27 @@ impl<R: Connector> Worker<R> {
             self.storms_seen = self.control.storms();
             self.replace_share(self.plan.storm_share);
         }
+        if !self.is_verifying && self.control.stage() == Stage::Verify {
+            self.is_verifying = true;
+            self.replace_share(1.0);
+        }
     }
 
     fn on_tick(&mut self) {
         self.tick += 1;
         self.flush_outbox();
-        if self.control.stage() == Stage::Hold && self.plan.churn_per_second > 0.0 {
-            self.replace_share(self.plan.churn_per_second * TICK_MS as f64 / 1e3);
+        // What a consumer that goes away had not acknowledged comes to others.
+        let is_queue = self.plan.workload == Workload::Queue;
+        let may_churn = match self.control.stage() {
+            Stage::Hold => true,
+            Stage::Publish => is_queue,
+            _ => false,
+        };
+        if may_churn && self.plan.churn_per_second > 0.0 {
+            let share = self.plan.churn_per_second * TICK_MS as f64 / 1e3;
+            self.churn_due += self.subscribers.len() as f64 * share;
+            self.replace(self.churn_due as usize);
+            self.churn_due = self.churn_due.fract();
         }
         let interval = self.plan.heart_beat_ms / TICK_MS as u32;
         let mut desk = self.control.desk(self.index);
@@ -421,31 +442,17 @@ impl<R: Connector> Worker<R> {
             self.fail(slot, &format!("publish: {error}"), true);
         }
     }
-
-    fn flush_outbox(&mut self) {
-        if self.outbox.pieces.is_empty() {
-            return;
-        }
-        let outbox = std::mem::take(&mut self.outbox);
-        let mut begin = 0;
-        let requests = outbox.pieces.iter().map(|&(slot, end)| {
-            let piece = &outbox.bytes[begin..end];
-            begin = end;
-            request(slot, piece)
-        });
-        self.reactor.send_batch(requests, &mut self.shortfalls);
-        for shortfall in std::mem::take(&mut self.shortfalls) {
-            // A client says little: a socket that does not take it is not read by the server.
-            if self.clients[shortfall.slot as usize].phase != Phase::Free {
-                self.fail(shortfall.slot, "the server does not read", true);
-            }
-        }
-        self.outbox = outbox;
-        self.outbox.bytes.clear();
-        self.outbox.pieces.clear();
-    }
 }
 
 fn request(slot: u32, bytes: &[u8]) -> SendRequest<'_> {
     SendRequest { slot, parts: Parts::One(bytes) }
+}
+
+/// Headers of every SUBSCRIBE of a run.
+fn terms(plan: &Plan) -> String {
+    let mut terms = format!("ack:{}\n", plan.ack.value());
+    if plan.prefetch > 0 {
+        terms.push_str(&format!("prefetch-count:{}\n", plan.prefetch));
+    }
+    terms
 }

@@ -1,9 +1,10 @@
 //! Protocols and broker of Stompede, without I/O: bytes and time in, bytes and commands out.
 //!
-//! Read in this order: [`limits`], [`outbound`], then a message's way: [`http`], [`ws`],
-//! [`sockjs`], [`stomp`], [`broker`]. Nothing here opens a socket, reads a clock or draws a random
-//! number.
+//! Read in this order: [`limits`], [`amount`], [`outbound`], then a message's way: [`http`],
+//! [`ws`], [`sockjs`], [`stomp`], [`broker`]. Nothing here opens a socket, reads a clock or draws a
+//! random number.
 
+pub mod amount;
 pub mod limits;
 pub mod outbound;
 

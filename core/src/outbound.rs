@@ -332,14 +332,6 @@ impl Outbound {
         self.give_back_large_rest();
     }
 
-    /// Gives back all memory that an empty or one-segment outbound does not need (for idle
-    /// clients).
-    pub fn shrink(&mut self) {
-        if self.rest.as_ref().is_some_and(|rest| rest.segments.is_empty()) {
-            self.rest = None;
-        }
-    }
-
     fn next_of_rest(&mut self) -> Segment {
         let Some(rest) = self.rest.as_mut() else { return Segment::EMPTY };
         let next = rest.segments.pop_front().unwrap_or(Segment::EMPTY);
@@ -394,6 +386,7 @@ mod tests {
         assert_eq!(outbound.first(), None);
     }
 
+    /// Catalogue: K06.
     #[test]
     fn a_stalled_client_pins_its_chunk_and_no_other() {
         let (mut arena, mut stalled) = (SendArena::new(8), Outbound::default());
@@ -409,6 +402,7 @@ mod tests {
         assert_eq!(arena.chunks_in_use(), 1);
     }
 
+    /// Catalogue: K06.
     #[test]
     fn a_big_piece_has_a_chunk_of_its_own_that_is_dropped() {
         let (mut arena, mut outbound) = (SendArena::new(8), Outbound::default());
@@ -456,19 +450,6 @@ mod tests {
         assert!(outbound.rest.is_none());
         assert!(arena.bytes_held() <= (SPARE_CHUNKS_MAX + 1) * 4);
         assert_eq!(arena.chunks_in_use(), 1);
-    }
-
-    #[test]
-    fn small_room_is_kept_until_shrink() {
-        let (mut arena, mut outbound) = (SendArena::new(4), Outbound::default());
-        for _ in 0..3 {
-            let segment = arena.append(&[b"abc"]);
-            outbound.push(&mut arena, segment);
-        }
-        outbound.clear(&mut arena);
-        assert!(outbound.rest.is_some());
-        outbound.shrink();
-        assert!(outbound.rest.is_none());
     }
 
     proptest! {

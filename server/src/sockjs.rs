@@ -17,24 +17,25 @@ pub struct Service {
     pub endpoint: Endpoint,
     /// The same for its sessions, in ticks.
     pub rules: Rules,
+    /// What its clients may send.
+    pub limits: Limits,
+    /// The pages that may connect.
+    pub origins: OriginPolicy,
     /// Index of the handler's endpoint whose sessions these are; without one it is STOMP.
     pub handler: Option<usize>,
     /// The page for clients of other sites; none when it is off.
     pub iframe: Option<Iframe>,
-    /// Which pages may use it, if not those of the server.
-    pub origins: Option<OriginPolicy>,
 }
 
 impl Service {
     /// # Errors
-    /// An origin that is none, a client URL that cannot stand in the iframe page, in words for the
-    /// operator.
-    pub fn new(
-        endpoint: Endpoint,
-        handler: Option<usize>,
-        limits: &Limits,
-    ) -> Result<Service, String> {
-        let rules = Rules::new(&endpoint, limits, TICK_MS as u32);
+    /// In words for the operator: a client URL that cannot stand in the iframe page, and origins
+    /// that [`OriginPolicy::parse`] refuses.
+    fn new(config: Config, handler: Option<usize>) -> Result<Service, String> {
+        let Config { sockjs: endpoint, limits, allowed_origins, .. } = config;
+        let origins = endpoint.allowed_origins.as_ref().unwrap_or(&allowed_origins);
+        let origins = OriginPolicy::parse(origins)?;
+        let rules = Rules::new(&endpoint, &limits, TICK_MS as u32);
         let iframe = match endpoint.transports.iframe {
             true => Some(Iframe::new(&endpoint.client_url).ok_or_else(|| {
                 format!(
@@ -45,12 +46,14 @@ impl Service {
             })?),
             false => None,
         };
-        let origins = endpoint.allowed_origins.as_deref().map(OriginPolicy::parse).transpose()?;
-        Ok(Service { endpoint, rules, handler, iframe, origins })
+        Ok(Service { endpoint, rules, limits, origins, handler, iframe })
     }
 }
 
-/// All endpoints: those that speak STOMP, longer prefixes first, then one for each of a handler.
+/// How many endpoints there may be: a connection has a byte for the number of its own.
+const SERVICES_COUNT_MAX: usize = 254;
+
+/// All endpoints: those of `--sockjs` and `--sockjs-endpoint`, then one for each of a handler.
 #[derive(Debug, Default)]
 pub struct SockJs {
     services: Vec<Service>,
@@ -58,22 +61,26 @@ pub struct SockJs {
 }
 
 impl SockJs {
-    /// One that speaks STOMP for each of `--sockjs-endpoint` and of `--sockjs`, and one for each of
+    /// One that speaks STOMP for each of `--sockjs` and `--sockjs-endpoint`, and one for each of
     /// `handlers`.
     ///
     /// # Errors
-    /// Those of [`Service::new`].
+    /// Those of [`Service::new`], and too many endpoints.
     pub fn new(config: &Config, handlers: &Endpoints) -> Result<SockJs, String> {
-        let stomp_endpoints = config.sockjs_stomp_endpoints()?;
-        let stomp_count = stomp_endpoints.len();
-        let stomp = stomp_endpoints
-            .into_iter()
-            .map(|endpoint| Service::new(endpoint, None, &config.limits));
+        let stomp = config.each_sockjs()?;
+        let stomp_count = stomp.len();
+        let stomp = stomp.into_iter().map(|own| Service::new(own, None));
         let handlers = handlers.sockjs_options().enumerate().map(|(index, options)| {
-            let endpoint = options.unwrap_or(&config.sockjs).clone();
-            Service::new(endpoint, Some(index), &config.limits)
+            let sockjs = options.unwrap_or(&config.sockjs).clone();
+            Service::new(Config { sockjs, ..config.clone() }, Some(index))
         });
-        let services = stomp.chain(handlers).collect::<Result<_, _>>()?;
+        let services = stomp.chain(handlers).collect::<Result<Vec<_>, _>>()?;
+        if services.len() > SERVICES_COUNT_MAX {
+            return Err(format!(
+                "seen {} endpoints for SockJS, limit is {SERVICES_COUNT_MAX}; join some of them",
+                services.len()
+            ));
+        }
         Ok(SockJs { services, stomp_count })
     }
 

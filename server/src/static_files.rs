@@ -186,8 +186,8 @@ impl Answer<'_, '_> {
             Some(_) => "no such file in --static-dir",
             None => "no such page here",
         };
-        let prefixes = config.sockjs_stomp_prefixes();
-        let sockjs: String = prefixes.iter().map(|prefix| format!(", {prefix} (SockJS)")).collect();
+        let sockjs: String =
+            config.sockjs_paths().map(|path| format!(", {path} (SockJS)")).collect();
         let body = format!("{what}; there is / (a page to look at), /ws (WebSocket){sockjs}\n");
         self.text(404, &[TEXT], &body)
     }

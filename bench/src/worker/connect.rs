@@ -151,12 +151,12 @@ impl<R: Connector> Worker<R> {
         client.phase = Phase::Subscribing;
         client.subscribed = end;
         let number = self.subscriber_number(seat);
-        let (plan, writer) = (&self.plan, &self.writer);
+        let (plan, writer, terms) = (&self.plan, &self.writer, &self.terms);
         self.outbox.push(slot, |out| {
             for subscription in first..end {
                 let name = plan.destination_name(plan.destination_of(number, subscription));
                 let is_last = subscription + 1 == end;
-                writer.frame(out, &wire::subscribe_frame(subscription, &name, is_last));
+                writer.frame(out, &wire::subscribe_frame(subscription, &name, terms, is_last));
             }
         });
     }
@@ -220,6 +220,7 @@ impl<R: Connector> Worker<R> {
         if client.partial != NONE {
             self.partials.remove(client.partial as usize);
         }
+        self.outbox.forget(slot);
         if client.is_ready {
             self.ready.retain(|&other| other != slot);
         }

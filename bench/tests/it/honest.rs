@@ -4,6 +4,7 @@ use std::time::Duration;
 use stompede::config::{Config, IoChoice};
 use stompede::{Handle, Server};
 use stompede_bench::plan::{Plan, Rate, Target, Workload};
+use stompede_bench::queue::AckMode;
 use stompede_bench::report::Report;
 use stompede_bench::run::{run, Outcome, Silent};
 
@@ -81,7 +82,13 @@ fn two_threads_share_the_work() {
     let server = server(1);
     let mut plan = publishing(ws(&server), Workload::Fanout);
     plan.threads = 2;
-    flawless(&plan);
+    let outcome = flawless(&plan);
+    // Every broadcast, from the workers together.
+    let (first, last) = (&outcome.broadcasts.first, &outcome.broadcasts.last);
+    assert_eq!((first.count(), last.count()), (150, 150));
+    assert_eq!(last.percentile_us(100.0), outcome.latencies.percentile_us(100.0));
+    assert_eq!(first.percentile_us(0.0), outcome.latencies.percentile_us(0.0));
+    assert!(first.percentile_us(50.0) <= last.percentile_us(50.0));
     stop(server);
 }
 
@@ -112,6 +119,28 @@ fn a_window_bounds_what_is_on_its_way() {
     plan.rate = Rate::Window(64);
     let outcome = flawless(&plan);
     assert!(outcome.tally.published > 64, "{:?}", outcome.tally);
+    stop(server);
+}
+
+#[test]
+fn queues_settle_every_message_once_in_every_mode_and_version() {
+    let server = server(2);
+    let tcp = Target::parse(&format!("tcp://{}", server.stomp_address.unwrap())).unwrap();
+    let modes = [AckMode::Auto, AckMode::Client, AckMode::ClientIndividual];
+    for (mode, version) in modes.iter().flat_map(|&mode| [(mode, "1.2"), (mode, "1.1")]) {
+        let target = if version == "1.1" { tcp.clone() } else { ws(&server).target };
+        let mut plan = publishing(Plan::new(target), Workload::Queue);
+        (plan.destinations, plan.threads, plan.ack) = (20, 2, mode);
+        plan.destination = format!("/queue/{}.{version}", mode.value());
+        // Only who acknowledges gets all of its share.
+        (plan.prefetch, plan.rate) = (2, Rate::PerSecond(2_000.0));
+        plan.version = Some(version.into());
+        let outcome = run(plan.clone(), &mut Silent).unwrap();
+        let report = Report::new("queue", &plan, &outcome);
+        assert_eq!(report.faults(), Vec::<String>::new(), "{mode:?}: {}", report.table());
+        assert_eq!((report.delivered, report.acknowledged), (1_000, 1_000), "{mode:?}");
+        assert_eq!((report.redelivered, report.churned), (0, 60), "{mode:?}");
+    }
     stop(server);
 }
 

@@ -12,7 +12,6 @@ use super::pattern::{Dialect, Pattern, PatternError};
 use super::Keyed;
 use crate::limits::Limits;
 use std::borrow::Cow;
-use std::fmt;
 use std::hash::{BuildHasher, Hasher};
 
 /// How a destination distributes.
@@ -233,7 +232,8 @@ impl Prefixes {
     /// Whether the name of a queue would be a pattern if it were a topic's. Queues have none: who
     /// writes one means something else than the queue of that literal name.
     pub fn is_queue_pattern(&self, claim: &Claim<'_>) -> bool {
-        claim.kind == Kind::Queue && {
+        let is_wild = |byte: u8| matches!(byte, b'*' | b'?' | b'{' | b'#' | b'>');
+        claim.kind == Kind::Queue && claim.name.bytes().any(is_wild) && {
             let dialect = self.find(TOPIC_PREFIX).and_then(|prefix| prefix.dialect);
             dialect.is_some_and(|dialect| dialect.is_pattern(claim.name))
         }
@@ -335,47 +335,6 @@ pub enum DestinationError {
     /// A temporary or reply queue where only other destinations may be.
     Misused,
 }
-
-impl DestinationError {
-    /// The short text for the ERROR frame's `message` header.
-    pub fn message(self) -> &'static str {
-        match self {
-            DestinationError::Bad => "bad destination",
-            DestinationError::Unroutable => "unroutable destination",
-            DestinationError::Misused => "misused destination",
-        }
-    }
-
-    /// The long text for the ERROR frame's body. Never repeats the destination itself.
-    pub fn describe(self, destination: &str, limits: &Limits) -> String {
-        let (seen, limit) = (destination.len(), limits.destination_bytes_max);
-        match self {
-            DestinationError::Bad if seen > limit => {
-                format!("bad destination: seen {seen} bytes, limit is {limit}")
-            }
-            DestinationError::Bad if destination.chars().any(char::is_control) => {
-                "bad destination: seen a control character".to_owned()
-            }
-            DestinationError::Bad => {
-                "bad destination: seen an empty name, or a / where the profile has none".to_owned()
-            }
-            DestinationError::Unroutable => {
-                format!("unroutable destination: a known prefix is {TOPIC_PREFIX}")
-            }
-            DestinationError::Misused => {
-                "misused destination: temporary queues are for reply-to alone".to_owned()
-            }
-        }
-    }
-}
-
-impl fmt::Display for DestinationError {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str(self.message())
-    }
-}
-
-impl std::error::Error for DestinationError {}
 
 /// Says what a destination of a SEND or SUBSCRIBE is. Limit: `destination_bytes_max`.
 ///
@@ -554,14 +513,11 @@ mod tests {
 
     #[test]
     fn bad_names_are_refused_before_the_prefix_is_looked_at() {
-        let limits = Limits::default();
         let long = format!("/topic/{}", "x".repeat(1_018));
         for bad in ["", "/topic/", "/topic/a\0", "/topic/a\nb", "x\r", "/topic/\u{85}", &long] {
             assert_eq!(kind(bad, Profile::Default), Err(DestinationError::Bad), "{bad:?}");
         }
         assert_eq!(kind(&long[..1_024], Profile::Default), Ok(Kind::Topic));
-        let text = DestinationError::Bad.describe(&long, &limits);
-        assert_eq!(text, "bad destination: seen 1025 bytes, limit is 1024");
     }
 
     #[test]

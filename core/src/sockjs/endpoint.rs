@@ -1,8 +1,9 @@
 //! What an operator decides about one SockJS endpoint.
 //!
 //! Any number of endpoints stand side by side, each under its own prefix and with options of its
-//! own. Origins are judged by the server before anything here is asked. jsonp, htmlfile and the iframe page are for browsers that
-//! are gone, weaken the origin rules, and are off unless switched on.
+//! own. Origins are judged by the server before anything here is asked. jsonp, htmlfile and the
+//! iframe page are for browsers that are gone, weaken the origin rules, and are off unless switched
+//! on.
 
 /// Which transports of an endpoint answer; the others are unknown paths.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

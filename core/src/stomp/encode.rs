@@ -251,6 +251,7 @@ mod tests {
         assert_eq!(frame, "RECEIPT\nreceipt-id:a\\cb\\\\c\n\n\0");
     }
 
+    /// Catalogue: H23.
     #[test]
     fn error_has_message_receipt_and_length() {
         let frame = text(|out| {
@@ -272,6 +273,7 @@ mod tests {
         assert!(frame.ends_with("\n\nSupported versions are 1.0,1.1,1.2\n\0"));
     }
 
+    /// Catalogue: H23.
     #[test]
     fn details_are_bounded() {
         let mut body = String::new();
@@ -356,6 +358,7 @@ mod tests {
             }
         }
 
+        /// Catalogue: H24.
         #[test]
         fn reads_back(
             headers in prop::collection::btree_map("h[^\0]{0,8}", "[^\0]{0,12}", 0..6),
@@ -383,6 +386,7 @@ mod tests {
             prop_assert_eq!(read_back(&out, version), (expected, body));
         }
 
+        /// Catalogue: H21.
         #[test]
         fn no_header_can_inject(
             name in "[a-z:\n\r\\\\]{1,6}",

@@ -113,6 +113,7 @@ mod tests {
         assert_eq!(unescape("C\\c\\\\new", Version::V1_2).unwrap(), "C:\\new");
     }
 
+    /// Catalogue: H04.
     #[test]
     fn undefined_escapes_are_fatal_from_1_1_on() {
         for bad in ["a\\t", "a\\", "\\C", "\\\\\\"] {
@@ -141,6 +142,7 @@ mod tests {
             }
         }
 
+        /// Catalogue: H24.
         #[test]
         fn reads_back(text in "[^\0]*") {
             let wire = escaped(&text, Version::V1_2);

@@ -65,6 +65,7 @@ mod tests {
         assert_eq!(parse("10, 20"), Ok((10, 20)));
     }
 
+    /// Catalogue: H12.
     #[test]
     fn anything_else_is_an_error() {
         for bad in
@@ -81,6 +82,7 @@ mod tests {
         assert_eq!(agreement, Agreement { server_sends_ms: 20_000, client_sends_ms: 10_000 });
     }
 
+    /// Catalogue: H12.
     #[test]
     fn too_eager_wishes_meet_our_floor() {
         let (agreement, header) = agree((10, 10), Version::V1_1, &Limits::default());

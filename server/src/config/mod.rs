@@ -15,6 +15,8 @@ mod sockjs;
 mod sources;
 pub mod value;
 
+use std::cmp::Reverse;
+use std::collections::HashSet;
 use std::ffi::OsString;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -119,6 +121,8 @@ pub struct Config {
     pub queue_overflow: Overflow,
     /// `--queue-ttl`: life of a message in a queue; zero is for ever.
     pub queue_ttl: Duration,
+    /// `--queue-idle-max`: life of a kept queue that nobody consumes.
+    pub queue_idle_max: Duration,
     /// `--queue-prefetch`: of a subscription that does not say; 0 is `unacknowledged-max`.
     pub queue_prefetch: u32,
     /// `--queue-memory-max`: bytes of all queues together.
@@ -127,10 +131,10 @@ pub struct Config {
     pub dead_letter: Option<String>,
     /// `--sockjs`: prefixes of SockJS endpoints that speak STOMP; `off` is none.
     pub sockjs_prefixes: Vec<String>,
-    /// `--sockjs-endpoint`: others, with options of their own: `prefix[,option=value]...`.
-    pub sockjs_endpoints: Vec<String>,
     /// `--sockjs-...`: the options that these have in common; the prefix is not used.
     pub sockjs: Endpoint,
+    /// `--sockjs-endpoint`: endpoints with options of their own, `path name=value ...`.
+    pub sockjs_endpoints: Vec<String>,
     /// `--sockjs-sessions-max`: per shard; 0 is as many as connections.
     pub sockjs_sessions_max: usize,
     /// `--sockjs-sessions-per-ip-max`: 0 is no limit.
@@ -246,12 +250,13 @@ impl Default for Config {
             compression_threshold_bytes: 1_024,
             queue_overflow: Overflow::Reject,
             queue_ttl: Duration::ZERO,
+            queue_idle_max: Duration::from_secs(3_600),
             queue_prefetch: 1_000,
             queue_memory_bytes_max: 1 << 30,
             dead_letter: None,
             sockjs_prefixes: vec!["/sockjs".to_owned()],
-            sockjs_endpoints: Vec::new(),
             sockjs: Endpoint::default(),
+            sockjs_endpoints: Vec::new(),
             sockjs_sessions_max: 0,
             sockjs_sessions_per_ip_max: 0,
             ping_interval: Duration::from_secs(25),
@@ -300,6 +305,7 @@ impl Config {
         }
         self.check_addresses()?;
         self.check_topic_rules()?;
+        self.check_sockjs_paths()?;
         if let Some(dir) = self.static_dir.as_ref().filter(|dir| !dir.is_dir()) {
             return conflict(format!(
                 "seen static-dir {}, which is no directory; create it or leave the option out",
@@ -310,42 +316,7 @@ impl Config {
         self.limits.heartbeat_ms_max = max_ms;
         self.limits.stomp_frame_bytes_max = self.frame_bytes_max;
         self.limits.subscriptions_count_max = self.subscriptions_max;
-        self.sockjs_stomp_endpoints().map_err(ConfigError::Conflict)?;
         self.authorization().map(|_| ()).map_err(ConfigError::Conflict)
-    }
-
-    /// SockJS endpoints that speak STOMP, longer prefixes first.
-    ///
-    /// # Errors
-    /// A `sockjs-endpoint` that is none, or a prefix that has two.
-    pub fn sockjs_stomp_endpoints(&self) -> Result<Vec<Endpoint>, String> {
-        let plain = |prefix: &String| Endpoint { prefix: prefix.clone(), ..self.sockjs.clone() };
-        let mut endpoints = Vec::new();
-        for text in &self.sockjs_endpoints {
-            let endpoint = sockjs::endpoint(text, &self.sockjs);
-            endpoints
-                .push(endpoint.map_err(|why| format!("seen sockjs-endpoint {text:?}: {why}"))?);
-        }
-        // The default of --sockjs gives way to an endpoint that says more.
-        let is_plain = |prefix: &&String| endpoints.iter().all(|other| other.prefix != **prefix);
-        let plain: Vec<_> = self.sockjs_prefixes.iter().filter(is_plain).map(plain).collect();
-        endpoints.extend(plain);
-        endpoints.sort_by_key(|endpoint| std::cmp::Reverse(endpoint.prefix.len()));
-        let twice = endpoints.iter().enumerate().find(|(at, endpoint)| {
-            endpoints[..*at].iter().any(|other| other.prefix == endpoint.prefix)
-        });
-        match twice {
-            Some((_, Endpoint { prefix, .. })) => {
-                Err(format!("seen sockjs endpoint {prefix} twice; keep one of them"))
-            }
-            None => Ok(endpoints),
-        }
-    }
-
-    /// Where STOMP over SockJS is; none if the options contradict each other.
-    pub fn sockjs_stomp_prefixes(&self) -> Vec<String> {
-        let endpoints = self.sockjs_stomp_endpoints().unwrap_or_default();
-        endpoints.into_iter().map(|endpoint| endpoint.prefix).collect()
     }
 
     /// The rules, compiled for the destinations of the profile.
@@ -396,6 +367,39 @@ impl Config {
             Some((option, text, on)) => Err(ConfigError::Conflict(format!(
                 "seen {option} {text:?}, but under this profile {on} is no topic; allowed is {}",
                 prefixes.rule_prefixes(is_topic)
+            ))),
+            None => Ok(()),
+        }
+    }
+
+    /// The path of every SockJS endpoint that speaks STOMP.
+    pub fn sockjs_paths(&self) -> impl Iterator<Item = &str> {
+        let own = || self.sockjs_endpoints.iter().map(|text| sockjs::words(text).0);
+        // An endpoint that says more replaces the one that is there by default.
+        let is_alike = move |prefix: &&str| own().all(|path| path != *prefix);
+        self.sockjs_prefixes.iter().map(String::as_str).filter(is_alike).chain(own())
+    }
+
+    /// This configuration as it is for each SockJS endpoint that speaks STOMP, longer prefixes
+    /// first: `sockjs` and `limits` are the endpoint's.
+    ///
+    /// # Errors
+    /// A text of `sockjs_endpoints` that names no path or no option.
+    pub fn each_sockjs(&self) -> Result<Vec<Config>, String> {
+        let own = |path: &str| {
+            let text = self.sockjs_endpoints.iter().find(|text| sockjs::words(text).0 == path);
+            sockjs::endpoint(self, text.map_or(path, String::as_str))
+        };
+        let mut each = self.sockjs_paths().map(own).collect::<Result<Vec<_>, _>>()?;
+        each.sort_by_key(|own| Reverse(own.sockjs.prefix.len()));
+        Ok(each)
+    }
+
+    fn check_sockjs_paths(&self) -> Result<(), ConfigError> {
+        let mut seen = HashSet::new();
+        match self.sockjs_paths().find(|path| !seen.insert(*path)) {
+            Some(path) => Err(ConfigError::Conflict(format!(
+                "seen the SockJS endpoint {path} twice; keep one of them"
             ))),
             None => Ok(()),
         }

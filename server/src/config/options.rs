@@ -449,6 +449,18 @@ pub static OPTIONS: &[Opt] = &[
         limits.queue_deliveries_count_max
     ),
     count!(
+        "queues-kept-max",
+        "10000",
+        "Queues with arguments, and durable subscriptions, that may outlive their consumers",
+        limits.queues_kept_count_max
+    ),
+    deadline!(
+        "queue-idle-max",
+        "1h",
+        "Life of such a queue while nobody consumes it; x-expires may ask for less",
+        queue_idle_max
+    ),
+    count!(
         "queue-prefetch",
         "1000",
         "Deliveries without ACK of a subscription that does not say prefetch-count",
@@ -552,23 +564,6 @@ pub static OPTIONS: &[Opt] = &[
         sockjs::prefixes,
         sockjs::show_prefixes
     ),
-    Opt {
-        name: "sockjs-endpoint",
-        value: "PREFIX[,OPTION=VALUE]...",
-        doc:
-            "SockJS endpoint that speaks STOMP with options of its own: transports, response-max, \
-              heartbeat, disconnect-delay, tombstone, cookie, client-url, base-url, queue-max, \
-              origins; + stands between values",
-        repeatable: true,
-        separators: &['\n'],
-        apply: |config, text| {
-            sockjs::endpoint(text, &config.sockjs)?;
-            config.sockjs_endpoints.push(text.to_owned());
-            Ok(())
-        },
-        show: |config| config.sockjs_endpoints.join("\n"),
-        ..BASE
-    },
     row!(
         "sockjs-transports",
         "NAMES",
@@ -684,6 +679,22 @@ pub static OPTIONS: &[Opt] = &[
         "Bytes of a jsonp or htmlfile callback",
         limits.sockjs_callback_bytes_max
     ),
+    Opt {
+        name: "sockjs-endpoint",
+        value: "PATH NAME=VALUE ...",
+        doc: "One more SockJS endpoint that speaks STOMP, with options of its own: origins \
+              (separated by commas), and those above without sockjs-, such as transports, \
+              heartbeat or queue-max",
+        repeatable: true,
+        separators: &['\n'],
+        apply: |config, text| {
+            sockjs::endpoint(config, text)?;
+            config.sockjs_endpoints.push(text.to_owned());
+            Ok(())
+        },
+        show: |config| config.sockjs_endpoints.join("\n"),
+        ..BASE
+    },
     row!(
         "log-format",
         "FORMAT",

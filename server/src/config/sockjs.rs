@@ -1,9 +1,9 @@
 //! Values of the SockJS options.
 
-use super::value;
+use super::{options, value, Config};
 use std::time::Duration;
 use stompede_core::http::origin::OriginPolicy;
-use stompede_core::sockjs::endpoint::{Endpoint, Transports};
+use stompede_core::sockjs::endpoint::Transports;
 
 /// Prefixes, separated by commas, or `off`.
 pub fn prefixes(text: &str) -> Result<Vec<String>, String> {
@@ -11,15 +11,68 @@ pub fn prefixes(text: &str) -> Result<Vec<String>, String> {
         return Ok(Vec::new());
     }
     let prefixes: Vec<String> = text.split(',').map(str::to_owned).collect();
-    let is_plain = |b: u8| b.is_ascii_graphic() && !matches!(b, b'?' | b'#' | b'%' | b'"' | b'\\');
-    let is_prefix = |prefix: &String| {
-        let is_path = prefix.starts_with('/') && !prefix.ends_with('/') && prefix != "/ws";
-        is_path && prefix.bytes().all(is_plain)
-    };
-    if prefixes.iter().all(is_prefix) {
+    if prefixes.iter().all(|prefix| is_prefix(prefix)) {
         return Ok(prefixes);
     }
     Err("allowed is off, or paths such as /sockjs other than /ws, separated by commas".to_owned())
+}
+
+fn is_prefix(text: &str) -> bool {
+    let is_plain = |b: u8| b.is_ascii_graphic() && !matches!(b, b'?' | b'#' | b'%' | b'"' | b'\\');
+    let is_path = text.starts_with('/') && !text.ends_with('/') && text != "/ws";
+    is_path && text.bytes().all(is_plain)
+}
+
+/// What an endpoint may have of its own, beside `origins`: the options `sockjs-...` that are not
+/// about the sessions of all endpoints together.
+const OWN: [&str; 14] = [
+    "transports",
+    "response-max",
+    "heartbeat",
+    "disconnect-delay",
+    "tombstone",
+    "cookie",
+    "client-url",
+    "base-url",
+    "queue-max",
+    "window-max",
+    "payload-max",
+    "payload-messages-max",
+    "id-max",
+    "callback-max",
+];
+
+/// The path of an endpoint with options of its own, and these options.
+pub fn words(text: &str) -> (&str, impl Iterator<Item = &str>) {
+    let mut words = text.split_whitespace();
+    (words.next().unwrap_or_default(), words)
+}
+
+/// What `config` is for one endpoint: `/path name=value ...`, with the names of [`OWN`] and
+/// `origins`, a list separated by commas. An option that is not named is as for all.
+pub fn endpoint(config: &Config, text: &str) -> Result<Config, String> {
+    let (prefix, settings) = words(text);
+    if !is_prefix(prefix) {
+        return Err("allowed is a path such as /chat other than /ws, then NAME=VALUE".to_owned());
+    }
+    let mut own = config.clone();
+    prefix.clone_into(&mut own.sockjs.prefix);
+    for setting in settings {
+        let (name, value) = setting.split_once('=').unwrap_or((setting, "true"));
+        if name == "origins" {
+            let origins: Result<_, String> = value.split(',').map(value::origin).collect();
+            own.sockjs.allowed_origins = origins
+                .and_then(|origins: Vec<_>| OriginPolicy::parse(&origins).map(|_| Some(origins)))
+                .map_err(|why| format!("of {setting}: {why}"))?;
+            continue;
+        }
+        let option = OWN.contains(&name).then(|| options::find(&format!("sockjs-{name}")));
+        let Some(option) = option.flatten() else {
+            return Err(format!("{name} is none of origins, {}", OWN.join(", ")));
+        };
+        (option.apply)(&mut own, value).map_err(|why| format!("of {setting}: {why}"))?;
+    }
+    Ok(own)
 }
 
 /// Writes what [`prefixes`] reads.
@@ -28,47 +81,6 @@ pub fn show_prefixes(prefixes: Vec<String>) -> String {
         return "off".to_owned();
     }
     prefixes.join(",")
-}
-
-/// One endpoint: `prefix[,option=value]...`, where the options are those of `--sockjs-...` without
-/// that prefix, `queue-max` and `origins`, and `+` stands between the values of a list. What it
-/// does not say is as in `base`.
-///
-/// # Errors
-/// What is wrong with it, and what is allowed.
-pub fn endpoint(text: &str, base: &Endpoint) -> Result<Endpoint, String> {
-    let mut parts = text.split(',');
-    let prefix = prefixes(parts.next().unwrap_or_default())?.pop();
-    let prefix = prefix.ok_or("allowed is a path such as /sockjs in front, not off")?;
-    let mut endpoint = Endpoint { prefix, ..base.clone() };
-    for part in parts {
-        let (name, value) = part.split_once('=').unwrap_or((part, ""));
-        let list = || value.replace('+', ",");
-        match name {
-            "transports" => endpoint.transports = transports(&list())?,
-            "response-max" => endpoint.response_bytes_max = bytes(value)?,
-            "heartbeat" => endpoint.heartbeat_ms = ms(value)?,
-            "disconnect-delay" => endpoint.disconnect_delay_ms = ms(value)?,
-            "tombstone" => endpoint.tombstone_ms = ms(value)?,
-            "cookie" => endpoint.cookie = value::switch(value)?,
-            "client-url" => endpoint.client_url = client_url(value)?,
-            "base-url" => endpoint.base_url = Some(value.to_owned()),
-            "queue-max" => endpoint.queue_bytes_max = Some(value::size(value)?),
-            "origins" => {
-                let origins =
-                    list().split(',').map(value::origin).collect::<Result<Vec<_>, _>>()?;
-                OriginPolicy::parse(&origins)?;
-                endpoint.allowed_origins = Some(origins);
-            }
-            _ => {
-                return Err(format!(
-                    "seen {name:?}; allowed are transports, response-max, heartbeat, \
-                     disconnect-delay, tombstone, cookie, client-url, base-url, queue-max, origins"
-                ));
-            }
-        }
-    }
-    Ok(endpoint)
 }
 
 type Field = fn(&mut Transports) -> &mut bool;
@@ -154,40 +166,30 @@ mod tests {
 
     #[test]
     fn an_endpoint_has_options_of_its_own() {
-        let base = Endpoint { heartbeat_ms: 7_000, ..Endpoint::default() };
-        let text = "/old,transports=xhr+jsonp,response-max=4KiB,disconnect-delay=9s,tombstone=0s,\
-            cookie=true,client-url=/s.js,base-url=/x,queue-max=64KiB,origins=https://a.b+http://c";
-        let endpoint = endpoint(text, &base).unwrap();
-        let expected = Endpoint {
-            prefix: "/old".to_owned(),
-            transports: transports("xhr,jsonp").unwrap(),
-            response_bytes_max: 4_096,
-            heartbeat_ms: 7_000,
-            disconnect_delay_ms: 9_000,
-            tombstone_ms: 0,
-            cookie: true,
-            client_url: "/s.js".to_owned(),
-            base_url: Some("/x".to_owned()),
-            allowed_origins: Some(vec!["https://a.b".to_owned(), "http://c".to_owned()]),
-            queue_bytes_max: Some(64 << 10),
-        };
-        assert_eq!(endpoint, expected);
-        assert_eq!(super::endpoint("/plain", &base).unwrap().heartbeat_ms, 7_000);
-        for bad in [
-            "",
-            "off",
-            "a",
-            "/ws",
-            "/a,",
-            "/a,x=1",
-            "/a,transports",
-            "/a,transports=polling",
-            "/a,heartbeat=1",
-            "/a,cookie=maybe",
-            "/a,origins=*+http://a",
-            "/a,queue-max=big",
-        ] {
-            assert!(super::endpoint(bad, &base).is_err(), "{bad}");
+        let mut config = Config::default();
+        config.sockjs.heartbeat_ms = 7_000;
+        let text = "/chat transports=xhr,jsonp cookie origins=https://a,https://b queue-max=4KiB";
+        let own = endpoint(&config, text).unwrap();
+        assert_eq!(own.sockjs.prefix, "/chat");
+        assert!(own.sockjs.cookie && own.sockjs.transports.jsonp && !own.sockjs.transports.iframe);
+        assert_eq!(own.sockjs.heartbeat_ms, 7_000);
+        assert_eq!(own.limits.sockjs_queue_bytes_max, 4 << 10);
+        let origins = vec!["https://a".to_owned(), "https://b".to_owned()];
+        assert_eq!(own.sockjs.allowed_origins, Some(origins));
+        assert!(config.sockjs.allowed_origins.is_none() && !config.sockjs.cookie);
+    }
+
+    #[test]
+    fn an_endpoint_names_a_path_and_options_that_there_are() {
+        let refused = |text: &str| endpoint(&Config::default(), text).unwrap_err();
+        assert!(refused("chat").contains("allowed is a path"));
+        assert!(refused("/a beat=5s").contains("beat is none of origins, transports"));
+        assert!(refused("/a sessions-max=5").contains("none of"));
+        assert!(refused("/a heartbeat=never").contains("of heartbeat=never: "));
+        assert!(refused("/a origins=nowhere").contains("of origins=nowhere: "));
+        assert!(refused("/a origins=*,http://a").contains("alone"));
+        for name in OWN {
+            assert!(options::find(&format!("sockjs-{name}")).is_some(), "{name}");
         }
     }
 

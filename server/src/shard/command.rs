@@ -64,7 +64,7 @@ impl<R: Reactor> Shard<R> {
                 let (publication, kind) = self.publication(slot, frame, &destination)?;
                 if let Some(transaction) = transaction {
                     if kind == Kind::Queue {
-                        self.expires_ms(&publication)?;
+                        self.check_for_queue(slot, &publication)?;
                     }
                     // The RECEIPT of a SEND in a transaction leaves after COMMIT.
                     let bytes = publication.bytes();
@@ -81,12 +81,13 @@ impl<R: Reactor> Shard<R> {
                     receipt: receipt.map(Box::from),
                     replay: replay::replay(frame)?,
                     pace: pace::own(frame)?.map(Box::new),
-                    terms: self.terms(frame)?,
+                    terms: self.terms(slot, frame)?,
                 };
                 return self.subscribe(slot, subscribe);
             }
             Request::Unsubscribe { id, destination } => {
-                self.unsubscribe(slot, id.as_deref(), destination.as_deref())?;
+                let is_final = self.is_final(frame)?;
+                self.unsubscribe(slot, id.as_deref(), destination.as_deref(), is_final)?;
             }
             Request::Ack { id, subscription, transaction } => {
                 let (subscription, transaction) = (subscription.as_deref(), transaction.as_deref());

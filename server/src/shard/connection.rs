@@ -84,8 +84,8 @@ pub struct Connection {
     pub is_ended: bool,
     /// Is it not read from because too much waits for it?
     pub is_paused: bool,
-    /// Are its WebSocket messages SockJS frames?
-    pub is_sockjs: bool,
+    /// Of which SockJS endpoint its WebSocket messages are frames: its index plus one, or 0.
+    pub sockjs: u8,
     /// Does it belong to a handler, so that its messages are not STOMP's?
     pub is_session: bool,
     /// Did we send a WebSocket ping since the peer's last byte?
@@ -120,7 +120,7 @@ impl Connection {
             is_blocked: false,
             is_ended: false,
             is_paused: false,
-            is_sockjs: false,
+            sockjs: 0,
             is_session: false,
             is_pinged: false,
             generation: 0,
@@ -161,6 +161,11 @@ impl Connection {
     /// Does it still speak HTTP?
     pub fn is_http(&self) -> bool {
         matches!(self.transport, Transport::Http { .. })
+    }
+
+    /// Are its WebSocket messages SockJS frames?
+    pub fn is_sockjs(&self) -> bool {
+        self.sockjs != 0
     }
 
     /// Is it a virtual connection?

@@ -50,6 +50,8 @@ pub mod framing {
     /// Set beside the above for a service connection: one of them gets each SEND to `/app`, and
     /// none what is published there.
     pub const SERVICE: u8 = 8;
+    /// Alone: not a connection's but a queue's subscription, see `shard::queues`.
+    pub const QUEUE: u8 = 128;
     /// Where the number of the [`Window`] stands when broadcasts are compressed; 0: they are not.
     const DEFLATE_SHIFT: u8 = 4;
     /// The bits of that number.
@@ -105,6 +107,11 @@ impl<R: Reactor> Shard<R> {
         });
         self.end_overflowed();
         self.send_due();
+        if !self.scratch.bound.is_empty() {
+            let mut bound = std::mem::take(&mut self.scratch.bound);
+            bound.drain(..).for_each(|queue| self.enqueue_bound(queue, publication));
+            self.scratch.bound = bound;
+        }
     }
 
     /// As [`Shard::deliver`], to the subscribers of `name`, who see `shown` as its destination.
@@ -178,6 +185,7 @@ impl<R: Reactor> Shard<R> {
             overflowed: &mut self.overflowed,
             head: &mut self.scratch.head,
             tail: &mut self.scratch.tail,
+            bound: &mut self.scratch.bound,
             compressor: &mut self.compressor,
             message: &mut self.scratch.message,
             metrics: &self.metrics,
@@ -243,6 +251,7 @@ pub(super) struct FanOut<'a> {
     pub(super) overflowed: &'a mut Vec<u32>,
     head: &'a mut Vec<u8>,
     tail: &'a mut Vec<u8>,
+    bound: &'a mut Vec<u32>,
     compressor: &'a mut Compressor,
     message: &'a mut Vec<u8>,
     pub(super) metrics: &'a ShardMetrics,
@@ -264,6 +273,10 @@ impl FanOut<'_> {
         group: &[Subscriber],
     ) {
         if class.filter.as_ref().is_some_and(|filter| !filter.selects(self.publication)) {
+            return;
+        }
+        if class.framing & framing::QUEUE != 0 {
+            self.bound.extend(group.iter().map(|subscriber| subscriber.connection));
             return;
         }
         match self.whole {

@@ -280,7 +280,7 @@ impl<R: Reactor> Outlet for Shard<R> {
     fn send(&mut self, id: SessionId, message: Message<'_>) -> Result<(), SendError> {
         let slot = self.slot_of(id).ok_or(SendError::SessionEnded)?;
         let connection = &self.connections[slot as usize];
-        if connection.is_sockjs || connection.transport_is_sockjs() {
+        if connection.is_sockjs() || connection.transport_is_sockjs() {
             let Message::Text(text) = message else { return Err(SendError::TextOnly) };
             self.metrics.handler_messages_sent.inc();
             self.push_sockjs(slot, text.as_bytes());

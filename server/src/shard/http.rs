@@ -220,6 +220,9 @@ impl<R: Reactor> Shard<R> {
             "HEAD" if is_ws => {
                 self.respond(slot, keep_alive, 405, &[("Allow", "GET, OPTIONS")], b"");
             }
+            _ if is_ws && !self.shared.origins.allows_request(request) => {
+                self.refuse(slot, 403, "origin is not allowed; allow it with --allowed-origin");
+            }
             _ if is_ws => self.answer_upgrade(slot, request, session),
             "GET" | "HEAD" => self.answer_file(slot, head, request, keep_alive),
             _ => {
@@ -295,21 +298,13 @@ impl<R: Reactor> Shard<R> {
         }
     }
 
-    /// Upgrades to the session of a handler, or without one to STOMP.
+    /// Upgrades to the session of a handler, or without one to STOMP. The origin is checked.
     pub(super) fn answer_upgrade(
         &mut self,
         slot: u32,
         request: &Request<'_>,
         session: Option<Box<SessionInfo>>,
     ) {
-        let origins_count = request.headers_named("origin").count();
-        let origin = request.header("origin");
-        let service = self.shared.sockjs.find(request.path, &self.shared.endpoints);
-        let origins = service.map_or(&self.shared.origins, |(at, _)| self.shared.origins_of(at));
-        if origins_count > 1 || !origins.allows(origin, request.host(), false) {
-            let text = "origin is not allowed; allow it with --allowed-origin";
-            return self.refuse(slot, 403, text);
-        }
         let is_http11 = request.version == Version::Http11;
         let headers = &request.headers;
         let protocols: &[&str] = if session.is_some() { &[] } else { &SUB_PROTOCOLS };
@@ -327,7 +322,7 @@ impl<R: Reactor> Shard<R> {
                 return self.refuse_with(slot, &Refusal { status, headers, text, reason });
             }
         };
-        let is_sockjs = self.connections[slot as usize].is_sockjs;
+        let is_sockjs = self.connections[slot as usize].is_sockjs();
         let is_strict = self.shared.config.strict_subprotocol && session.is_none() && !is_sockjs;
         if accepted.protocol.is_none() && is_strict {
             let accepted = SUB_PROTOCOLS.join(", ");

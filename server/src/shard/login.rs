@@ -32,7 +32,8 @@ impl<R: Reactor> Shard<R> {
             agree(connect.heartbeat, connect.version, &shared.config.limits);
         let user = connect.login.as_deref().map(str::to_owned);
         let (version, is_soft) = (connect.version, connect.is_soft);
-        let mut login = Login { version, agreement, heartbeat, user, is_soft };
+        let client_id = connect.client_id.as_deref().map(Box::from);
+        let mut login = Login { version, agreement, heartbeat, user, client_id, is_soft };
         let basic_user = self.connections[slot as usize].take_basic_user();
         if shared.authenticator.is_open() {
             self.connected(slot, login);
@@ -81,7 +82,8 @@ impl<R: Reactor> Shard<R> {
             user.as_deref(),
         );
         self.push_stomp(slot, &bytes);
-        self.remember_client(slot, user.map(String::into_boxed_str), login.is_soft);
+        let user = user.map(String::into_boxed_str);
+        self.remember_client(slot, user, login.client_id, login.is_soft);
     }
 
     /// Derived, not stored: nobody can guess it without the key of this start.

@@ -168,11 +168,6 @@ impl Shared {
         })
     }
 
-    /// Which pages may use the SockJS service of this index.
-    fn origins_of(&self, service: usize) -> &OriginPolicy {
-        self.sockjs.services()[service].origins.as_ref().unwrap_or(&self.origins)
-    }
-
     /// The pattern of an operator's rule about destinations, in the dialect of its prefix. A
     /// literal name is a pattern that matches itself.
     fn rule_pattern(&self, text: &str) -> Option<Pattern> {
@@ -277,6 +272,8 @@ struct Scratch {
     shown: String,
     /// What a queue wants done.
     outputs: Vec<Output>,
+    /// Queues that a publication comes to.
+    bound: Vec<u32>,
     /// A MESSAGE as a SockJS frame.
     message: Vec<u8>,
 }
@@ -304,11 +301,7 @@ impl<R: Reactor> Shard<R> {
             paces: Paces::new(&shared),
             swept_tick: 0,
             sequence: 0,
-            queues: Queues::new(
-                shared.config.queue_settings(),
-                shared.key,
-                shared.config.queue_memory_bytes_max,
-            ),
+            queues: Queues::new(&shared.config, shared.key),
             ready: Vec::new(),
             dirty: Vec::new(),
             flushed: Vec::new(),
@@ -576,7 +569,7 @@ impl<R: Reactor> Shard<R> {
         let connection = &mut self.connections[slot as usize];
         self.metrics.handshakes.inc();
         connection.transport = Transport::WebSocket(Receiver::new(deflate));
-        let is_sockjs = connection.is_sockjs;
+        let is_sockjs = connection.is_sockjs();
         self.last_write[slot as usize] = self.tick;
         if is_sockjs {
             self.push_ws(slot, Opcode::Text, b"o");

@@ -15,7 +15,7 @@ use super::deliver::{FanOut, Note, One};
 use super::{Shard, Shared};
 use crate::reactor::Reactor;
 use std::collections::BTreeMap;
-use stompede_core::broker::amount;
+use stompede_core::amount;
 use stompede_core::broker::conflate::{parse_rule, Backlog, Bounds, Policy, Rate, Rule, Taken};
 use stompede_core::broker::destination::Kind;
 use stompede_core::broker::pattern::ByPattern;

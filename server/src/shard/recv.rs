@@ -301,7 +301,7 @@ impl<R: Reactor> Shard<R> {
         starts: bool,
         ends: bool,
     ) {
-        if self.connections[slot as usize].is_sockjs {
+        if self.connections[slot as usize].is_sockjs() {
             self.on_sockjs_data(slot, payload, starts && ends, ends);
         } else if self.connections[slot as usize].is_session {
             self.on_session_data(slot, kind, payload, starts, ends);
@@ -389,7 +389,7 @@ impl<R: Reactor> Shard<R> {
         let connection = &self.connections[slot as usize];
         let (close_code, reason) = match connection.transport {
             Transport::SockJs => return self.close_session(slot, close_code, reason),
-            Transport::WebSocket(_) if connection.is_sockjs => {
+            Transport::WebSocket(_) if connection.is_sockjs() => {
                 self.push_sockjs_close(slot, close_code, reason);
                 (close::code::NORMAL, "")
             }

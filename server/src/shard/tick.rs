@@ -61,6 +61,7 @@ impl<R: Reactor> Shard<R> {
                 // bytes may have been taken but for those that we did not send.
                 Phase::Opening | Phase::Closing(_) | Phase::Lingering(_) if is_late => {
                     self.last_read[slot as usize] = self.tick;
+                    self.last_write[slot as usize] = self.tick;
                 }
                 Phase::Opening => self.check_opening(slot),
                 Phase::Open | Phase::Waiting => self.check_open(slot),
@@ -115,7 +116,7 @@ impl<R: Reactor> Shard<R> {
                 let quiet = self.tick.saturating_sub(self.last_write[slot]);
                 connection.outbound == NONE
                     && !connection.is_session
-                    && !connection.is_sockjs
+                    && !connection.is_sockjs()
                     && !matches!(connection.transport, Transport::SockJs)
                     && (expected == 0 || silent <= expected)
                     && (owed == 0 || quiet + 1 < beat_due(owed))

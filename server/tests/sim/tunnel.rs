@@ -1,10 +1,10 @@
 //! A naive SockJS client: a byte stream in requests of its own choice, to any shard.
 //!
 //! One request that sends and one that receives are under way, by polls, streams and event streams
-//! in turn, on new connections or used ones. Now and then it asks for frames a second time, sends to
-//! a session that it guessed, or is refused before it is accepted, and checks the answers: whole
-//! frames only, one a chunk, `o` first, 2010 for the second, 404 for the guess. What it
-//! carries is checked by [`crate::client`], as over any other line.
+//! in turn, on new connections or used ones. Now and then it asks for frames a second time, sends
+//! to a session that it guessed, or is refused before it is accepted, and checks the answers: whole
+//! frames only, one a chunk, `o` first, 2010 for the second, 404 for the guess. What it carries is
+//! checked by [`crate::client`], as over any other line.
 
 use std::collections::VecDeque;
 use stompede::reactor::sim::{Read, Rng, SimNet, SocketId};
@@ -30,7 +30,6 @@ struct Connection {
     id: SocketId,
     /// The read in which it was last used.
     used: u64,
-    is_first: bool,
 }
 
 /// One request and its answer.
@@ -176,7 +175,7 @@ impl Tunnel {
         }
         let net = self.rng.below(self.nets.len());
         let id = self.nets[net].connect(0, self.window_bytes);
-        Connection { net, id, used: self.reads_count, is_first: true }
+        Connection { net, id, used: self.reads_count }
     }
 
     /// Asks for frames, if nobody does; or a second time, while a stream is there for certain.
@@ -282,7 +281,7 @@ impl Tunnel {
     fn finish(&mut self, exchange: &Exchange) -> u16 {
         let head = exchange.head.as_ref().expect("an answer has a head");
         let used = self.reads_count;
-        let connection = Connection { used, is_first: false, ..exchange.connection };
+        let connection = Connection { used, ..exchange.connection };
         if head.is_last || self.is_shut {
             self.nets[connection.net].shutdown_write(connection.id);
         } else {
@@ -312,7 +311,7 @@ impl Exchange {
         if self.is_done {
             return Pumped::Done;
         }
-        let Connection { net, id, is_first, .. } = self.connection;
+        let Connection { net, id, .. } = self.connection;
         self.written += nets[net].write(id, &self.request[self.written..]);
         let read = nets[net].read(id, bytes_max);
         if let Read::Bytes(bytes) = &read {
@@ -323,8 +322,9 @@ impl Exchange {
             _ if self.is_done => Pumped::Done,
             Read::Bytes(_) => Pumped::Pending,
             Read::Refused => Pumped::Refused,
-            // As all clients do: an idle connection may end when a request is on its way.
-            _ if !is_first && self.head.is_none() => Pumped::Refused,
+            // As all clients do: a connection may time out when a request is on its way. If that
+            // was taken all the same, a message comes twice, or the session is gone: both are seen.
+            Read::End if self.head.is_none() => Pumped::Refused,
             end => Pumped::Broken(end),
         }
     }

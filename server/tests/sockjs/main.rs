@@ -4,6 +4,7 @@
 //! spreads them over the shards, so that with several most requests are not where the session is.
 
 mod client;
+mod endpoints;
 mod hostile;
 mod login;
 mod sessions;

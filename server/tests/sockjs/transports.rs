@@ -96,6 +96,7 @@ fn a_connection_carries_poll_after_poll() {
     assert_eq!(answer.next("").body(), "c[3000,\"Go away!\"]\n");
 }
 
+/// Catalogue: G17, G18.
 #[test]
 fn pages_methods_and_cors() {
     let server = start(config(2));
@@ -127,42 +128,4 @@ fn pages_methods_and_cors() {
     assert_eq!(upgrade(server.http_address, "/disabled_websocket_echo/websocket").status, 404);
     let cookie = ask(&request("OPTIONS", "/cookie_needed_echo/0/x/xhr", "", ""));
     assert_eq!(cookie.header("set-cookie"), Some("JSESSIONID=dummy; path=/"));
-}
-
-#[test]
-fn endpoints_have_options_of_their_own() {
-    let mut config = config(2);
-    config.allowed_origins = vec!["https://all.example".to_owned()];
-    config.sockjs_endpoints = vec![
-        "/old,transports=jsonp,cookie=true,origins=https://old.example,response-max=1".to_owned(),
-        "/sockjs/deep,transports=xhr,heartbeat=1h,queue-max=64".to_owned(),
-        "/any,origins=*".to_owned(),
-    ];
-    let server = start(config);
-    let ask = |text: &str| exchange(server.http_address, text);
-    let opened = |path: &str| ask(&request("POST", &format!("{path}/0/x/xhr"), "", "")).status;
-    assert_eq!((opened("/sockjs"), opened("/sockjs/deep"), opened("/old")), (200, 200, 404));
-    let mut answer = ask(&request("GET", "/old/0/x/jsonp?c=f", "", ""));
-    assert_eq!(answer.header("set-cookie"), Some("JSESSIONID=dummy; path=/"));
-    assert_eq!(answer.body(), "/**/f(\"o\");\r\n");
-    assert!(ask(&request("GET", "/old/info", "", "")).body().contains("\"websocket\":false"));
-    // Each endpoint asks its own list, or the server's, for upgrades as for everything else.
-    for (path, good, bad) in [
-        ("/sockjs", "https://all.example", "https://old.example"),
-        ("/sockjs/deep", "https://all.example", "https://old.example"),
-        ("/old", "https://old.example", "https://all.example"),
-    ] {
-        for (origin, status) in [(good, 200), (bad, 403)] {
-            let lines = format!("Origin: {origin}\r\n");
-            assert_eq!(ask(&request("GET", &format!("{path}/info"), &lines, "")).status, status);
-        }
-    }
-    let upgrade = |path: &str| {
-        let lines = "Upgrade: websocket\r\nConnection: Upgrade\r\nOrigin: https://x.example\r\n\
-            Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
-        ask(&format!("GET {path} HTTP/1.1\r\nHost: a\r\n{lines}\r\n")).status
-    };
-    assert_eq!(upgrade("/any/websocket"), 101);
-    assert_eq!(upgrade("/any/0/x/websocket"), 101);
-    assert_eq!(upgrade("/sockjs/websocket"), 403);
 }

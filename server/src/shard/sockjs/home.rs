@@ -47,7 +47,7 @@ impl<R: Reactor> Shard<R> {
                 None => self.open_sockjs(key, from, transport, peer, opening, login),
             },
             Ask::Send { body, form, .. } => {
-                let answer = match self.take_messages_of(slot, body, form.as_deref()) {
+                let answer = match self.take_messages_of(key.service, slot, body, form.as_deref()) {
                     Ok(()) => Answer::Taken,
                     Err(error) => Answer::Failed(error),
                 };
@@ -220,12 +220,13 @@ impl<R: Reactor> Shard<R> {
     /// server: first the payload, then the session.
     fn take_messages_of(
         &mut self,
+        service: usize,
         slot: Option<u32>,
         mut body: Vec<u8>,
         form: Option<&str>,
     ) -> Result<(), Error> {
         let shared = self.shared.clone();
-        let limits = &shared.config.limits;
+        let limits = &shared.sockjs.services()[service].limits;
         let mut parser = std::mem::take(&mut self.sessions.parser);
         let payload = match form {
             Some(content_type) => parser.parse_jsonp(&mut body, Some(content_type), limits),
