@@ -32,15 +32,16 @@ const BANNED_NAMES: [&str; 8] =
     ["util", "utils", "helper", "common", "misc", "types", "manager", "base"];
 
 /// Module of `core` and what it may use besides itself. A new module of `core` needs a line here.
-const LAYERS: [(&str, &[&str]); 8] = [
+const LAYERS: [(&str, &[&str]); 9] = [
     ("limits", &[]),
     ("amount", &[]),
     ("outbound", &["limits"]),
-    ("http", &["limits", "outbound"]),
-    ("ws", &["limits", "outbound"]),
-    ("sockjs", &["limits", "outbound"]),
-    ("stomp", &["limits", "outbound"]),
-    ("broker", &["limits", "amount", "outbound", "stomp"]),
+    ("search", &[]),
+    ("http", &["limits", "outbound", "search"]),
+    ("ws", &["limits", "outbound", "search"]),
+    ("sockjs", &["limits", "outbound", "search"]),
+    ("stomp", &["limits", "outbound", "search"]),
+    ("broker", &["limits", "amount", "outbound", "search", "stomp"]),
 ];
 
 /// What `core` may not use: sockets, clocks, threads, the runtime.

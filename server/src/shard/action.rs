@@ -86,7 +86,7 @@ pub struct Login {
     /// Heart-beats agreed.
     pub agreement: Agreement,
     /// Our heart-beat header.
-    pub heartbeat: String,
+    pub heartbeat: (u32, u32),
     /// The name logged in with.
     pub user: Option<String>,
     /// What the client calls itself.

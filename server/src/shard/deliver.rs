@@ -168,10 +168,7 @@ impl<R: Reactor> Shard<R> {
         let fan_out = FanOut {
             publication,
             destination,
-            redelivered: match self.shared.config.profile {
-                Profile::RabbitMq => Some(("redelivered", "false")),
-                _ => None,
-            },
+            is_redelivered_told: self.shared.config.profile == Profile::RabbitMq,
             sequence,
             position: None,
             whole: None,
@@ -233,8 +230,8 @@ pub(super) struct FanOut<'a> {
     pub(super) publication: &'a Publication,
     /// What its receivers see as its destination.
     destination: &'a str,
-    /// The header that RabbitMQ has on each message.
-    redelivered: Option<(&'static str, &'static str)>,
+    /// `redelivered:false`, which RabbitMQ has on each message.
+    is_redelivered_told: bool,
     sequence: u64,
     /// Its place in its topic's history.
     position: Option<&'a Position>,
@@ -376,9 +373,20 @@ impl FanOut<'_> {
             encode::message_header(self.tail, version, "offset:", &offset);
             encode::message_header(self.tail, version, "epoch:", &position.epoch);
         }
-        let (headers, body) = (self.publication.headers(), self.publication.body());
-        let headers = self.redelivered.into_iter().chain(headers);
-        encode::message_tail(self.tail, version, self.destination, headers, body);
+        if self.is_redelivered_told {
+            encode::message_header(self.tail, version, "redelivered:", "false");
+        }
+        let (publication, destination) = (self.publication, self.destination);
+        let body = publication.body();
+        match publication.lines() {
+            Some(lines) => {
+                encode::message_tail_of_lines(self.tail, version, destination, lines, body);
+            }
+            None => {
+                let headers = publication.headers();
+                encode::message_tail(self.tail, version, destination, headers, body);
+            }
+        }
     }
 
     /// Encodes one complete MESSAGE with the tail of the class's version.
@@ -453,8 +461,8 @@ impl FanOut<'_> {
         }
         if connection.outbound == NONE {
             // One frame is always taken: a legal frame may be larger than the mark.
-            let mut outbound = Outbound::default();
-            self.references += u32::from(outbound.push_unretained(segment));
+            let outbound = Outbound::of_unretained(segment);
+            self.references += 1;
             let backlog = Backlog { outbound, progress_tick: self.tick };
             connection.outbound = self.backlogs.insert(backlog) as u32;
         } else {

@@ -266,6 +266,8 @@ struct Scratch {
     batch: Vec<u32>,
     tail: Vec<u8>,
     head: Vec<u8>,
+    /// A frame that is no MESSAGE.
+    frame: Vec<u8>,
     services: Vec<Subscriber>,
     sessions: Vec<Session>,
     name: String,

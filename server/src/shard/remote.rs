@@ -123,6 +123,10 @@ impl<R: Reactor> Shard<R> {
     pub(super) fn order(&mut self, publication: Arc<Publication>) {
         let sequence = self.next_sequence();
         let position = self.histories.append(&publication, self.now_ms);
+        if self.mesh.shards_count() == 1 {
+            // Who is subscribed is all there is to know.
+            return self.deliver(&Placed { publication, sequence, position });
+        }
         let shards = self.interest.shards(publication.destination());
         let delivery = Placed { publication, sequence, position };
         let mut is_wanted_here = false;
