@@ -363,8 +363,7 @@ impl FanOut<'_> {
 
     /// Encodes one MESSAGE as the JSON string that a SockJS frame carries.
     fn encode_message(&mut self, class: &Class, message_id: &str, ack: Option<&str>) -> Bytes {
-        self.head.clear();
-        encode::message_head(self.head, version_of(class), class.id.as_deref(), message_id, ack);
+        self.encode_head(class, message_id, ack);
         let mut text = Vec::with_capacity(self.head.len() + self.tail.len() + 32);
         push_message(&mut text, &[self.head, self.tail]);
         Bytes::from(text)
@@ -385,6 +384,20 @@ impl FanOut<'_> {
             self.sessions.mark_dirty(slot);
         }
         true
+    }
+
+    /// Encodes what only this class gets.
+    fn encode_head(&mut self, class: &Class, message_id: &str, ack: Option<&str>) {
+        self.head.clear();
+        let version = version_of(class);
+        encode::message_head(self.head, version, class.id.as_deref(), message_id, ack);
+        match self.note {
+            Note::None => {}
+            Note::Recovered => encode::message_header(self.head, version, "recovered:", "true"),
+            Note::Missed(count) => {
+                encode::message_header(self.head, version, "missed:", &count.to_string());
+            }
+        }
     }
 
     fn encode_tail(&mut self, version: Version) {
@@ -412,17 +425,7 @@ impl FanOut<'_> {
 
     /// Encodes one complete MESSAGE with the tail of the class's version.
     fn encode_frame(&mut self, class: &Class, message_id: &str, ack: Option<&str>) -> Segment {
-        self.head.clear();
-        let id = class.id.as_deref();
-        let version = version_of(class);
-        encode::message_head(self.head, version, id, message_id, ack);
-        match self.note {
-            Note::None => {}
-            Note::Recovered => encode::message_header(self.head, version, "recovered:", "true"),
-            Note::Missed(count) => {
-                encode::message_header(self.head, version, "missed:", &count.to_string());
-            }
-        }
+        self.encode_head(class, message_id, ack);
         if class.framing & framing::WEBSOCKET == 0 {
             return self.arena.append(&[self.head, self.tail]);
         }

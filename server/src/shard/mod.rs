@@ -241,6 +241,8 @@ pub struct Shard<R> {
     /// Reply queues of the connections here.
     replies: Replies,
     tick: u32,
+    /// The tick that was last acted on.
+    last_tick: u32,
     /// The reactor's clock at the beginning of this turn.
     now_ms: u64,
     /// Slots in use.
@@ -326,6 +328,7 @@ impl<R: Reactor> Shard<R> {
             file_reads: FileReads::new(mesh.doorbell().clone(), shared.clone()),
             handlers: Handlers::new(index, &shared, mesh.doorbell().clone()),
             tick: 1,
+            last_tick: 1,
             now_ms: 0,
             live_count: 0,
             connections_max: connections_max(&shared.config, slots_count),
