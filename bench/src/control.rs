@@ -149,6 +149,8 @@ pub struct Control {
     start_ns: AtomicU64,
     storms: AtomicU32,
     desks: Vec<Mutex<Desk>>,
+    /// By worker: messages that its slowest subscriber has received.
+    slowest: Vec<AtomicU64>,
     /// By queue.
     seen: Vec<Mutex<Seen>>,
     doorbells: Vec<Arc<Doorbell>>,
@@ -166,6 +168,7 @@ impl Control {
             start_ns: AtomicU64::new(0),
             storms: AtomicU32::new(0),
             desks: (0..threads).map(|_| Mutex::default()).collect(),
+            slowest: (0..threads).map(|_| AtomicU64::new(0)).collect(),
             seen: (0..queues).map(|_| Mutex::default()).collect(),
             doorbells: (0..threads).map(|_| Doorbell::new()).collect::<io::Result<_>>()?,
         })
@@ -215,6 +218,16 @@ impl Control {
     pub fn desk(&self, worker: usize) -> MutexGuard<'_, Desk> {
         // Counters stay readable when a worker panicked; the coordinator sees that otherwise.
         self.desks[worker].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes note of how many messages the slowest subscriber of a worker has received.
+    pub fn note_slowest(&self, worker: usize, messages: u64) {
+        self.slowest[worker].store(messages, Ordering::Relaxed);
+    }
+
+    /// Messages that the slowest subscriber of all has received.
+    pub fn slowest(&self) -> u64 {
+        self.slowest.iter().map(|messages| messages.load(Ordering::Relaxed)).min().unwrap_or(0)
     }
 
     /// Takes note of a message of a queue; true if it came for the first time.

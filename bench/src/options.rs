@@ -115,6 +115,9 @@ pub enum Command {
         /// Deliveries without ACK of a consumer; 0 leaves it to the server
         #[arg(long, default_value = "0", value_parser = count)]
         prefetch: u32,
+        /// Messages that a publisher sends to one queue before it turns to the next
+        #[arg(long, default_value = "1", value_parser = count)]
+        burst: u32,
     },
     /// Drop a share of all connections at once and see how they come back
     Storm {
@@ -217,7 +220,8 @@ pub struct Common {
     /// NAME:PASSCODE to log in with
     #[arg(long, value_parser = login)]
     pub login: Option<(String, String)>,
-    /// Addresses to connect from: a number of loopback ones, or a list
+    /// Addresses to connect from: a number of loopback ones, or a list; to a loopback server
+    /// one for every 10,000 connections, if there are more: the kernel looks long for the last ports
     #[arg(long, value_parser = sources)]
     pub source_ips: Option<Sources>,
     /// Seed of everything that varies
@@ -297,7 +301,15 @@ impl Common {
         }
         plan.heart_beat_ms = u32::try_from(self.heart_beat.as_millis()).unwrap_or(u32::MAX);
         plan.login.clone_from(&self.login);
-        plan.sources = self.source_ips.clone().map_or(Vec::new(), |sources| sources.0);
+        plan.sources = match &self.source_ips {
+            Some(sources) => sources.0.clone(),
+            None if plan.target.address.ip().is_loopback()
+                && self.connections > CONNECTIONS_PER_SOURCE =>
+            {
+                loopback_sources(self.connections.div_ceil(CONNECTIONS_PER_SOURCE))
+            }
+            None => Vec::new(),
+        };
         plan.seed = self.seed;
         plan.is_epoll = self.io == "epoll";
         plan.pid = self.pid;
@@ -353,7 +365,11 @@ impl Command {
     /// Puts what only this scenario knows into the plan.
     fn shape(&self, plan: &mut Plan) -> Result<(), String> {
         match self {
-            Command::Connect { churn, .. } => plan.churn_per_second = *churn,
+            Command::Connect { churn, .. } => {
+                plan.churn_per_second = *churn;
+                // As applications do: nobody waits for it.
+                plan.with_receipts = false;
+            }
             Command::Fanout { destinations, floor, strangers, storms, storm_share, .. } => {
                 plan.set_destinations(destinations);
                 if plan.destinations > 1 {
@@ -379,9 +395,9 @@ impl Command {
                     plan.set_destinations(destinations);
                 }
             }
-            Command::Queue { common, destinations, ack, prefetch, .. } => {
+            Command::Queue { common, destinations, ack, prefetch, burst, .. } => {
                 plan.workload = Workload::Queue;
-                (plan.ack, plan.prefetch) = (*ack, *prefetch);
+                (plan.ack, plan.prefetch, plan.burst) = (*ack, *prefetch, *burst);
                 plan.set_destinations(destinations);
                 if common.destination.is_none() {
                     plan.destination = "/queue/bench".into();
@@ -476,11 +492,18 @@ pub(crate) fn login(text: &str) -> Result<(String, String), String> {
     Ok((name.to_owned(), passcode.to_owned()))
 }
 
+/// From one address; the kernel searches linearly for a port when half of its range is taken.
+const CONNECTIONS_PER_SOURCE: u32 = 10_000;
+
+/// `count` addresses of this machine, from 127.1.0.1 on.
+fn loopback_sources(count: u32) -> Vec<IpAddr> {
+    let first = u32::from(Ipv4Addr::new(127, 1, 0, 1));
+    (first..first + count).map(|address| IpAddr::V4(Ipv4Addr::from(address))).collect()
+}
+
 fn sources(text: &str) -> Result<Sources, String> {
     if let Ok(count) = text.parse::<u16>() {
-        let [high, low] = [127 << 24 | 1 << 16, 1];
-        let address = |index: u32| IpAddr::V4(Ipv4Addr::from(high + low + index));
-        return Ok(Sources((0..u32::from(count)).map(address).collect()));
+        return Ok(Sources(loopback_sources(count.into())));
     }
     let address = |part: &str| part.parse().map_err(|_| "write a number or a list of addresses");
     Ok(Sources(text.split('/').map(address).collect::<Result<_, _>>()?))
@@ -529,8 +552,9 @@ mod tests {
         );
         let many = of("many --destinations 1k --destination /topic/t");
         assert_eq!((many.destinations, many.destination_name(7).as_str()), (1_000, "/topic/t.7"));
-        let queue = of("queue --queues 5 --ack client-individual --prefetch 10");
+        let queue = of("queue --queues 5 --ack client-individual --prefetch 10 --burst 3");
         assert_eq!((queue.ack, queue.prefetch), (AckMode::ClientIndividual, 10));
+        assert_eq!(queue.burst, 3);
         assert_eq!(queue.destination_name(4), "/queue/bench.4");
         assert!(of("echo --connections 3 --destinations /topic/e{1..2}").check().is_err());
         assert!(of("echo --connections 3 --destinations /topic/e{1..3}").check().is_ok());

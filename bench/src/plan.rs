@@ -118,6 +118,8 @@ pub struct Plan {
     pub ack: AckMode,
     /// `prefetch-count` of their subscriptions; 0 leaves it to the server.
     pub prefetch: u32,
+    /// Messages that a publisher sends to one queue before it turns to the next.
+    pub burst: u32,
     /// How fast is published.
     pub rate: Rate,
     /// Bytes of a body.
@@ -130,6 +132,8 @@ pub struct Plan {
     pub hold: Duration,
     /// Share of the connections replaced per second while they are held.
     pub churn_per_second: f64,
+    /// Does a subscriber ask for a receipt of its SUBSCRIBE? Needed where every message counts.
+    pub with_receipts: bool,
     /// How often a share of all connections is dropped and comes back.
     pub storms: u32,
     /// That share.
@@ -177,12 +181,14 @@ impl Plan {
             zipf: 0.0,
             ack: AckMode::Auto,
             prefetch: 0,
+            burst: 1,
             rate: Rate::PerSecond(0.0),
             body_bytes: 100,
             ramp_per_second: 0.0,
             in_flight: 256,
             hold: Duration::ZERO,
             churn_per_second: 0.0,
+            with_receipts: true,
             storms: 0,
             storm_share: 1.0,
             stalled_share: 0.0,

@@ -144,7 +144,8 @@ impl Publishers {
         let (destination, sequence, stream) = match self.plan.workload {
             Workload::Many | Workload::Queue => {
                 let round = next(&mut publisher.sequence);
-                let destination = self.choice.next(publisher.number, round);
+                let destination =
+                    self.choice.next(publisher.number, round / self.plan.burst.max(1));
                 let sequence = next(&mut self.sequences[destination as usize]);
                 (destination, sequence, destination)
             }

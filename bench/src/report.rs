@@ -103,7 +103,8 @@ pub struct Report {
     pub cpu_us_per_connect: Option<f64>,
     /// Server CPU per connection and second of the hold, in microseconds.
     pub idle_cpu_us_per_s: Option<f64>,
-    /// Growth of the server's PSS over the ramp, per connection, in bytes.
+    /// Growth of the server's PSS over the ramp, per connection, in bytes; with many connections
+    /// from the thousandth on, for what is allocated once is no cost of a connection.
     pub pss_bytes_per_connection: Option<f64>,
     /// Rounds in turn: CPU per delivery and per bare send, in microseconds.
     pub floor_rounds: Vec<(f64, f64)>,
@@ -183,7 +184,8 @@ impl Report {
             idle_cpu_us_per_s: of("hold")
                 .and_then(|server| per(server.cpu_s * 1e6 / server.seconds, connections)),
             pss_bytes_per_connection: of("ramp").and_then(|server| {
-                per(server.pss_bytes.1 as f64 - server.pss_bytes.0 as f64, connections)
+                let (first, pss_bytes) = outcome.footing.unwrap_or((0, server.pss_bytes.0));
+                per(server.pss_bytes.1 as f64 - pss_bytes as f64, connections - first)
             }),
             floor_rounds: Vec::new(),
             floor_us_per_send: None,

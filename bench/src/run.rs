@@ -22,6 +22,8 @@ use stompede::shard::affinity;
 
 /// How often the coordinator looks.
 const LOOK: Duration = Duration::from_millis(20);
+/// Live connections from which on memory is counted by connection.
+const FOOTING: u64 = 1_000;
 /// Time without a further live connection after which a ramp is given up.
 const RAMP_PATIENCE: Duration = Duration::from_secs(15);
 /// Time in which a message that came back would be seen.
@@ -88,6 +90,9 @@ pub struct Outcome {
     pub ramp_s: f64,
     /// Time of each recovery from a storm, in seconds.
     pub storms_s: Vec<f64>,
+    /// Connections that were live, and the server's memory (PSS, bytes), when the ramp had begun:
+    /// what it allocates once, at its first clients, is no cost of a connection.
+    pub footing: Option<(u64, u64)>,
     /// From the first message planned to the last delivery, in seconds.
     pub publish_s: f64,
     /// Deliveries by the end of the publish time, before the rest was waited for.
@@ -115,6 +120,7 @@ impl Outcome {
             lateness: Latencies::default(),
             ramp_s: 0.0,
             storms_s: Vec::new(),
+            footing: None,
             publish_s: 0.0,
             delivered_in_time: 0,
             frame_bytes: 0,
@@ -329,6 +335,10 @@ impl Coordinator {
             let tally = self.control.tally();
             let live = tally.live_subscribers + tally.live_publishers;
             observer.live(live);
+            if self.outcome.footing.is_none() && (FOOTING..=wanted / 4).contains(&live) {
+                let usage = self.plan.pid.and_then(Usage::read);
+                self.outcome.footing = usage.map(|usage| (live, usage.pss_bytes));
+            }
             if live >= wanted {
                 return Ok(());
             }

@@ -35,6 +35,9 @@ const RECV_STRIDE_BYTES: usize = 32_768;
 /// How often the ramp looks at the clock.
 const RAMP_STEP_NS: Nanos = 1_000_000;
 
+/// How often the slowest subscriber is looked for.
+const SLOWEST_STEP_NS: Nanos = 200_000;
+
 const NONE: u32 = u32::MAX;
 
 /// Where a client is on its way.
@@ -157,6 +160,8 @@ pub struct Worker<R> {
     is_verifying: bool,
     /// Subscribers that churn has still to replace.
     churn_due: f64,
+    /// When the slowest subscriber was looked for last.
+    slowest_at: Nanos,
     shortfalls: Vec<Shortfall>,
     results: Vec<Result<usize, i32>>,
     receive: Vec<u8>,
@@ -223,6 +228,7 @@ impl<R: Connector> Worker<R> {
             storms_seen: 0,
             is_verifying: false,
             churn_due: 0.0,
+            slowest_at: 0,
             shortfalls: Vec::new(),
             results: Vec::new(),
             receive: vec![0; RECV_STRIDE_BYTES * RECV_BATCH],
@@ -249,6 +255,7 @@ impl<R: Connector> Worker<R> {
             self.start_connections();
             self.publish();
             self.receive_ready();
+            self.note_slowest();
             self.connect_further();
             self.flush_outbox();
         }
@@ -419,9 +426,39 @@ impl<R: Connector> Worker<R> {
             return 0;
         }
         let tally = self.control.tally();
+        if self.plan.workload == Workload::Fanout {
+            // On average is not enough: whoever is far behind would be ended as slow.
+            let ahead = tally.published.saturating_sub(self.control.slowest());
+            return u64::from(window).saturating_sub(ahead);
+        }
         let readers = self.publishers.fan_out();
         let on_the_way = tally.expected.saturating_sub(tally.delivered);
         (u64::from(window) * readers).saturating_sub(on_the_way) / readers
+    }
+
+    /// Tells the publishers how much the slowest subscriber of this worker has received.
+    fn note_slowest(&mut self) {
+        let is_asked = matches!(self.plan.rate, Rate::Window(_))
+            && self.plan.workload == Workload::Fanout
+            && self.control.stage() >= Stage::Publish;
+        let now = self.control.clock.now();
+        if !is_asked || now < self.slowest_at + SLOWEST_STEP_NS {
+            return;
+        }
+        self.slowest_at = now;
+        let start_us = (self.control.start().saturating_sub(self.began) / 1_000) as u32;
+        let (count, own) = (self.plan.streams_per_subscriber(), self.plan.publishers as usize);
+        let received = self.subscribers.iter().zip(self.streams.chunks(count)).filter_map(
+            |(&slot, streams)| {
+                let client = self.clients.get(slot as usize)?;
+                // Who came later has not seen all, and who does not read is not waited for.
+                let is_counted = client.phase == Phase::Live
+                    && !client.is_stalled
+                    && client.started_us < start_us;
+                is_counted.then(|| streams.iter().take(own).map(Stream::received).sum())
+            },
+        );
+        self.control.note_slowest(self.index, received.min().unwrap_or(u64::MAX));
     }
 
     fn is_over(&self, now: Nanos) -> bool {

@@ -184,13 +184,16 @@ impl<R: Connector> Worker<R> {
         let mut frames = Vec::new();
         for subscription in first..end {
             let name = self.plan.destination_name(self.plan.destination_of(number, subscription));
-            let is_last = subscription + 1 == end;
+            let is_last = subscription + 1 == end && self.plan.with_receipts;
             self.writer.frame(
                 &mut frames,
                 &wire::subscribe_frame(subscription, &name, &self.terms, is_last),
             );
         }
         self.say(slot, &frames);
+        if !self.plan.with_receipts {
+            self.subscribe(slot);
+        }
     }
 
     /// Number of a subscriber among all of the run.
