@@ -28,6 +28,7 @@ use reactor::epoll::EpollReactor;
 use reactor::listener::{claim, listen, local_address};
 use reactor::uring::UringReactor;
 use shard::action::Message;
+use shard::guard::AbortOnPanic;
 use shard::{Shard, Shared};
 use std::future::Future;
 use std::io;
@@ -315,6 +316,7 @@ fn run_shard(
     is_uring: bool,
     slots_count: u32,
 ) -> io::Result<()> {
+    let _guard = AbortOnPanic { shard: index };
     if shared.config.pin {
         shard::affinity::pin(index);
     }

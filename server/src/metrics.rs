@@ -197,6 +197,8 @@ pub struct ShardMetrics {
     pub handler_messages_sent: Counter,
     /// Callbacks of handlers that panicked.
     pub handler_panics: Counter,
+    /// Panics of our own; each ended a connection.
+    pub panics: Counter,
     /// Errors of accept.
     pub accept_errors: Counter,
     /// Times that a mesh ring to another shard was full.
@@ -260,6 +262,7 @@ impl Default for ShardMetrics {
             handler_messages_received: Counter::default(),
             handler_messages_sent: Counter::default(),
             handler_panics: Counter::default(),
+            panics: Counter::default(),
             accept_errors: Counter::default(),
             mesh_full: Counter::default(),
             uring_cq_overflow: Counter::default(),
@@ -409,6 +412,7 @@ const COUNTERS: [Single; 28] = [
     ("handler_messages_received", "Messages given to handlers", |s| &s.handler_messages_received),
     ("handler_messages_sent", "Messages that handlers sent", |s| &s.handler_messages_sent),
     ("handler_panics", "Callbacks of handlers that panicked", |s| &s.handler_panics),
+    ("panics", "Panics of the server's own, each of which ended a connection", |s| &s.panics),
     ("accept_errors", "Errors of accept", |s| &s.accept_errors),
     ("mesh_full", "Times a ring between shards was full", |s| &s.mesh_full),
     ("uring_cq_overflow", "Completions the ring had no room for", |s| &s.uring_cq_overflow),

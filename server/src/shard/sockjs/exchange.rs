@@ -231,7 +231,7 @@ impl<R: Reactor> Shard<R> {
             let mut results = Vec::new();
             self.reactor.recv_batch(&[slot], &mut piece, PIPELINED_BYTES_MAX, &mut results);
             if let Some(result) = results.pop() {
-                self.on_received(slot, result, &mut piece);
+                self.guarded(slot, |shard| shard.on_received(slot, result, &mut piece));
             }
         }
     }
