@@ -9,9 +9,7 @@ import net from 'node:net';
 import os from 'node:os';
 import path from 'node:path';
 
-const { STOMPEDE: stompede, STOMPEDE_BENCH: bench, PEERS: peersDir } = process.env;
-// Stompede takes any STOMPEDE_* for an option.
-delete process.env.STOMPEDE_BENCH;
+const { STOMPEDE: stompede, GENERATOR: bench, PEERS: peersDir } = process.env;
 const cores = os.cpus().length;
 const serverCpus = '0';
 const clientCpus = cores === 1 ? '0' : cores === 2 ? '1' : `1-${cores - 1}`;

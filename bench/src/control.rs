@@ -1,10 +1,12 @@
 //! What the threads of a run share: the stage they are in, and what each has counted so far.
 //!
 //! A worker keeps its counts on its own desk, locked once per batch of receives; the coordinator
-//! reads the desks a few times a second. Nothing is shared per delivery.
+//! reads the desks a few times a second. Nothing is shared per delivery but the record of a queue.
 
+use crate::broadcast::Spread;
 use crate::clock::{Clock, Nanos};
 use crate::latency::Latencies;
+use crate::queue::Seen;
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicU8, Ordering};
@@ -23,8 +25,10 @@ pub enum Stage {
     Publish = 2,
     /// Publish no more, receive what is on its way.
     Settle = 3,
+    /// End and begin every subscriber again: what was acknowledged must not come back.
+    Verify = 4,
     /// Close everything and end.
-    Stop = 4,
+    Stop = 5,
 }
 
 /// Counters of a worker.
@@ -38,6 +42,8 @@ pub struct Tally {
     pub connected: u64,
     /// Connections that never became live.
     pub failed: u64,
+    /// Connections begun again because our own side had no port, slot or memory for them.
+    pub retried: u64,
     /// Live connections that the server ended.
     pub dropped: u64,
     /// Live connections that we ended to replace them.
@@ -54,6 +60,12 @@ pub struct Tally {
     pub reordered: u64,
     /// Deliveries that are not what was sent.
     pub corrupt: u64,
+    /// Deliveries of queues that are settled: acknowledged, or sent with `ack:auto`.
+    pub acknowledged: u64,
+    /// Deliveries that said `redelivered:true`.
+    pub redelivered: u64,
+    /// Messages that came back although they were acknowledged.
+    pub unsettled: u64,
     /// Receives that brought bytes.
     pub reads: u64,
     /// Bytes received.
@@ -73,6 +85,7 @@ impl Tally {
         self.live_publishers += other.live_publishers;
         self.connected += other.connected;
         self.failed += other.failed;
+        self.retried += other.retried;
         self.dropped += other.dropped;
         self.churned += other.churned;
         self.published += other.published;
@@ -81,6 +94,9 @@ impl Tally {
         self.duplicates += other.duplicates;
         self.reordered += other.reordered;
         self.corrupt += other.corrupt;
+        self.acknowledged += other.acknowledged;
+        self.redelivered += other.redelivered;
+        self.unsettled += other.unsettled;
         self.reads += other.reads;
         self.bytes += other.bytes;
         self.beats_received += other.beats_received;
@@ -100,6 +116,8 @@ pub struct Desk {
     pub connects: Latencies,
     /// How late messages were published, since then: the generator's own fault.
     pub lateness: Latencies,
+    /// Broadcasts that reached all subscribers of the worker, since then.
+    pub spreads: Vec<Spread>,
     /// Bytes on the wire of the last delivery.
     pub frame_bytes: usize,
     /// What went wrong, and how often.
@@ -128,21 +146,24 @@ pub struct Control {
     start_ns: AtomicU64,
     storms: AtomicU32,
     desks: Vec<Mutex<Desk>>,
+    /// By queue.
+    seen: Vec<Mutex<Seen>>,
     doorbells: Vec<Arc<Doorbell>>,
 }
 
 impl Control {
-    /// For `threads` workers.
+    /// For `threads` workers and `queues` queues.
     ///
     /// # Errors
     /// No descriptors left for their doorbells.
-    pub fn new(threads: usize) -> io::Result<Control> {
+    pub fn new(threads: usize, queues: usize) -> io::Result<Control> {
         Ok(Control {
             clock: Clock::start(),
             stage: AtomicU8::new(Stage::Ramp as u8),
             start_ns: AtomicU64::new(0),
             storms: AtomicU32::new(0),
             desks: (0..threads).map(|_| Mutex::default()).collect(),
+            seen: (0..queues).map(|_| Mutex::default()).collect(),
             doorbells: (0..threads).map(|_| Doorbell::new()).collect::<io::Result<_>>()?,
         })
     }
@@ -154,6 +175,7 @@ impl Control {
             1 => Stage::Hold,
             2 => Stage::Publish,
             3 => Stage::Settle,
+            4 => Stage::Verify,
             _ => Stage::Stop,
         }
     }
@@ -190,6 +212,12 @@ impl Control {
     pub fn desk(&self, worker: usize) -> MutexGuard<'_, Desk> {
         // Counters stay readable when a worker panicked; the coordinator sees that otherwise.
         self.desks[worker].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes note of a message of a queue; true if it came for the first time.
+    pub fn is_first(&self, queue: u32, sequence: u32) -> bool {
+        let seen = self.seen[queue as usize].lock();
+        seen.unwrap_or_else(PoisonError::into_inner).take(sequence)
     }
 
     /// The doorbell of a worker.

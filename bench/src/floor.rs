@@ -140,7 +140,7 @@ fn spawn(sender: &Sender, server: Option<u32>) -> io::Result<Child> {
 pub fn send(sender: &Sender) -> io::Result<()> {
     let listener = listen(SocketAddr::from(([127, 0, 0, 1], 0)))?;
     println!("{}", local_address(&listener)?);
-    let control = Arc::new(Control::new(1)?);
+    let control = Arc::new(Control::new(1, 0)?);
     let told = control.clone();
     std::thread::spawn(move || {
         for line in io::stdin().lock().lines() {

@@ -1,13 +1,17 @@
 //! The load generator: connects, subscribes, publishes by the clock, and checks every delivery.
 //!
-//! Read in this order: [`options`] (the command line), [`plan`] (what a run shall do), [`run`] (its
-//! stages), [`worker`] (one thread of clients on the server's own reactor), [`publisher`] (what is
-//! due when), [`wire`] (bytes of a client), [`stamp`] and [`order`] (the checks), [`latency`],
-//! [`process`] (what the server used), [`report`], [`floor`] (the bare loop beside it).
+//! Read in this order: [`options`] (the command line) and [`destinations`], [`plan`] (what a run
+//! shall do), [`run`] (its stages), [`worker`] (one thread of clients on the server's own reactor),
+//! [`publisher`] (what is due when), [`wire`] (bytes of a client), [`stamp`], [`order`] and
+//! [`queue`] (the checks), [`latency`] and [`broadcast`], [`process`] (what the server used),
+//! [`report`], [`floor`] (the bare loop beside it).
 
+pub mod attack;
+pub mod broadcast;
 pub mod clock;
 pub mod compare;
 pub mod control;
+pub mod destinations;
 pub mod floor;
 pub mod html;
 pub mod latency;
@@ -18,6 +22,7 @@ pub mod plan;
 pub mod process;
 pub mod progress;
 pub mod publisher;
+pub mod queue;
 pub mod report;
 pub mod run;
 pub mod stamp;

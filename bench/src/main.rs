@@ -6,7 +6,7 @@ use stompede_bench::options::{Command, Invocation, Options};
 use stompede_bench::progress::Progress;
 use stompede_bench::report::Report;
 use stompede_bench::run::Silent;
-use stompede_bench::{compare, floor, output, run};
+use stompede_bench::{attack, compare, floor, output, run};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -60,6 +60,7 @@ fn without_run(command: &Command) -> Result<ExitCode, String> {
         Command::Compare { a, b } => {
             print!("{}", compare::table(&compare::read(a)?, &compare::read(b)?));
         }
+        Command::Attack(order) if !attack::play(order)? => return Ok(ExitCode::FAILURE),
         Command::FloorSender(sender) => {
             floor::send(sender).map_err(|error| format!("the bare loop: {error}"))?;
         }

@@ -1,7 +1,9 @@
 //! The command line: options of each scenario, turned into a [`Plan`].
 
+use crate::destinations::Destinations;
 use crate::floor::Sender;
 use crate::plan::{Plan, Rate, Target, Workload};
+use crate::queue::AckMode;
 use crate::verdict::Bound;
 use clap::{Args, Parser, Subcommand};
 use std::net::{IpAddr, Ipv4Addr};
@@ -28,12 +30,16 @@ pub enum Command {
         #[arg(long, default_value = "0", value_parser = share)]
         churn: f64,
     },
-    /// Some publish to one destination, all others receive it
+    /// Some publish to one destination, all others receive it; with several destinations, each has
+    /// one publisher and the others are spread over them
     Fanout {
         #[command(flatten)]
         common: Common,
         #[command(flatten)]
         publish: Publish,
+        /// How many, or names such as /topic/a,/topic/b{1..50}
+        #[arg(long, default_value = "1", value_parser = Destinations::parse)]
+        destinations: Destinations,
         /// Also send as much with a bare loop, this many times in turn with the run, and tell the
         /// ratio of CPU
         #[arg(long, default_value = "0", default_missing_value = "3", num_args = 0..=1)]
@@ -54,9 +60,9 @@ pub enum Command {
         common: Common,
         #[command(flatten)]
         publish: Publish,
-        /// Number of destinations
-        #[arg(long, default_value = "100", value_parser = count)]
-        destinations: u32,
+        /// How many, or names such as /topic/a,/topic/b{1..50}
+        #[arg(long, default_value = "100", value_parser = Destinations::parse)]
+        destinations: Destinations,
         /// Subscriptions of each connection, to destinations that follow each other
         #[arg(long, default_value = "1", value_parser = count)]
         subscriptions: u32,
@@ -70,6 +76,9 @@ pub enum Command {
         common: Common,
         #[command(flatten)]
         publish: Publish,
+        /// Names such as /topic/a,/topic/b{1..50}, at least as many as connections
+        #[arg(long, value_parser = Destinations::parse)]
+        destinations: Option<Destinations>,
     },
     /// As fanout, while a share of the subscribers does not read
     Slow {
@@ -80,6 +89,29 @@ pub enum Command {
         /// That share
         #[arg(long, default_value = "5%", value_parser = share)]
         stalled: f64,
+    },
+    /// Queues with competing consumers: every message is settled exactly once
+    Queue {
+        #[command(flatten)]
+        common: Common,
+        #[command(flatten)]
+        publish: Publish,
+        /// How many, or names such as /queue/a,/queue/b{1..50}; the connections consume them in
+        /// turn
+        #[arg(
+            long,
+            visible_alias = "queues",
+            default_value = "10",
+            value_parser = Destinations::parse
+        )]
+        destinations: Destinations,
+        /// How consumers acknowledge: client with one ACK for all that a receive brought,
+        /// client-individual with one for each message
+        #[arg(long, default_value = "client")]
+        ack: AckMode,
+        /// Deliveries without ACK of a consumer; 0 leaves it to the server
+        #[arg(long, default_value = "0", value_parser = count)]
+        prefetch: u32,
     },
     /// Drop a share of all connections at once and see how they come back
     Storm {
@@ -106,6 +138,7 @@ pub enum Command {
         /// Written by --out json
         b: PathBuf,
     },
+    Attack(crate::attack::Order),
     /// The bare loop of --floor; started by it
     #[command(hide = true)]
     FloorSender(Sender),
@@ -147,9 +180,10 @@ pub struct Common {
     /// Time to hold all connections
     #[arg(long, default_value = "0s", value_parser = duration)]
     pub hold: Duration,
-    /// Destination of subscriptions; with many, their common beginning
-    #[arg(long, default_value = "/topic/bench")]
-    pub destination: String,
+    /// Destination of subscriptions, or the common beginning of several; by default /topic/bench,
+    /// with queue /queue/bench
+    #[arg(long)]
+    pub destination: Option<String>,
     /// Heart-beat interval both ways; 0 is none
     #[arg(long, default_value = "0s", value_parser = duration)]
     pub heart_beat: Duration,
@@ -224,7 +258,9 @@ impl Common {
         };
         plan.in_flight = self.in_flight;
         plan.hold = self.hold;
-        plan.destination.clone_from(&self.destination);
+        if let Some(destination) = &self.destination {
+            plan.destination.clone_from(destination);
+        }
         plan.heart_beat_ms = u32::try_from(self.heart_beat.as_millis()).unwrap_or(u32::MAX);
         plan.login.clone_from(&self.login);
         plan.sources = self.source_ips.clone().map_or(Vec::new(), |sources| sources.0);
@@ -261,11 +297,14 @@ impl Command {
             Command::Connect { common, .. } => ("connect", common, None),
             Command::Fanout { common, publish, .. } => ("fanout", common, Some(publish)),
             Command::Many { common, publish, .. } => ("many", common, Some(publish)),
-            Command::Echo { common, publish } => ("echo", common, Some(publish)),
+            Command::Echo { common, publish, .. } => ("echo", common, Some(publish)),
             Command::Slow { common, publish, .. } => ("slow", common, Some(publish)),
+            Command::Queue { common, publish, .. } => ("queue", common, Some(publish)),
             Command::Storm { common, .. } => ("storm", common, None),
             Command::Soak { common, publish } => ("soak", common, Some(publish)),
-            Command::Compare { .. } | Command::FloorSender(_) => return Ok(None),
+            Command::Compare { .. } | Command::Attack(_) | Command::FloorSender(_) => {
+                return Ok(None)
+            }
         };
         let mut plan = common.plan()?;
         if let Some(publish) = publish {
@@ -275,7 +314,16 @@ impl Command {
         let mut floor = 0;
         match self {
             Command::Connect { churn, .. } => plan.churn_per_second = *churn,
-            Command::Fanout { floor: wanted, strangers, storms, storm_share, .. } => {
+            Command::Fanout {
+                destinations, floor: wanted, strangers, storms, storm_share, ..
+            } => {
+                plan.set_destinations(destinations);
+                if plan.destinations > 1 {
+                    plan.workload = Workload::Many;
+                }
+                if plan.destinations > 1 && *wanted > 0 {
+                    return Err("seen --floor with several destinations: it has one".into());
+                }
                 floor = *wanted;
                 plan.strangers = *strangers;
                 (plan.storms, plan.storm_share) = (*storms, *storm_share);
@@ -283,13 +331,24 @@ impl Command {
             Command::Many { destinations, subscriptions, zipf, .. } => {
                 plan.workload = Workload::Many;
                 plan.subscriptions = *subscriptions;
-                plan.destinations = *destinations;
+                plan.set_destinations(destinations);
                 plan.zipf = *zipf;
             }
-            Command::Echo { .. } => {
+            Command::Echo { destinations, .. } => {
                 plan.workload = Workload::Echo;
                 plan.publishers = plan.subscribers;
                 plan.destinations = plan.subscribers;
+                if let Some(destinations) = destinations {
+                    plan.set_destinations(destinations);
+                }
+            }
+            Command::Queue { destinations, ack, prefetch, .. } => {
+                plan.workload = Workload::Queue;
+                (plan.ack, plan.prefetch) = (*ack, *prefetch);
+                plan.set_destinations(destinations);
+                if common.destination.is_none() {
+                    plan.destination = "/queue/bench".into();
+                }
             }
             Command::Slow { stalled, .. } => plan.stalled_share = *stalled,
             Command::Storm { share, times, .. } => {
@@ -316,7 +375,7 @@ fn number(text: &str) -> Result<f64, String> {
     Ok(value * factor)
 }
 
-fn count(text: &str) -> Result<u32, String> {
+pub(crate) fn count(text: &str) -> Result<u32, String> {
     let value = number(text)?;
     if value.fract() != 0.0 || value > f64::from(u32::MAX) {
         return Err("write a whole number".into());
@@ -344,14 +403,14 @@ fn share(text: &str) -> Result<f64, String> {
 }
 
 /// `500ms`, `10s`, `2m`.
-fn duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let units = [("ms", 1e-3), ("s", 1.0), ("m", 60.0), ("h", 3600.0)];
     let found = units.iter().find_map(|(unit, factor)| Some((text.strip_suffix(unit)?, factor)));
     let (digits, factor) = found.unwrap_or((text, &1.0));
     Ok(Duration::from_secs_f64(number(digits)? * factor))
 }
 
-fn login(text: &str) -> Result<(String, String), String> {
+pub(crate) fn login(text: &str) -> Result<(String, String), String> {
     let (name, passcode) = text.split_once(':').ok_or("write NAME:PASSCODE")?;
     Ok((name.to_owned(), passcode.to_owned()))
 }
@@ -393,6 +452,27 @@ mod tests {
         assert_eq!(plan.sources[2], "127.1.0.3".parse::<IpAddr>().unwrap());
         assert_eq!(plan.version.as_deref(), Some("1.1"));
         assert!(plan.check().is_ok());
+    }
+
+    #[test]
+    fn destinations_are_a_number_or_names() {
+        let of = |text: &str| plan(&format!("stompede-bench {text}")).unwrap();
+        let fanout = of("fanout --destinations /topic/a,/topic/b{1..50} --publishers 3");
+        assert_eq!((fanout.workload, fanout.destinations), (Workload::Many, 51));
+        assert_eq!(fanout.destination_name(1), "/topic/b1");
+        assert!(fanout.check().is_ok());
+        let one = of("fanout --destinations /topic/only");
+        assert_eq!(
+            (one.workload, one.destination_name(0).as_str()),
+            (Workload::Fanout, "/topic/only")
+        );
+        let many = of("many --destinations 1k --destination /topic/t");
+        assert_eq!((many.destinations, many.destination_name(7).as_str()), (1_000, "/topic/t.7"));
+        let queue = of("queue --queues 5 --ack client-individual --prefetch 10");
+        assert_eq!((queue.ack, queue.prefetch), (AckMode::ClientIndividual, 10));
+        assert_eq!(queue.destination_name(4), "/queue/bench.4");
+        assert!(of("echo --connections 3 --destinations /topic/e{1..2}").check().is_err());
+        assert!(of("echo --connections 3 --destinations /topic/e{1..3}").check().is_ok());
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! What a run shall do: connections, who publishes what where, and when. Fixed before it starts.
 
+use crate::destinations::{Destinations, Names};
+use crate::queue::AckMode;
 use crate::wire::Transport;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::time::Duration;
@@ -55,6 +57,8 @@ pub enum Workload {
     Many,
     /// Every connection publishes to a destination that only it subscribed to.
     Echo,
+    /// Queues, each with one publisher; the subscribers share its messages.
+    Queue,
 }
 
 /// How fast is published.
@@ -87,12 +91,18 @@ pub struct Plan {
     pub subscriptions: u32,
     /// Publishers of other processes; their numbers follow those of ours.
     pub strangers: u32,
-    /// Destinations; 1 unless [`Workload::Many`] or [`Workload::Echo`].
+    /// Destinations; 1 unless [`Workload::Many`], [`Workload::Echo`] or [`Workload::Queue`].
     pub destinations: u32,
     /// Their names begin with this; the number follows unless there is one only.
     pub destination: String,
+    /// Or all their names.
+    pub names: Option<Names>,
     /// Exponent of the popularity of destinations; 0 is the same for all.
     pub zipf: f64,
+    /// How consumers of queues acknowledge.
+    pub ack: AckMode,
+    /// `prefetch-count` of their subscriptions; 0 leaves it to the server.
+    pub prefetch: u32,
     /// How fast is published.
     pub rate: Rate,
     /// Bytes of a body.
@@ -144,7 +154,10 @@ impl Plan {
             strangers: 0,
             destinations: 1,
             destination: "/topic/bench".into(),
+            names: None,
             zipf: 0.0,
+            ack: AckMode::Auto,
+            prefetch: 0,
             rate: Rate::PerSecond(0.0),
             body_bytes: 100,
             ramp_per_second: 0.0,
@@ -184,7 +197,7 @@ impl Plan {
         match self.workload {
             Workload::Idle => 0,
             Workload::Fanout => (self.publishers + self.strangers) as usize,
-            Workload::Many => self.subscriptions as usize,
+            Workload::Many | Workload::Queue => self.subscriptions as usize,
             Workload::Echo => 1,
         }
     }
@@ -209,8 +222,18 @@ impl Plan {
         (f64::from(subscriber + 1) * self.stalled_share).floor() > before
     }
 
-    /// Subscriptions to each destination whose subscribers read.
+    /// Subscribers of worker `worker` that read.
+    pub fn readers_of_worker(&self, worker: usize) -> u32 {
+        let seats = (worker as u32..self.subscribers).step_by(self.threads);
+        seats.filter(|&number| !self.is_stalled(number)).count() as u32
+    }
+
+    /// Deliveries that a message to each destination must cause: to all subscriptions whose
+    /// subscribers read, or to one consumer of a queue.
     pub fn readers(&self) -> Vec<u64> {
+        if self.workload == Workload::Queue {
+            return vec![1; self.destinations as usize];
+        }
         let mut readers = vec![0; self.destinations as usize];
         for subscriber in (0..self.subscribers).filter(|&number| !self.is_stalled(number)) {
             for subscription in 0..self.subscriptions {
@@ -220,8 +243,22 @@ impl Plan {
         readers
     }
 
+    /// Takes what `--destinations` says.
+    pub fn set_destinations(&mut self, destinations: &Destinations) {
+        match destinations {
+            Destinations::Count(count) => self.destinations = *count,
+            Destinations::Names(names) => {
+                self.destinations = names.count();
+                self.names = Some(names.clone());
+            }
+        }
+    }
+
     /// Name of a destination.
     pub fn destination_name(&self, destination: u32) -> String {
+        if let Some(names) = &self.names {
+            return names.name(destination);
+        }
         if self.destinations == 1 {
             return self.destination.clone();
         }
@@ -256,12 +293,19 @@ impl Plan {
         if self.version.is_none() && is_tcp && self.publishers > 0 {
             return Err("seen --stomp none with a tcp url: bodies need WebSocket frames".into());
         }
-        if self.version.is_none() && matches!(self.workload, Workload::Many) {
+        if self.version.is_none() && matches!(self.workload, Workload::Many | Workload::Queue) {
             return Err("seen --stomp none with destinations: use fanout or echo".into());
         }
         let is_publishing = self.workload != Workload::Idle;
         if is_publishing && self.publishers + self.strangers == 0 {
             return Err("seen no publisher: raise --publishers".into());
+        }
+        if self.workload == Workload::Echo && self.destinations < self.subscribers {
+            let (seen, limit) = (self.destinations, self.subscribers);
+            return Err(format!("seen {seen} destinations for {limit} echoes: each has its own"));
+        }
+        if self.strangers > 0 && self.workload != Workload::Fanout {
+            return Err("seen strangers and several destinations: each has one publisher".into());
         }
         if self.subscriptions == 0 || self.subscriptions > self.destinations {
             let (seen, limit) = (self.subscriptions, self.destinations);
@@ -269,8 +313,13 @@ impl Plan {
                 "seen {seen} subscriptions for {limit} destinations: give 1 to all"
             ));
         }
-        if self.workload == Workload::Many && self.publishers > self.destinations {
+        let is_many = matches!(self.workload, Workload::Many | Workload::Queue);
+        if is_many && self.publishers > self.destinations {
             return Err("seen more publishers than destinations: each destination has one".into());
+        }
+        let places = u64::from(self.subscribers) * u64::from(self.subscriptions);
+        if self.workload == Workload::Queue && places < u64::from(self.destinations) {
+            return Err("seen queues without a consumer: raise --connections".into());
         }
         if let Rate::PerSecond(rate) = self.rate {
             if is_publishing && rate <= 0.0 {
@@ -356,6 +405,9 @@ mod tests {
         plan.body_bytes = 10;
         assert!(plan.check().unwrap_err().contains("--size"));
         plan.body_bytes = 100;
+        (plan.workload, plan.publishers, plan.destinations) = (Workload::Echo, 1, 0);
+        assert!(plan.check().unwrap_err().contains("echoes"));
+        (plan.publishers, plan.destinations) = (0, 1);
         plan.workload = Workload::Fanout;
         assert!(plan.check().unwrap_err().contains("--publishers"));
         plan.publishers = 1;

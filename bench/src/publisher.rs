@@ -69,7 +69,7 @@ impl Publishers {
             number,
             sequence: 0,
         });
-        let is_many = plan.workload == Workload::Many;
+        let is_many = matches!(plan.workload, Workload::Many | Workload::Queue);
         let count = if is_many { plan.destinations } else { 0 };
         Publishers {
             all: all.collect(),
@@ -142,7 +142,7 @@ impl Publishers {
         let publisher = &mut self.all[self.turn];
         let next = |counter: &mut u32| std::mem::replace(counter, counter.wrapping_add(1));
         let (destination, sequence, stream) = match self.plan.workload {
-            Workload::Many => {
+            Workload::Many | Workload::Queue => {
                 let round = next(&mut publisher.sequence);
                 let destination = self.choice.next(publisher.number, round);
                 let sequence = next(&mut self.sequences[destination as usize]);
@@ -186,7 +186,7 @@ impl Choice {
             sum += f64::from(rank).powf(-plan.zipf);
             sum
         });
-        let is_many = plan.workload == Workload::Many && plan.zipf > 0.0;
+        let is_many = matches!(plan.workload, Workload::Many | Workload::Queue) && plan.zipf > 0.0;
         Choice {
             destinations: plan.destinations,
             publishers: plan.publishers.max(1),

@@ -28,6 +28,9 @@ pub struct Report {
     pub connected: u64,
     /// Connections that never became live.
     pub failed: u64,
+    /// Connections begun again because the generator had no port, slot or memory for them.
+    #[serde(default)]
+    pub retried: u64,
     /// Connections that the server ended.
     pub dropped: u64,
     /// Connections that were replaced on purpose.
@@ -52,6 +55,18 @@ pub struct Report {
     pub reordered: u64,
     /// Deliveries that are not what was sent.
     pub corrupt: u64,
+    /// Deliveries of queues that are settled: acknowledged, or sent with `ack:auto`.
+    #[serde(default)]
+    pub acknowledged: u64,
+    /// Deliveries of queues that said `redelivered:true`.
+    #[serde(default)]
+    pub redelivered: u64,
+    /// Messages that came back although they were acknowledged.
+    #[serde(default)]
+    pub unsettled: u64,
+    /// Settled deliveries a second of the server's CPU time.
+    #[serde(default)]
+    pub acknowledged_per_core_s: Option<f64>,
     /// Deliveries a second, warm-up included.
     pub delivered_per_s: f64,
     /// Bytes received.
@@ -60,6 +75,12 @@ pub struct Report {
     pub deliveries_per_read: f64,
     /// Latency of every measured delivery.
     pub latency: Summary,
+    /// Latency of every broadcast at the first subscriber that it reached.
+    #[serde(default)]
+    pub first: Summary,
+    /// At the last.
+    #[serde(default)]
+    pub last: Summary,
     /// How late the generator itself published.
     pub lateness: Summary,
     /// Heart-beats sent, received and missed.
@@ -111,6 +132,7 @@ impl Report {
             is_open_loop,
             connected: tally.connected,
             failed: tally.failed,
+            retried: tally.retried,
             dropped: tally.dropped,
             churned: tally.churned,
             ramp_s: outcome.ramp_s,
@@ -123,10 +145,18 @@ impl Report {
             duplicates: tally.duplicates,
             reordered: tally.reordered,
             corrupt: tally.corrupt,
+            acknowledged: tally.acknowledged,
+            redelivered: tally.redelivered,
+            unsettled: tally.unsettled,
+            acknowledged_per_core_s: of("publish")
+                .filter(|server| tally.acknowledged > 0 && server.cpu_s > 0.0)
+                .map(|server| tally.acknowledged as f64 / server.cpu_s),
             delivered_per_s: tally.delivered as f64 / outcome.publish_s.max(1e-9),
             bytes: tally.bytes,
             deliveries_per_read: tally.delivered as f64 / tally.reads.max(1) as f64,
             latency: outcome.latency(),
+            first: outcome.broadcasts.first.summary(),
+            last: outcome.broadcasts.last.summary(),
             lateness: outcome.lateness.summary(),
             heart_beats: (tally.beats_sent, tally.beats_received, tally.beats_missed),
             server: outcome.server.clone(),
@@ -169,6 +199,7 @@ impl Report {
             ("duplicates", self.duplicates),
             ("reordered", self.reordered),
             ("corrupt", self.corrupt),
+            ("unsettled", self.unsettled),
             ("failed", self.failed),
             ("dropped", self.dropped),
         ];
@@ -189,9 +220,10 @@ impl Report {
         row(
             "connect",
             format!(
-                "{} ok  {} failed  {} dropped  {} replaced  {:.2} s ({:.0}/s)  {}",
+                "{} ok  {} failed  {} retried  {} dropped  {} replaced  {:.2} s ({:.0}/s)  {}",
                 self.connected,
                 self.failed,
+                self.retried,
                 self.dropped,
                 self.churned,
                 self.ramp_s,
@@ -215,8 +247,20 @@ impl Report {
                     self.corrupt
                 ),
             );
+            if self.acknowledged > 0 {
+                let text = format!(
+                    "{} acknowledged  {} redelivered  {} came back in spite of it",
+                    self.acknowledged, self.redelivered, self.unsettled
+                );
+                row("settled", text);
+            }
             let from = if self.is_open_loop { "from planned send" } else { "closed loop" };
             row("latency", format!("{}  ({from})", milliseconds(&self.latency)));
+            if self.first.count > 0 && self.first != self.last {
+                let of = format!("subscriber of each of {} broadcasts", self.first.count);
+                row("first", format!("{}  (first {of})", milliseconds(&self.first)));
+                row("last", format!("{}  (last {of})", milliseconds(&self.last)));
+            }
             row("lateness", format!("{}  (of our own sends)", milliseconds(&self.lateness)));
             row(
                 "rate",
@@ -254,6 +298,7 @@ impl Report {
             ("B PSS/connection", self.pss_bytes_per_connection),
             ("µs bare send", self.floor_us_per_send),
             ("x the bare send", self.floor_ratio),
+            ("acknowledged/s of server CPU", self.acknowledged_per_core_s),
         ];
         let costs =
             figures.iter().filter_map(|(name, value)| Some(format!("{:.3} {name}", (*value)?)));

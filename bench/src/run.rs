@@ -4,6 +4,7 @@
 //! way, close. Once a second the desks are read into one [`Second`]; the histograms are taken away
 //! from the workers and merged into the totals.
 
+use crate::broadcast::Gather;
 use crate::clock::{nanos, Nanos};
 use crate::control::{Control, Desk, Stage, Tally};
 use crate::latency::{Latencies, Summary};
@@ -23,6 +24,8 @@ use stompede::shard::affinity;
 const LOOK: Duration = Duration::from_millis(20);
 /// Time without a further live connection after which a ramp is given up.
 const RAMP_PATIENCE: Duration = Duration::from_secs(15);
+/// Time in which a message that came back would be seen.
+const VERIFY: Duration = Duration::from_millis(500);
 /// From the decision to publish to the first message.
 const LEAD: Duration = Duration::from_millis(50);
 
@@ -74,6 +77,8 @@ pub struct Outcome {
     pub latencies: Latencies,
     /// Time from begin to live of every connection.
     pub connects: Latencies,
+    /// When broadcasts reached their first and their last subscriber.
+    pub broadcasts: Gather,
     /// How late the generator published.
     pub lateness: Latencies,
     /// Time of the ramp, in seconds.
@@ -131,7 +136,8 @@ pub fn run(plan: Plan, observer: &mut dyn Observer) -> Result<Outcome, String> {
     plan.check()?;
     let explain = |error: io::Error| format!("cannot start the generator: {error}");
     let plan = Arc::new(plan);
-    let control = Arc::new(Control::new(plan.threads).map_err(explain)?);
+    let queues = if plan.workload == Workload::Queue { plan.destinations } else { 0 };
+    let control = Arc::new(Control::new(plan.threads, queues as usize).map_err(explain)?);
     if let Some(pid) = plan.pid {
         Usage::read(pid).ok_or_else(|| format!("seen pid {pid}, no such process"))?;
     }
@@ -196,6 +202,8 @@ impl Coordinator {
     fn new(plan: Arc<Plan>, control: Arc<Control>) -> Coordinator {
         let now = Instant::now();
         let usage = plan.pid.and_then(Usage::read).unwrap_or_default();
+        let workers = 0..plan.threads;
+        let workers = workers.filter(|&worker| plan.readers_of_worker(worker) > 0).count();
         Coordinator {
             plan,
             control,
@@ -203,6 +211,7 @@ impl Coordinator {
                 tally: Tally::default(),
                 latencies: Latencies::default(),
                 connects: Latencies::default(),
+                broadcasts: Gather::new(workers as u32),
                 lateness: Latencies::default(),
                 ramp_s: 0.0,
                 storms_s: Vec::new(),
@@ -276,6 +285,10 @@ impl Coordinator {
             self.begin_stage("publish", observer);
             self.publish(observer, is_anyone_gone)?;
         }
+        if self.plan.workload == Workload::Queue {
+            self.begin_stage("verify", observer);
+            self.verify(observer, is_anyone_gone)?;
+        }
         Ok(())
     }
 
@@ -343,6 +356,26 @@ impl Coordinator {
         Ok(())
     }
 
+    /// Begins every consumer again: what was acknowledged is settled and must not come.
+    fn verify(
+        &mut self,
+        observer: &mut dyn Observer,
+        is_anyone_gone: &dyn Fn() -> bool,
+    ) -> Result<(), String> {
+        let wanted = self.control.tally().churned + u64::from(self.plan.subscribers);
+        self.control.enter(Stage::Verify);
+        let began = Instant::now();
+        while self.control.tally().churned < wanted && began.elapsed() < RAMP_PATIENCE {
+            self.look(observer, is_anyone_gone)?;
+        }
+        self.ramp(observer, is_anyone_gone)?;
+        let until = Instant::now() + VERIFY;
+        while Instant::now() < until {
+            self.look(observer, is_anyone_gone)?;
+        }
+        Ok(())
+    }
+
     /// Waits a moment; ends a second when it is over.
     fn look(
         &mut self,
@@ -391,7 +424,11 @@ impl Coordinator {
             connects.clear();
             self.outcome.lateness.merge(lateness);
             lateness.clear();
+            let spreads = std::mem::take(&mut desk.spreads);
             drop(desk);
+            for spread in &spreads {
+                self.outcome.broadcasts.add(spread);
+            }
             self.of_second.merge(&self.spare);
             self.spare.clear();
         }

@@ -21,15 +21,20 @@ fn figure(report: &Report, name: &str) -> Option<f64> {
         "p99.9" => latency.p999_us,
         "p99.99" => latency.p9999_us,
         "max" => latency.max_us,
+        "first-p99" => report.first.p99_us,
+        "last-p99" => report.last.p99_us,
         "connect-p99" => report.connect.p99_us,
         "ramp" => report.ramp_s * 1e6,
         "lost" => report.lost as f64,
         "duplicates" => report.duplicates as f64,
         "reordered" => report.reordered as f64,
         "corrupt" => report.corrupt as f64,
+        "redelivered" => report.redelivered as f64,
+        "unsettled" => report.unsettled as f64,
         "failed" => report.failed as f64,
         "dropped" => report.dropped as f64,
         "beats-missed" => report.heart_beats.2 as f64,
+        "acknowledged" => report.acknowledged_per_core_s?,
         "rate" => report.delivered_per_s,
         "cpu" => report.cpu_us_per_delivery?,
         "cpu-connect" => report.cpu_us_per_connect?,
@@ -41,22 +46,27 @@ fn figure(report: &Report, name: &str) -> Option<f64> {
 }
 
 /// Names that [`Bound::parse`] takes.
-const NAMES: [&str; 21] = [
+const NAMES: [&str; 26] = [
     "p50",
     "p90",
     "p99",
     "p99.9",
     "p99.99",
     "max",
+    "first-p99",
+    "last-p99",
     "connect-p99",
     "ramp",
     "lost",
     "duplicates",
     "reordered",
     "corrupt",
+    "redelivered",
+    "unsettled",
     "failed",
     "dropped",
     "beats-missed",
+    "acknowledged",
     "rate",
     "cpu",
     "cpu-connect",
@@ -121,6 +131,7 @@ mod tests {
             idle_cpu_us_per_s: Some(0.0),
             pss_bytes_per_connection: Some(0.0),
             floor_ratio: Some(0.0),
+            acknowledged_per_core_s: Some(0.0),
             ..Report::default()
         };
         assert!(NAMES.iter().all(|name| figure(&report, name).is_some()));

@@ -29,7 +29,11 @@ pub enum Inbound<'a> {
     /// CONNECTED, with the value of its heart-beat header.
     Connected { heart_beat: Option<&'a [u8]> },
     /// MESSAGE, or without STOMP a data frame.
-    Message { body: &'a [u8] },
+    Message {
+        /// From the command to the blank line; empty without STOMP.
+        head: &'a [u8],
+        body: &'a [u8],
+    },
     /// RECEIPT.
     Receipt,
     /// ERROR: the whole frame.
@@ -113,9 +117,9 @@ impl Reader {
         }
         let Some(payload) = input.get(head..head + length) else { return Ok(None) };
         let inbound = match first {
-            0x81 | 0x82 if !self.is_stomp => Inbound::Message { body: payload },
+            0x81 | 0x82 if !self.is_stomp => Inbound::Message { head: &[], body: payload },
             0x81 | 0x82 => match self.body_of_message(payload) {
-                Some(body) => Inbound::Message { body },
+                Some((head, body)) => Inbound::Message { head, body },
                 None => stomp_in_message(payload)?,
             },
             0x89 => Inbound::Ping(payload),
@@ -128,13 +132,13 @@ impl Reader {
 
     /// The short way: a MESSAGE that ends in a body of the expected size.
     #[inline]
-    fn body_of_message<'a>(&self, payload: &'a [u8]) -> Option<&'a [u8]> {
+    fn body_of_message<'a>(&self, payload: &'a [u8]) -> Option<(&'a [u8], &'a [u8])> {
         let end = payload.len().checked_sub(1)?;
         let start = end.checked_sub(self.body_bytes)?;
         let is_message = payload.starts_with(b"MESSAGE\n")
             && payload[end] == 0
             && payload[..start].ends_with(b"\n\n");
-        is_message.then(|| &payload[start..end])
+        is_message.then(|| (&payload[..start], &payload[start..end]))
     }
 }
 
@@ -186,7 +190,7 @@ fn next_stomp(input: &[u8]) -> Result<Option<(Inbound<'_>, usize)>, Violation> {
     };
     let end = at + body.len() + 1;
     let inbound = match command {
-        b"MESSAGE" => Inbound::Message { body },
+        b"MESSAGE" => Inbound::Message { head: &input[..at], body },
         b"CONNECTED" => Inbound::Connected { heart_beat },
         b"RECEIPT" => Inbound::Receipt,
         b"ERROR" => Inbound::Error(&input[..end]),
@@ -269,10 +273,45 @@ pub fn connect_frame(
     out
 }
 
-/// SUBSCRIBE number `id`; a receipt says that it and those before it are live.
-pub fn subscribe_frame(id: u32, destination: &str, with_receipt: bool) -> Vec<u8> {
+/// The value of a header, as it stands on the wire, of the first with this name.
+pub fn header<'a>(head: &'a [u8], name: &str) -> Option<&'a [u8]> {
+    let mut at = 0;
+    while let Some((text, next)) = line(head, at) {
+        if let Some(value) = text.strip_prefix(name.as_bytes()) {
+            if let Some(value) = value.strip_prefix(b":") {
+                return Some(value);
+            }
+        }
+        at = next;
+    }
+    None
+}
+
+/// Appends ACK of the delivery with this head; false if it does not say what to acknowledge.
+///
+/// STOMP 1.2: `id` "MUST match the `ack` header"; before, `message-id` and `subscription`.
+pub fn ack_frame(out: &mut Vec<u8>, version: &str, head: &[u8]) -> bool {
+    out.extend_from_slice(b"ACK");
+    let named: &[(&str, &str)] = match version {
+        "1.2" => &[("ack", "id")],
+        _ => &[("message-id", "message-id"), ("subscription", "subscription")],
+    };
+    for (theirs, ours) in named {
+        let Some(value) = header(head, theirs) else { return false };
+        out.extend_from_slice(b"\n");
+        out.extend_from_slice(ours.as_bytes());
+        out.extend_from_slice(b":");
+        out.extend_from_slice(value);
+    }
+    out.extend_from_slice(b"\n\n\0");
+    true
+}
+
+/// SUBSCRIBE number `id` with further headers `terms`; a receipt says that it and those before it
+/// are live.
+pub fn subscribe_frame(id: u32, destination: &str, terms: &str, with_receipt: bool) -> Vec<u8> {
     let receipt = if with_receipt { "receipt:s\n" } else { "" };
-    format!("SUBSCRIBE\nid:{id}\ndestination:{destination}\nack:auto\n{receipt}\n\0").into_bytes()
+    format!("SUBSCRIBE\nid:{id}\ndestination:{destination}\n{terms}{receipt}\n\0").into_bytes()
 }
 
 /// Appends SEND of `body`.
@@ -309,7 +348,8 @@ mod tests {
             for end in 0..bytes.len() {
                 assert_eq!(reader.next(&bytes[..end]), Ok(None), "{transport:?} {end}");
             }
-            let message = Inbound::Message { body: b"hello" };
+            let head = &MESSAGE[..MESSAGE.len() - 6];
+            let message = Inbound::Message { head, body: b"hello" };
             assert_eq!(reader.next(bytes), Ok(Some((message, bytes.len()))));
         }
     }
@@ -323,6 +363,20 @@ mod tests {
         reader.body_bytes = 4;
         assert!(reader.body_of_message(MESSAGE).is_none());
         assert_eq!(format!("{:?}", reader.next(&bytes)), short);
+    }
+
+    #[test]
+    fn an_ack_names_the_delivery_as_its_version_wants_it() {
+        let head = b"MESSAGE\nsubscription:7\nmessage-id:m\\c1\nack:a-1\nack:no\n\n";
+        let ack = |version: &str, head: &[u8]| {
+            let mut out = Vec::new();
+            ack_frame(&mut out, version, head).then(|| String::from_utf8(out).unwrap())
+        };
+        assert_eq!(ack("1.2", head).unwrap(), "ACK\nid:a-1\n\n\0");
+        let older = "ACK\nmessage-id:m\\c1\nsubscription:7\n\n\0";
+        assert_eq!(ack("1.1", head).unwrap(), older);
+        assert_eq!(ack("1.2", MESSAGE), None);
+        assert_eq!(header(head, "mess"), None);
     }
 
     #[test]

@@ -5,20 +5,25 @@
 //! while a frame is partly received. Publishing is looked at again between two batches of receives,
 //! so that a flood of deliveries delays it by one batch at most.
 
+mod check;
 mod connect;
+mod outbox;
 mod receive;
 
+use crate::broadcast::Watch;
 use crate::clock::{nanos, Nanos};
 use crate::control::{Control, Stage};
 use crate::order::Stream;
-use crate::plan::{Plan, Rate};
+use crate::plan::{Plan, Rate, Workload};
 use crate::publisher::Publishers;
 use crate::stamp::blank_body;
 use crate::wire::{self, Reader, Writer};
+use outbox::Outbox;
 use receive::RECV_BATCH;
 use slab::Slab;
 use std::collections::VecDeque;
 use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 use stompede::reactor::{Connector, Event, Parts, SendRequest, Shortfall, TICK_MS};
 
@@ -30,7 +35,7 @@ const RAMP_STEP_NS: Nanos = 1_000_000;
 const NONE: u32 = u32::MAX;
 
 /// Where a client is on its way.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Phase {
     Free,
     Connecting,
@@ -86,7 +91,12 @@ pub struct Worker<R> {
     writer: Writer,
     upgrade: Vec<u8>,
     login: Vec<u8>,
+    /// Headers of every SUBSCRIBE.
+    terms: String,
     blank: Vec<u8>,
+    watch: Watch,
+    /// The bytes of one ACK.
+    ack_frame: Vec<u8>,
     clients: Vec<Client>,
     partials: Slab<Vec<u8>>,
     /// By subscriber, then by stream.
@@ -94,9 +104,13 @@ pub struct Worker<R> {
     /// Slots of the subscribers, by seat.
     subscribers: Vec<u32>,
     publishers: Publishers,
-    /// Seats that wait for a connection.
-    waiting: VecDeque<u32>,
+    /// Seats that never had a connection.
+    newcomers: Range<u32>,
+    /// Seats that lost theirs, or could not get one, in order of their time.
+    again: VecDeque<Again>,
     started_count: u64,
+    /// Sources given out beyond those of the newcomers.
+    further_sources: u32,
     in_the_making: u32,
     ready: Vec<u32>,
     outbox: Outbox,
@@ -104,27 +118,16 @@ pub struct Worker<R> {
     alarm_at: Option<Nanos>,
     tick: u32,
     storms_seen: u32,
+    is_verifying: bool,
     shortfalls: Vec<Shortfall>,
     results: Vec<Result<usize, i32>>,
     receive: Vec<u8>,
 }
 
-/// What clients say while they log in and keep alive: one piece of bytes per connection and flush.
-#[derive(Default)]
-struct Outbox {
-    bytes: Vec<u8>,
-    /// Slot, and where its bytes end.
-    pieces: Vec<(u32, usize)>,
-}
-
-impl Outbox {
-    fn push(&mut self, slot: u32, write: impl FnOnce(&mut Vec<u8>)) {
-        write(&mut self.bytes);
-        match self.pieces.last_mut() {
-            Some((last, end)) if *last == slot => *end = self.bytes.len(),
-            _ => self.pieces.push((slot, self.bytes.len())),
-        }
-    }
+/// A seat that shall get another connection.
+struct Again {
+    seat: u32,
+    not_before: Nanos,
 }
 
 impl<R: Connector> Worker<R> {
@@ -144,6 +147,8 @@ impl<R: Connector> Worker<R> {
             accept,
         };
         let protocols = plan.version.as_ref().map(|_| "v12.stomp, v11.stomp, v10.stomp");
+        let is_broadcast = plan.workload == Workload::Fanout;
+        let watched = if is_broadcast { plan.streams_per_subscriber() } else { 0 };
         let mut login = Vec::new();
         if let Some(version) = &plan.version {
             let beat = format!("{0},{0}", plan.heart_beat_ms);
@@ -155,16 +160,21 @@ impl<R: Connector> Worker<R> {
             index,
             upgrade: wire::upgrade_request(&plan.target.host, &plan.target.path, &key, protocols),
             login,
+            terms: terms(&plan),
             reader,
             blank: blank_body(plan.body_bytes),
+            watch: Watch::new(plan.readers_of_worker(index), watched),
+            ack_frame: Vec::new(),
             clients: Vec::new(),
             partials: Slab::new(),
             streams: vec![Stream::default(); subscribers as usize * plan.streams_per_subscriber()],
             subscribers: vec![NONE; subscribers as usize],
             publishers: Publishers::new(&plan, writer.clone(), index),
             writer,
-            waiting: (0..subscribers + others).collect(),
+            newcomers: 0..subscribers + others,
+            again: VecDeque::new(),
             started_count: 0,
+            further_sources: 0,
             in_the_making: 0,
             ready: Vec::new(),
             outbox: Outbox::default(),
@@ -172,6 +182,7 @@ impl<R: Connector> Worker<R> {
             alarm_at: None,
             tick: 1,
             storms_seen: 0,
+            is_verifying: false,
             shortfalls: Vec::new(),
             results: Vec::new(),
             receive: vec![0; RECV_STRIDE_BYTES * RECV_BATCH],
@@ -223,7 +234,7 @@ impl<R: Connector> Worker<R> {
                 return false;
             }
         }
-        if !self.waiting.is_empty() && self.in_the_making < self.in_flight_max() {
+        if self.is_anyone_waiting() && self.in_the_making < self.in_flight_max() {
             due = Some(due.unwrap_or(u64::MAX).min(now + RAMP_STEP_NS));
         }
         match due {
@@ -243,11 +254,15 @@ impl<R: Connector> Worker<R> {
         match event {
             Event::Connected { slot } => self.on_connected(slot),
             Event::ConnectFailed { slot, errno } => {
+                if connect::is_own_shortage(errno) {
+                    return self.connect_later(slot, errno);
+                }
                 let error = io::Error::from_raw_os_error(errno);
                 self.fail(slot, &format!("connect: {error}"), false);
             }
             Event::Readable { slot } | Event::Ended { slot } => self.mark_ready(slot),
             Event::Writable { slot } => {
+                self.flush_rest(slot);
                 if let Some(index) = self.publisher_of(slot) {
                     self.publishers.all[index].is_blocked = false;
                     self.flush_publishers();
@@ -278,7 +293,7 @@ impl<R: Connector> Worker<R> {
             let slot = live[(index * live.len() / count + offset) % live.len()];
             if self.clients[slot as usize].phase == Phase::Live {
                 let seat = self.free(slot, true);
-                self.waiting.push_back(seat);
+                self.again.push_back(Again { seat, not_before: 0 });
                 self.control.desk(self.index).tally.churned += 1;
             }
         }
@@ -288,6 +303,10 @@ impl<R: Connector> Worker<R> {
         if self.control.storms() != self.storms_seen {
             self.storms_seen = self.control.storms();
             self.replace_share(self.plan.storm_share);
+        }
+        if !self.is_verifying && self.control.stage() == Stage::Verify {
+            self.is_verifying = true;
+            self.replace_share(1.0);
         }
     }
 
@@ -405,31 +424,17 @@ impl<R: Connector> Worker<R> {
             self.fail(slot, &format!("publish: {error}"), true);
         }
     }
-
-    fn flush_outbox(&mut self) {
-        if self.outbox.pieces.is_empty() {
-            return;
-        }
-        let outbox = std::mem::take(&mut self.outbox);
-        let mut begin = 0;
-        let requests = outbox.pieces.iter().map(|&(slot, end)| {
-            let piece = &outbox.bytes[begin..end];
-            begin = end;
-            request(slot, piece)
-        });
-        self.reactor.send_batch(requests, &mut self.shortfalls);
-        for shortfall in std::mem::take(&mut self.shortfalls) {
-            // A client says little: a socket that does not take it is not read by the server.
-            if self.clients[shortfall.slot as usize].phase != Phase::Free {
-                self.fail(shortfall.slot, "the server does not read", true);
-            }
-        }
-        self.outbox = outbox;
-        self.outbox.bytes.clear();
-        self.outbox.pieces.clear();
-    }
 }
 
 fn request(slot: u32, bytes: &[u8]) -> SendRequest<'_> {
     SendRequest { slot, parts: Parts::One(bytes) }
+}
+
+/// Headers of every SUBSCRIBE of a run.
+fn terms(plan: &Plan) -> String {
+    let mut terms = format!("ack:{}\n", plan.ack.value());
+    if plan.prefetch > 0 {
+        terms.push_str(&format!("prefetch-count:{}\n", plan.prefetch));
+    }
+    terms
 }

@@ -116,6 +116,17 @@ test('the page speaks by whatever transport is chosen', async () => {
   }
 });
 
+test('a transport that the server has not is named, and another one connects', async () => {
+  const poor = await context.newPage();
+  await poor.goto(process.env.E2E_PAGE_POOR);
+  await poor.locator('#transport').selectOption('streaming');
+  await poor.locator('#notice', { hasText: 'No connection by streaming. The server answers 404' }).waitFor();
+  await poor.locator('#transport').selectOption('polling');
+  await poor.locator('#state[data-state="subscribed"][data-transport="polling"]').waitFor();
+  assert.equal(await poor.locator('#notice').isVisible(), false);
+  await poor.close();
+});
+
 test('the browser had nothing to complain about', () => {
   assert.deepEqual(complaints, []);
 });

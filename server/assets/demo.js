@@ -133,7 +133,13 @@ function open() {
       drop(own);
     }
   });
-  socket.addEventListener('close', () => drop(own));
+  socket.addEventListener('close', (event) => {
+    // Of a transport that is off, or that something on the way does not let through.
+    if (link === own && !own.connected && notice.hidden) {
+      complain(`No connection by ${transport.name}. ${event.reason}`.trim());
+    }
+    drop(own);
+  });
 }
 
 // Ends a link and plans the next; a second call for the same link does nothing.

@@ -29,7 +29,7 @@ class SockJsSocket extends EventTarget {
     try {
       while (!this.isClosed) {
         const answer = await this.post(receiver);
-        if (answer.status !== 200) throw new Error(`seen status ${answer.status}`);
+        if (answer.status !== 200) throw new Error(`The server answers ${answer.status}`);
         const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
         let rest = '';
         for (let read = await reader.read(); !read.done; read = await reader.read()) {
@@ -38,8 +38,8 @@ class SockJsSocket extends EventTarget {
           lines.forEach((line) => this.take(line));
         }
       }
-    } catch {
-      this.end();
+    } catch (error) {
+      this.end(error.message);
     }
   }
 
@@ -62,19 +62,19 @@ class SockJsSocket extends EventTarget {
     try {
       while (this.waiting.length > 0) {
         const answer = await this.post('xhr_send', JSON.stringify(this.waiting.splice(0)));
-        if (!answer.ok) throw new Error(`seen status ${answer.status}`);
+        if (!answer.ok) throw new Error(`The server answers ${answer.status}`);
       }
-    } catch {
-      this.end();
+    } catch (error) {
+      this.end(error.message);
     }
     this.isSending = false;
   }
 
-  end() {
+  end(reason = '') {
     if (this.isClosed) return;
     this.isClosed = true;
     this.abort.abort();
-    this.dispatchEvent(new Event('close'));
+    this.dispatchEvent(new CloseEvent('close', { reason }));
   }
 
   // Breaking off ends the session at the server, too.

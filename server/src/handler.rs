@@ -40,6 +40,7 @@ pub mod inbox;
 pub use inbox::SessionSender;
 pub use stompede_core::sockjs::endpoint::{Endpoint as SockJsOptions, Transports};
 
+use crate::shard::peer::Peer;
 use crate::shard::reason::DisconnectReason;
 use endpoint::Pattern;
 use std::borrow::Cow;
@@ -229,17 +230,64 @@ impl fmt::Display for SendError {
 
 impl std::error::Error for SendError {}
 
-/// What is known of a session from its opening request.
+/// What is known of a session from its opening request, in few bytes: an idle one keeps it.
 #[derive(Debug)]
 pub(crate) struct SessionInfo {
+    pattern: Arc<Pattern>,
+    /// The part of the request's path that the pattern matched and its query, both
+    /// percent-encoded, and the user, one behind the other.
+    text: Box<str>,
+    path_bytes: u32,
+    query_bytes: u32,
     /// Index of its endpoint.
-    pub(crate) endpoint: usize,
-    pub(crate) pattern: Arc<Pattern>,
-    /// The part of the request's path that the pattern matched, percent-encoded.
-    pub(crate) path: Box<str>,
-    pub(crate) query: Box<str>,
-    pub(crate) user: Option<Box<str>>,
-    pub(crate) peer: IpAddr,
+    endpoint: u32,
+    peer: Peer,
+    has_user: bool,
+}
+
+const _: () = assert!(size_of::<SessionInfo>() <= 56);
+
+impl SessionInfo {
+    /// Of an endpoint (its index and pattern), the path and query of a request, and a client.
+    pub(crate) fn new(
+        (endpoint, pattern): (usize, &Arc<Pattern>),
+        path: &str,
+        query: &str,
+        peer: Peer,
+    ) -> SessionInfo {
+        SessionInfo {
+            pattern: pattern.clone(),
+            text: [path, query].concat().into(),
+            path_bytes: path.len() as u32,
+            query_bytes: query.len() as u32,
+            endpoint: endpoint as u32,
+            peer,
+            has_user: false,
+        }
+    }
+
+    /// The opening request has logged in.
+    pub(crate) fn log_in(&mut self, user: &str) {
+        self.text = [self.path(), self.query(), user].concat().into();
+        self.has_user = true;
+    }
+
+    /// Index of its endpoint.
+    pub(crate) fn endpoint(&self) -> usize {
+        self.endpoint as usize
+    }
+
+    pub(crate) fn path(&self) -> &str {
+        &self.text[..self.path_bytes as usize]
+    }
+
+    fn query(&self) -> &str {
+        &self.text[self.path_bytes as usize..][..self.query_bytes as usize]
+    }
+
+    fn user(&self) -> Option<&str> {
+        self.has_user.then(|| &self.text[(self.path_bytes + self.query_bytes) as usize..])
+    }
 }
 
 /// What a callback can reach of its shard.
@@ -297,26 +345,26 @@ impl<'a> Session<'a> {
 
     /// The value of the path's parameter of that name, decoded.
     pub fn param(&self, name: &str) -> Option<Cow<'_, str>> {
-        self.info.pattern.param(name, &self.info.path)
+        self.info.pattern.param(name, self.info.path())
     }
 
     /// The part of the path that the endpoint's pattern matched, still percent-encoded.
     pub fn path(&self) -> &str {
-        &self.info.path
+        self.info.path()
     }
 
     /// What follows `?`, still percent-encoded; empty without.
     pub fn query(&self) -> &str {
-        &self.info.query
+        self.info.query()
     }
 
     /// Who logged in with the opening request (RFC 7617).
     pub fn user(&self) -> Option<&str> {
-        self.info.user.as_deref()
+        self.info.user()
     }
 
     /// The client's address.
     pub fn peer(&self) -> IpAddr {
-        self.info.peer
+        self.info.peer.ip()
     }
 }

@@ -69,7 +69,7 @@ fn serve(config: config::Config) -> ExitCode {
     let is_test = config.test_services;
     let is_json = config.log_format == config::LogFormat::Json;
     let is_open = config.users.is_empty() && config.users_file.is_none();
-    let sockjs = config.sockjs_prefixes.join(" ");
+    let sockjs = config.sockjs_paths().collect::<Vec<_>>().join(" ");
     let mut builder = Server::builder(config);
     if is_test {
         builder = services::register(builder);

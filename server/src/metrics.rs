@@ -163,6 +163,8 @@ pub struct ShardMetrics {
     pub sockjs_waiting_bytes: Counter,
     /// SockJS sessions over HTTP that began.
     pub sockjs_sessions_opened: Counter,
+    /// SockJS sessions that there was no room for.
+    pub sockjs_sessions_refused: Counter,
     /// Messages of SockJS clients, by any transport.
     pub sockjs_messages_received: Counter,
     /// Words to the home of a session that was this shard.
@@ -245,6 +247,7 @@ impl Default for ShardMetrics {
             sockjs_sessions: Counter::default(),
             sockjs_waiting_bytes: Counter::default(),
             sockjs_sessions_opened: Counter::default(),
+            sockjs_sessions_refused: Counter::default(),
             sockjs_messages_received: Counter::default(),
             sockjs_calls_local: Counter::default(),
             sockjs_calls_forwarded: Counter::default(),
@@ -337,6 +340,11 @@ impl ShardMetrics {
     pub fn auth(&self, method: AuthMethod, result: AuthResult) {
         self.auth[method as usize][result as usize].inc();
     }
+
+    /// Log-ins that were counted.
+    pub fn auth_count(&self, method: AuthMethod, result: AuthResult) -> u64 {
+        self.auth[method as usize][result as usize].get()
+    }
 }
 
 /// What is running, as `stompede_build_info`. Without quotes, backslashes and line ends: labels
@@ -406,6 +414,7 @@ const COUNTERS: [Single; 29] = [
     ("heartbeats_missed", "Clients whose heart-beat stayed away", |s| &s.heartbeats_missed),
     ("compressions", "Publications compressed", |s| &s.compressions),
     ("sockjs_sessions_opened", "SockJS sessions begun", |s| &s.sockjs_sessions_opened),
+    ("sockjs_sessions_refused", "SockJS sessions too many", |s| &s.sockjs_sessions_refused),
     ("sockjs_messages_received", "Messages of SockJS clients", |s| &s.sockjs_messages_received),
     ("sockjs_calls_local", "SockJS calls to a home on the shard", |s| &s.sockjs_calls_local),
     ("sockjs_calls_forwarded", "SockJS calls by the mesh", |s| &s.sockjs_calls_forwarded),

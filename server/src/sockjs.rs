@@ -3,6 +3,7 @@
 use crate::config::Config;
 use crate::handler::endpoint::Endpoints;
 use crate::reactor::TICK_MS;
+use stompede_core::http::origin::OriginPolicy;
 use stompede_core::limits::Limits;
 use stompede_core::sockjs::endpoint::Endpoint;
 use stompede_core::sockjs::iframe::Iframe;
@@ -16,6 +17,10 @@ pub struct Service {
     pub endpoint: Endpoint,
     /// The same for its sessions, in ticks.
     pub rules: Rules,
+    /// What its clients may send.
+    pub limits: Limits,
+    /// The pages that may connect.
+    pub origins: OriginPolicy,
     /// Index of the handler's endpoint whose sessions these are; without one it is STOMP.
     pub handler: Option<usize>,
     /// The page for clients of other sites; none when it is off.
@@ -24,13 +29,13 @@ pub struct Service {
 
 impl Service {
     /// # Errors
-    /// A client URL that cannot stand in the iframe page, in words for the operator.
-    pub fn new(
-        endpoint: Endpoint,
-        handler: Option<usize>,
-        limits: &Limits,
-    ) -> Result<Service, String> {
-        let rules = Rules::new(&endpoint, limits, TICK_MS as u32);
+    /// In words for the operator: a client URL that cannot stand in the iframe page, and origins
+    /// that [`OriginPolicy::parse`] refuses.
+    fn new(config: Config, handler: Option<usize>) -> Result<Service, String> {
+        let Config { sockjs: endpoint, limits, allowed_origins, .. } = config;
+        let origins = endpoint.allowed_origins.as_ref().unwrap_or(&allowed_origins);
+        let origins = OriginPolicy::parse(origins)?;
+        let rules = Rules::new(&endpoint, &limits, TICK_MS as u32);
         let iframe = match endpoint.transports.iframe {
             true => Some(Iframe::new(&endpoint.client_url).ok_or_else(|| {
                 format!(
@@ -41,11 +46,14 @@ impl Service {
             })?),
             false => None,
         };
-        Ok(Service { endpoint, rules, handler, iframe })
+        Ok(Service { endpoint, rules, limits, origins, handler, iframe })
     }
 }
 
-/// All endpoints: those of `--sockjs`, then one for each endpoint of a handler.
+/// How many endpoints there may be: a connection has a byte for the number of its own.
+const SERVICES_COUNT_MAX: usize = 254;
+
+/// All endpoints: those of `--sockjs` and `--sockjs-endpoint`, then one for each of a handler.
 #[derive(Debug, Default)]
 pub struct SockJs {
     services: Vec<Service>,
@@ -53,21 +61,27 @@ pub struct SockJs {
 }
 
 impl SockJs {
-    /// One that speaks STOMP for each of `--sockjs`, and one for each of `handlers`.
+    /// One that speaks STOMP for each of `--sockjs` and `--sockjs-endpoint`, and one for each of
+    /// `handlers`.
     ///
     /// # Errors
-    /// Those of [`Service::new`].
+    /// Those of [`Service::new`], and too many endpoints.
     pub fn new(config: &Config, handlers: &Endpoints) -> Result<SockJs, String> {
-        let stomp = config.sockjs_prefixes.iter().map(|prefix| {
-            let endpoint = Endpoint { prefix: prefix.clone(), ..config.sockjs.clone() };
-            Service::new(endpoint, None, &config.limits)
-        });
+        let stomp = config.each_sockjs()?;
+        let stomp_count = stomp.len();
+        let stomp = stomp.into_iter().map(|own| Service::new(own, None));
         let handlers = handlers.sockjs_options().enumerate().map(|(index, options)| {
-            let endpoint = options.unwrap_or(&config.sockjs).clone();
-            Service::new(endpoint, Some(index), &config.limits)
+            let sockjs = options.unwrap_or(&config.sockjs).clone();
+            Service::new(Config { sockjs, ..config.clone() }, Some(index))
         });
-        let services = stomp.chain(handlers).collect::<Result<_, _>>()?;
-        Ok(SockJs { services, stomp_count: config.sockjs_prefixes.len() })
+        let services = stomp.chain(handlers).collect::<Result<Vec<_>, _>>()?;
+        if services.len() > SERVICES_COUNT_MAX {
+            return Err(format!(
+                "seen {} endpoints for SockJS, limit is {SERVICES_COUNT_MAX}; join some of them",
+                services.len()
+            ));
+        }
+        Ok(SockJs { services, stomp_count })
     }
 
     /// All services, by index.

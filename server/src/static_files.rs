@@ -187,7 +187,7 @@ impl Answer<'_, '_> {
             None => "no such page here",
         };
         let sockjs: String =
-            config.sockjs_prefixes.iter().map(|prefix| format!(", {prefix} (SockJS)")).collect();
+            config.sockjs_paths().map(|path| format!(", {path} (SockJS)")).collect();
         let body = format!("{what}; there is / (a page to look at), /ws (WebSocket){sockjs}\n");
         self.text(404, &[TEXT], &body)
     }

@@ -1,23 +1,76 @@
 //! How a client becomes live: connect, upgrade, log in, subscribe; and how it ends.
 
-use super::{Client, Phase, Worker, NONE};
+use super::{Again, Client, Phase, Worker, NONE};
 use crate::clock::Nanos;
 use crate::plan::Workload;
 use crate::wire::{self, Transport};
+use std::io;
 use stompede::reactor::Connector;
 
 /// Connections begun in one turn.
 const STARTS_PER_TURN: u32 = 64;
+/// Pause after a connection that our own side had no means for.
+const RETRY_PAUSE_NS: Nanos = 100_000_000;
 /// Subscriptions made with one receipt.
 const SUBSCRIPTIONS_PER_RECEIPT: u32 = 100;
 
+/// Is it our side that lacks a port, a slot or memory? A server's refusal is not.
+///
+/// A source whose last connection rests in TIME_WAIT is "not available" to a new one.
+pub(super) fn is_own_shortage(errno: i32) -> bool {
+    matches!(
+        errno,
+        libc::EADDRNOTAVAIL
+            | libc::EADDRINUSE
+            | libc::EAGAIN
+            | libc::EMFILE
+            | libc::ENFILE
+            | libc::ENOBUFS
+            | libc::ENOMEM
+    )
+}
+
 impl<R: Connector> Worker<R> {
+    pub(super) fn is_anyone_waiting(&self) -> bool {
+        !self.newcomers.is_empty() || !self.again.is_empty()
+    }
+
+    /// The next seat that may have a connection, and the number of its source.
+    ///
+    /// Who comes again does so from a source that nobody had yet: the old one may be taken or rest.
+    fn next_start(&mut self, now: Nanos) -> Option<(u32, u32)> {
+        if self.again.front().is_some_and(|again| again.not_before <= now) {
+            let again = self.again.pop_front()?;
+            let threads = self.plan.threads as u32;
+            let behind = self.further_sources.wrapping_mul(threads).wrapping_add(self.index as u32);
+            self.further_sources = self.further_sources.wrapping_add(1);
+            return Some((again.seat, self.plan.connections().wrapping_add(behind)));
+        }
+        let seat = self.newcomers.next()?;
+        Some((seat, self.subscriber_number(seat)))
+    }
+
+    /// Gives back a connection that our own side could not begin, and begins another in a while.
+    pub(super) fn connect_later(&mut self, slot: u32, errno: i32) {
+        let seat = self.free(slot, false);
+        self.retry(seat, errno);
+    }
+
+    fn retry(&mut self, seat: u32, errno: i32) {
+        let not_before = self.control.clock.now() + RETRY_PAUSE_NS;
+        self.again.push_back(Again { seat, not_before });
+        let mut desk = self.control.desk(self.index);
+        desk.tally.retried += 1;
+        let error = io::Error::from_raw_os_error(errno);
+        desk.trouble(&format!("connect, tried again: {error}"));
+    }
+
     pub(super) fn in_flight_max(&self) -> u32 {
         self.plan.in_flight.div_ceil(self.plan.threads as u32).max(1)
     }
 
     pub(super) fn start_connections(&mut self) {
-        if self.waiting.is_empty() {
+        if !self.is_anyone_waiting() {
             return;
         }
         let now = self.control.clock.now();
@@ -28,10 +81,12 @@ impl<R: Connector> Worker<R> {
             allowed = allowed.min(by_now.saturating_sub(self.started_count));
         }
         for _ in 0..allowed.min(u64::from(STARTS_PER_TURN)) {
-            let Some(seat) = self.waiting.pop_front() else { return };
-            let number = seat * self.plan.threads as u32 + self.index as u32;
+            let Some((seat, number)) = self.next_start(now) else { return };
             match self.reactor.connect(self.plan.target.address, self.plan.source(number)) {
                 Ok(slot) => self.seat_client(slot, seat, now),
+                Err(error) if error.raw_os_error().is_some_and(is_own_shortage) => {
+                    self.retry(seat, error.raw_os_error().unwrap_or_default());
+                }
                 Err(error) => {
                     let mut desk = self.control.desk(self.index);
                     desk.tally.failed += 1;
@@ -96,12 +151,12 @@ impl<R: Connector> Worker<R> {
         client.phase = Phase::Subscribing;
         client.subscribed = end;
         let number = self.subscriber_number(seat);
-        let (plan, writer) = (&self.plan, &self.writer);
+        let (plan, writer, terms) = (&self.plan, &self.writer, &self.terms);
         self.outbox.push(slot, |out| {
             for subscription in first..end {
                 let name = plan.destination_name(plan.destination_of(number, subscription));
                 let is_last = subscription + 1 == end;
-                writer.frame(out, &wire::subscribe_frame(subscription, &name, is_last));
+                writer.frame(out, &wire::subscribe_frame(subscription, &name, terms, is_last));
             }
         });
     }
@@ -165,6 +220,7 @@ impl<R: Connector> Worker<R> {
         if client.partial != NONE {
             self.partials.remove(client.partial as usize);
         }
+        self.outbox.forget(slot);
         if client.is_ready {
             self.ready.retain(|&other| other != slot);
         }

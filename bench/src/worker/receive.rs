@@ -1,11 +1,9 @@
 //! What comes in: frames out of bytes, and every delivery checked.
 
+use super::check::{Acks, Check};
 use super::{Phase, Worker, NONE, RECV_STRIDE_BYTES};
 use crate::clock::{nanos, Nanos};
-use crate::control::Desk;
-use crate::order::{Arrival, Stream};
-use crate::plan::{Plan, Workload};
-use crate::stamp::{is_filler_intact, Stamp};
+use crate::plan::Workload;
 use crate::wire::Inbound;
 use std::io;
 use stompede::reactor::Connector;
@@ -121,9 +119,9 @@ impl<R: Connector> Worker<R> {
         while at < input.len() {
             let client = self.clients[slot as usize];
             let is_subscriber = (client.seat as usize) < self.subscribers.len();
-            if client.phase == Phase::Live && is_subscriber {
-                let (consumed, is_message) =
-                    self.read_deliveries(client.seat, &input[at..], now)?;
+            // A subscription may be live before its receipt is here.
+            if client.phase >= Phase::Subscribing && is_subscriber {
+                let (consumed, is_message) = self.read_deliveries(slot, &input[at..], now)?;
                 at += consumed;
                 if !is_message {
                     break;
@@ -137,7 +135,7 @@ impl<R: Connector> Worker<R> {
                 _ => self.reader.next(&input[at..])?,
             };
             let Some((inbound, consumed)) = step else { break };
-            self.on_frame(slot, inbound, now)?;
+            self.on_frame(slot, inbound)?;
             at += consumed;
             if self.clients[slot as usize].phase == Phase::Free {
                 break;
@@ -149,27 +147,39 @@ impl<R: Connector> Worker<R> {
     /// Checks MESSAGE after MESSAGE until something else comes; false: more bytes are needed.
     pub(super) fn read_deliveries(
         &mut self,
-        seat: u32,
+        slot: u32,
         input: &[u8],
         now: Nanos,
     ) -> Result<(usize, bool), String> {
-        let mut at = 0;
-        let control = &self.control;
+        let seat = self.clients[slot as usize].seat;
+        let Worker { plan, control, blank, streams, reader, writer, outbox, .. } = self;
+        let (ack_frame, watch) = (&mut self.ack_frame, &mut self.watch);
         let mut desk = control.desk(self.index);
         let check = Check {
-            plan: &self.plan,
-            blank: &self.blank,
-            number: seat * self.plan.threads as u32 + self.index as u32,
-            measured_from: control.start() + nanos(self.plan.warmup),
+            plan,
+            control,
+            blank,
+            number: seat * plan.threads as u32 + self.index as u32,
+            measured_from: control.start() + nanos(plan.warmup),
             now,
+            is_verifying: self.is_verifying,
         };
-        let count = self.plan.streams_per_subscriber();
-        let streams = &mut self.streams[seat as usize * count..][..count];
+        let is_queue = plan.workload == Workload::Queue;
+        let version = plan.version.as_deref().unwrap_or_default();
+        let mut acks = Acks { mode: plan.ack, version, writer, frame: ack_frame, last: None };
+        let count = plan.streams_per_subscriber();
+        let streams = &mut streams[seat as usize * count..][..count];
+        let (mut at, mut needs_more) = (0, false);
         while at < input.len() {
-            match self.reader.next(&input[at..])? {
-                None => return Ok((at, false)),
-                Some((Inbound::Message { body }, consumed)) => {
-                    check.delivery(body, streams, &mut desk);
+            match reader.next(&input[at..])? {
+                None => {
+                    needs_more = true;
+                    break;
+                }
+                Some((Inbound::Message { head, body }, consumed)) => {
+                    if check.delivery(head, body, streams, watch, &mut desk) && is_queue {
+                        acks.take(head, slot, outbox, &mut desk);
+                    }
                     desk.frame_bytes = consumed;
                     at += consumed;
                 }
@@ -177,28 +187,19 @@ impl<R: Connector> Worker<R> {
                     desk.tally.beats_received += 1;
                     at += consumed;
                 }
-                Some(_) => return Ok((at, true)),
+                Some(_) => break,
             }
         }
-        Ok((at, true))
+        acks.flush(slot, outbox, &mut desk);
+        Ok((at, !needs_more))
     }
 
-    pub(super) fn on_frame(
-        &mut self,
-        slot: u32,
-        inbound: Inbound<'_>,
-        now: Nanos,
-    ) -> Result<(), String> {
+    pub(super) fn on_frame(&mut self, slot: u32, inbound: Inbound<'_>) -> Result<(), String> {
         let phase = self.clients[slot as usize].phase;
         match (phase, inbound) {
             (Phase::Upgrading, Inbound::Upgraded) => self.log_in(slot),
             (Phase::LoggingIn, Inbound::Connected { .. }) => self.on_logged_in(slot),
             (Phase::Subscribing, Inbound::Receipt) => self.subscribe(slot),
-            (Phase::Subscribing, Inbound::Message { body }) => {
-                // The subscription may be live before its receipt is here.
-                let seat = self.clients[slot as usize].seat;
-                self.check_one(seat, body, now);
-            }
             (_, Inbound::HeartBeat) => self.control.desk(self.index).tally.beats_received += 1,
             (_, Inbound::Ping(payload)) => {
                 let writer = &self.writer;
@@ -220,58 +221,5 @@ impl<R: Connector> Worker<R> {
             }
         }
         Ok(())
-    }
-
-    pub(super) fn check_one(&mut self, seat: u32, body: &[u8], now: Nanos) {
-        let check = Check {
-            plan: &self.plan,
-            blank: &self.blank,
-            number: seat * self.plan.threads as u32 + self.index as u32,
-            measured_from: self.control.start() + nanos(self.plan.warmup),
-            now,
-        };
-        let count = self.plan.streams_per_subscriber();
-        let streams = &mut self.streams[seat as usize * count..][..count];
-        check.delivery(body, streams, &mut self.control.desk(self.index));
-    }
-}
-
-/// What a delivery is checked against.
-struct Check<'a> {
-    plan: &'a Plan,
-    blank: &'a [u8],
-    /// The subscriber.
-    number: u32,
-    measured_from: Nanos,
-    now: Nanos,
-}
-
-impl Check<'_> {
-    #[inline]
-    fn delivery(&self, body: &[u8], streams: &mut [Stream], desk: &mut Desk) {
-        let stamp = Stamp::read(body).filter(|_| is_filler_intact(body, self.blank));
-        let stream = stamp.and_then(|stamp| match self.plan.workload {
-            Workload::Fanout => streams.get_mut(stamp.stream as usize),
-            _ => self
-                .plan
-                .subscription_of(self.number, stamp.stream)
-                .and_then(|subscription| streams.get_mut(subscription as usize)),
-        });
-        let (Some(stamp), Some(stream)) = (stamp, stream) else {
-            desk.tally.corrupt += 1;
-            return;
-        };
-        match stream.take(stamp.sequence) {
-            Arrival::InOrder | Arrival::AfterGap => {}
-            Arrival::Late => desk.tally.reordered += 1,
-            Arrival::Duplicate => {
-                desk.tally.duplicates += 1;
-                return;
-            }
-        }
-        desk.tally.delivered += 1;
-        if stamp.planned >= self.measured_from {
-            desk.latencies.record(self.now.saturating_sub(stamp.planned));
-        }
     }
 }

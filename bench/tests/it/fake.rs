@@ -10,13 +10,24 @@ pub type Spoil = dyn Fn(usize, Vec<u8>) -> Vec<Vec<u8>> + Send + Sync;
 struct Hub {
     subscribers: Mutex<(usize, Vec<TcpStream>)>,
     spoil: Box<Spoil>,
+    /// Every message so far comes to a new subscriber too, whatever was acknowledged.
+    history: Option<Mutex<Vec<Vec<u8>>>>,
+}
+
+/// Starts a server whose new subscribers get all that was sent before, marked as redelivered.
+pub fn start_forgetful() -> SocketAddr {
+    start_hub(Box::new(|_, body| vec![body]), Some(Mutex::default()))
 }
 
 /// Starts the server; it ends with the test's process.
 pub fn start(spoil: impl Fn(usize, Vec<u8>) -> Vec<Vec<u8>> + Send + Sync + 'static) -> SocketAddr {
+    start_hub(Box::new(spoil), None)
+}
+
+fn start_hub(spoil: Box<Spoil>, history: Option<Mutex<Vec<Vec<u8>>>>) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
-    let hub = Arc::new(Hub { subscribers: Mutex::default(), spoil: Box::new(spoil) });
+    let hub = Arc::new(Hub { subscribers: Mutex::default(), spoil, history });
     std::thread::spawn(move || {
         for stream in listener.incoming().flatten() {
             let hub = hub.clone();
@@ -41,20 +52,30 @@ fn serve(mut stream: TcpStream, hub: &Hub) -> Option<()> {
             } else if frame.starts_with(b"SUBSCRIBE\n") {
                 stream.write_all(b"RECEIPT\nreceipt-id:s\n\n\0").ok()?;
                 hub.subscribers.lock().unwrap().1.push(stream.try_clone().ok()?);
+                for body in hub.history.iter().flat_map(|all| all.lock().unwrap().clone()) {
+                    stream.write_all(&message("redelivered:true\n", &body)).ok()?;
+                }
             } else if frame.starts_with(b"SEND\n") {
                 let body = frame.windows(2).position(|pair| pair == b"\n\n")? + 2;
                 let body = frame[body..frame.len() - 1].to_vec();
+                if let Some(history) = &hub.history {
+                    history.lock().unwrap().push(body.clone());
+                }
                 let mut subscribers = hub.subscribers.lock().unwrap();
                 let number = subscribers.0;
                 subscribers.0 += 1;
                 for body in (hub.spoil)(number, body) {
-                    let head = format!("MESSAGE\nmessage-id:1\ncontent-length:{}\n\n", body.len());
-                    let frame = [head.as_bytes(), &body, b"\0"].concat();
-                    for subscriber in &mut subscribers.1 {
-                        subscriber.write_all(&frame).ok()?;
-                    }
+                    let frame = message("", &body);
+                    // Who went away is no concern of the publisher.
+                    subscribers.1.retain_mut(|subscriber| subscriber.write_all(&frame).is_ok());
                 }
             }
         }
     }
+}
+
+fn message(headers: &str, body: &[u8]) -> Vec<u8> {
+    let length = body.len();
+    let head = format!("MESSAGE\nmessage-id:1\nack:1\n{headers}content-length:{length}\n\n");
+    [head.as_bytes(), body, b"\0"].concat()
 }

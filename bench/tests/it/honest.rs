@@ -4,6 +4,7 @@ use std::time::Duration;
 use stompede::config::{Config, IoChoice};
 use stompede::{Handle, Server};
 use stompede_bench::plan::{Plan, Rate, Target, Workload};
+use stompede_bench::queue::AckMode;
 use stompede_bench::report::Report;
 use stompede_bench::run::{run, Outcome, Silent};
 
@@ -43,7 +44,7 @@ fn flawless(plan: &Plan) -> Outcome {
     let report = Report::new("test", plan, &outcome);
     assert_eq!(report.faults(), Vec::<String>::new(), "{}", report.table());
     assert_eq!(outcome.tally.connected, u64::from(plan.connections()));
-    if let Rate::PerSecond(rate) = plan.rate {
+    if let (Rate::PerSecond(rate), true) = (plan.rate, plan.workload != Workload::Idle) {
         let messages = (rate * plan.duration.as_secs_f64()) as u64;
         assert_eq!(outcome.tally.published, messages);
         assert_eq!(outcome.latencies.count(), outcome.tally.expected);
@@ -81,7 +82,13 @@ fn two_threads_share_the_work() {
     let server = server(1);
     let mut plan = publishing(ws(&server), Workload::Fanout);
     plan.threads = 2;
-    flawless(&plan);
+    let outcome = flawless(&plan);
+    // Every broadcast, from the workers together.
+    let (first, last) = (&outcome.broadcasts.first, &outcome.broadcasts.last);
+    assert_eq!((first.count(), last.count()), (150, 150));
+    assert_eq!(last.percentile_us(100.0), outcome.latencies.percentile_us(100.0));
+    assert_eq!(first.percentile_us(0.0), outcome.latencies.percentile_us(0.0));
+    assert!(first.percentile_us(50.0) <= last.percentile_us(50.0));
     stop(server);
 }
 
@@ -116,6 +123,28 @@ fn a_window_bounds_what_is_on_its_way() {
 }
 
 #[test]
+fn queues_settle_every_message_once_in_every_mode_and_version() {
+    let server = server(2);
+    let tcp = Target::parse(&format!("tcp://{}", server.stomp_address.unwrap())).unwrap();
+    let modes = [AckMode::Auto, AckMode::Client, AckMode::ClientIndividual];
+    for (mode, version) in modes.iter().flat_map(|&mode| [(mode, "1.2"), (mode, "1.1")]) {
+        let target = if version == "1.1" { tcp.clone() } else { ws(&server).target };
+        let mut plan = publishing(Plan::new(target), Workload::Queue);
+        (plan.destinations, plan.threads, plan.ack) = (20, 2, mode);
+        plan.destination = format!("/queue/{}.{version}", mode.value());
+        // Only who acknowledges gets all of its share.
+        (plan.prefetch, plan.rate) = (2, Rate::PerSecond(2_000.0));
+        plan.version = Some(version.into());
+        let outcome = run(plan.clone(), &mut Silent).unwrap();
+        let report = Report::new("queue", &plan, &outcome);
+        assert_eq!(report.faults(), Vec::<String>::new(), "{mode:?}: {}", report.table());
+        assert_eq!((report.delivered, report.acknowledged), (1_000, 1_000), "{mode:?}");
+        assert_eq!((report.redelivered, report.churned), (0, 60), "{mode:?}");
+    }
+    stop(server);
+}
+
+#[test]
 fn stalled_readers_are_left_out_of_what_is_expected() {
     let server = server(1);
     let mut plan = publishing(ws(&server), Workload::Fanout);
@@ -135,6 +164,42 @@ fn after_a_storm_everybody_is_back() {
     assert_eq!(outcome.storms_s.len(), 2);
     assert_eq!((outcome.tally.churned, outcome.tally.connected), (60, 120));
     assert_eq!((outcome.tally.failed, outcome.tally.dropped), (0, 0));
+    stop(server);
+}
+
+#[test]
+fn a_source_that_is_taken_is_a_retry_from_another() {
+    let server = server(1);
+    for (is_epoll, first_seed) in [(false, 0), (true, 1_000)] {
+        let mut plan = ws(&server);
+        plan.sources = vec!["127.1.0.1".parse().unwrap()];
+        (plan.subscribers, plan.is_epoll) = (5, is_epoll);
+        // A listener keeps the third one's port to itself.
+        let mut taken = None;
+        for seed in first_seed..first_seed + 1_000 {
+            plan.seed = seed;
+            taken = std::net::TcpListener::bind(plan.source(2).unwrap()).ok();
+            if taken.is_some() {
+                break;
+            }
+        }
+        assert!(taken.is_some(), "no port to take");
+        let outcome = flawless(&plan);
+        assert_eq!((outcome.tally.retried, outcome.tally.failed), (1, 0));
+        assert_eq!(outcome.troubles.len(), 1, "{:?}", outcome.troubles);
+    }
+    stop(server);
+}
+
+#[test]
+fn who_comes_back_comes_from_a_source_that_nobody_had() {
+    let server = server(1);
+    let mut plan = ws(&server);
+    plan.sources = vec!["127.1.0.2".parse().unwrap(), "127.1.0.3".parse().unwrap()];
+    (plan.subscribers, plan.storms, plan.threads, plan.seed) = (60, 2, 2, 20_000);
+    let outcome = run(plan, &mut Silent).unwrap();
+    assert_eq!((outcome.aborted, outcome.tally.failed), (None, 0));
+    assert_eq!((outcome.tally.churned, outcome.tally.retried), (120, 0));
     stop(server);
 }
 

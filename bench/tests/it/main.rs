@@ -3,3 +3,4 @@
 mod fake;
 mod honest;
 mod mischief;
+mod suspect;

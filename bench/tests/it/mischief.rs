@@ -4,6 +4,7 @@ use crate::fake;
 use std::sync::Mutex;
 use std::time::Duration;
 use stompede_bench::plan::{Plan, Rate, Target, Workload};
+use stompede_bench::queue::AckMode;
 use stompede_bench::report::Report;
 use stompede_bench::run::{run, Outcome, Silent};
 
@@ -84,6 +85,37 @@ fn changed_bodies_are_counted() {
     let (_, outcome) = load(fake::start(spoil), 200.0);
     assert_eq!(outcome.tally.corrupt, 2 * u64::from(SUBSCRIBERS));
     assert_eq!(outcome.lost(), 2 * u64::from(SUBSCRIBERS));
+}
+
+/// One consumer of one queue, 100 messages.
+fn consume(address: std::net::SocketAddr) -> Report {
+    let mut plan = Plan::new(Target::parse(&format!("tcp://{address}")).unwrap());
+    (plan.workload, plan.ack) = (Workload::Queue, AckMode::Client);
+    (plan.subscribers, plan.publishers) = (1, 1);
+    plan.rate = Rate::PerSecond(200.0);
+    plan.duration = Duration::from_millis(500);
+    plan.settle = Duration::from_secs(1);
+    let outcome = run(plan.clone(), &mut Silent).unwrap();
+    Report::new("queue", &plan, &outcome)
+}
+
+#[test]
+fn a_message_of_a_queue_that_comes_twice_without_saying_so_is_counted() {
+    let spoil = |number, body: Vec<u8>| match number {
+        7 => vec![body.clone(), body],
+        30 => vec![],
+        _ => vec![body],
+    };
+    let report = consume(fake::start(spoil));
+    assert_eq!(report.faults(), ["lost 1", "duplicates 1"]);
+    assert_eq!(report.acknowledged, 100);
+}
+
+#[test]
+fn a_message_that_comes_back_after_its_ack_is_counted() {
+    let report = consume(fake::start_forgetful());
+    assert_eq!(report.faults(), ["unsettled 100"]);
+    assert_eq!((report.delivered, report.redelivered), (100, 100));
 }
 
 /// Coordinated omission: 100 messages in 500 ms, the server stops for 300 ms after the 20th. A

@@ -6,6 +6,8 @@
 //! frames, `file:`) is refused. Browsers serialise origins in lower case and punycode without a
 //! trailing dot, so anything else did not come from a browser's own hand and is refused too.
 
+use super::request::Request;
+
 /// The pages that may connect.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum OriginPolicy {
@@ -52,6 +54,13 @@ impl OriginPolicy {
             list.push(item);
         }
         Ok(OriginPolicy::List(list))
+    }
+
+    /// Whether a request is let in, as by [`OriginPolicy::allows`]. Two `Origin` fields are not.
+    pub fn allows_request(&self, request: &Request<'_>) -> bool {
+        let mut origins = request.headers_named("origin");
+        let (origin, second) = (origins.next(), origins.next());
+        second.is_none() && self.allows(origin, request.host(), false)
     }
 
     /// Whether a request with this `Origin` and `Host` is let in. No origin means no browser, and

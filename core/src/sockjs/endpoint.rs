@@ -1,8 +1,9 @@
 //! What an operator decides about one SockJS endpoint.
 //!
-//! Any number of endpoints stand side by side, each under its own prefix. Origins are judged by the
-//! server before anything here is asked. jsonp, htmlfile and the iframe page are for browsers that
-//! are gone, weaken the origin rules, and are off unless switched on.
+//! Any number of endpoints stand side by side, each under its own prefix and with options of its
+//! own. Origins are judged by the server before anything here is asked. jsonp, htmlfile and the
+//! iframe page are for browsers that are gone, weaken the origin rules, and are off unless switched
+//! on.
 
 /// Which transports of an endpoint answer; the others are unknown paths.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,6 +80,11 @@ pub struct Endpoint {
     pub client_url: String,
     /// Where `/info` sends the client instead of here, if anywhere.
     pub base_url: Option<String>,
+    /// Which pages may use it, as [`crate::http::origin::OriginPolicy::parse`] reads them. Default:
+    /// the server's.
+    pub allowed_origins: Option<Vec<String>>,
+    /// Bytes that may wait for one session. Default: `sockjs_queue_bytes_max`.
+    pub queue_bytes_max: Option<usize>,
 }
 
 impl Default for Endpoint {
@@ -94,6 +100,8 @@ impl Default for Endpoint {
             client_url: "https://cdn.jsdelivr.net/npm/sockjs-client@1/dist/sockjs.min.js"
                 .to_owned(),
             base_url: None,
+            allowed_origins: None,
+            queue_bytes_max: None,
         }
     }
 }

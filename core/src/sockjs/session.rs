@@ -48,7 +48,7 @@ impl Rules {
             disconnect_ticks: ticks(endpoint.disconnect_delay_ms),
             tombstone_ticks: ticks(endpoint.tombstone_ms),
             response_bytes_max: endpoint.response_bytes_max,
-            queue_bytes_max: limits.sockjs_queue_bytes_max,
+            queue_bytes_max: endpoint.queue_bytes_max.unwrap_or(limits.sockjs_queue_bytes_max),
             window_bytes: limits.sockjs_window_bytes_max,
         }
     }
@@ -103,34 +103,51 @@ enum State<R> {
     /// The last frame was handed over, and is not known to have been sent.
     Leaving { id: R },
     /// The application has closed; no receiver came since `since`.
-    Closing { close: Close, since: u32 },
+    Closing { close: Box<Close>, since: u32 },
     /// Ended at `since`, and remembered.
     Ended { since: u32 },
     /// To be forgotten.
     Over,
 }
 
-/// What waits for a receiver: no memory of its own for one message.
+/// What waits for a receiver: no memory of its own for one message, and little for none.
 #[derive(Debug, Default)]
 struct Queue {
     first: Option<Bytes>,
-    rest: Vec<Bytes>,
+    rest: Option<Box<Rest>>,
+}
+
+/// What waits behind the first message.
+#[derive(Debug, Default)]
+struct Rest {
+    messages: Vec<Bytes>,
     bytes: usize,
+}
+
+fn cost_bytes(message: &Bytes) -> usize {
+    message.len() + MESSAGE_OVERHEAD_BYTES
 }
 
 impl Queue {
     fn push(&mut self, message: Bytes) {
-        self.bytes += message.len() + MESSAGE_OVERHEAD_BYTES;
         if self.first.is_none() {
             self.first = Some(message);
         } else {
-            self.rest.push(message);
+            let rest = self.rest.get_or_insert_default();
+            rest.bytes += cost_bytes(&message);
+            rest.messages.push(message);
         }
     }
 
     fn take(&mut self) -> Option<Frame> {
-        let Queue { first, rest, .. } = std::mem::take(self);
-        first.map(|first| Frame::Messages(Messages::new(first, rest)))
+        let first = self.first.take()?;
+        let rest = self.rest.take().map(|rest| rest.messages);
+        Some(Frame::Messages(Messages::new(first, rest.unwrap_or_default())))
+    }
+
+    fn bytes(&self) -> usize {
+        let rest_bytes = self.rest.as_ref().map_or(0, |rest| rest.bytes);
+        self.first.as_ref().map_or(0, cost_bytes) + rest_bytes
     }
 }
 
@@ -175,7 +192,7 @@ impl<R: Copy + Eq> Session<R> {
             State::Ended { .. } | State::Over => writes.push(refuse(Close::INTERRUPTED)),
             State::Closing { close, since } => {
                 *since = now;
-                let close = close.clone();
+                let close = Close::clone(close);
                 self.close_receiver(id, transport, close, writes);
             }
             // Who asks again has read the whole last answer, even if we were not told so yet.
@@ -231,7 +248,7 @@ impl<R: Copy + Eq> Session<R> {
         if !self.is_open() {
             return Ok(());
         }
-        let seen = self.waiting_bytes() + message.len() + MESSAGE_OVERHEAD_BYTES;
+        let seen = self.waiting_bytes() + cost_bytes(&message);
         // One message is always taken: a legal one may be larger than the limit.
         if seen > rules.queue_bytes_max && self.waiting_bytes() > 0 {
             return Err(Error::QueueFull { seen, limit: rules.queue_bytes_max });
@@ -257,7 +274,7 @@ impl<R: Copy + Eq> Session<R> {
         if !self.is_open() {
             return;
         }
-        let closing = State::Closing { close: close.clone(), since: now };
+        let closing = State::Closing { close: Box::new(close.clone()), since: now };
         if let State::Attached(receiver) = std::mem::replace(&mut self.state, closing) {
             self.close_receiver(receiver.id, receiver.transport, close, writes);
         }
@@ -329,7 +346,7 @@ impl<R: Copy + Eq> Session<R> {
             State::Attached(receiver) => receiver.response_bytes - receiver.sent_bytes,
             _ => 0,
         };
-        self.queue.bytes + handed_over as usize
+        self.queue.bytes() + handed_over as usize
     }
 
     fn begin(&mut self, id: R, transport: Transport, now: u32) {

@@ -15,6 +15,8 @@ mod sockjs;
 mod sources;
 pub mod value;
 
+use std::cmp::Reverse;
+use std::collections::HashSet;
 use std::ffi::OsString;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -129,8 +131,12 @@ pub struct Config {
     pub sockjs_prefixes: Vec<String>,
     /// `--sockjs-...`: the options that these have in common; the prefix is not used.
     pub sockjs: Endpoint,
+    /// `--sockjs-endpoint`: endpoints with options of their own, `path name=value ...`.
+    pub sockjs_endpoints: Vec<String>,
     /// `--sockjs-sessions-max`: per shard; 0 is as many as connections.
     pub sockjs_sessions_max: usize,
+    /// `--sockjs-sessions-per-ip-max`: 0 is no limit.
+    pub sockjs_sessions_per_ip_max: usize,
     /// `--ping-interval`: silence after which a client of a handler is pinged.
     pub ping_interval: Duration,
     /// `--test-services`: endpoints for conformance suites, see [`crate::services`].
@@ -247,7 +253,9 @@ impl Default for Config {
             dead_letter: None,
             sockjs_prefixes: vec!["/sockjs".to_owned()],
             sockjs: Endpoint::default(),
+            sockjs_endpoints: Vec::new(),
             sockjs_sessions_max: 0,
+            sockjs_sessions_per_ip_max: 0,
             ping_interval: Duration::from_secs(25),
             test_services: false,
             log_format: LogFormat::Text,
@@ -294,6 +302,7 @@ impl Config {
         }
         self.check_addresses()?;
         self.check_topic_rules()?;
+        self.check_sockjs_paths()?;
         if let Some(dir) = self.static_dir.as_ref().filter(|dir| !dir.is_dir()) {
             return conflict(format!(
                 "seen static-dir {}, which is no directory; create it or leave the option out",
@@ -355,6 +364,39 @@ impl Config {
             Some((option, text, on)) => Err(ConfigError::Conflict(format!(
                 "seen {option} {text:?}, but under this profile {on} is no topic; allowed is {}",
                 prefixes.rule_prefixes(is_topic)
+            ))),
+            None => Ok(()),
+        }
+    }
+
+    /// The path of every SockJS endpoint that speaks STOMP.
+    pub fn sockjs_paths(&self) -> impl Iterator<Item = &str> {
+        let own = || self.sockjs_endpoints.iter().map(|text| sockjs::words(text).0);
+        // An endpoint that says more replaces the one that is there by default.
+        let is_alike = move |prefix: &&str| own().all(|path| path != *prefix);
+        self.sockjs_prefixes.iter().map(String::as_str).filter(is_alike).chain(own())
+    }
+
+    /// This configuration as it is for each SockJS endpoint that speaks STOMP, longer prefixes
+    /// first: `sockjs` and `limits` are the endpoint's.
+    ///
+    /// # Errors
+    /// A text of `sockjs_endpoints` that names no path or no option.
+    pub fn each_sockjs(&self) -> Result<Vec<Config>, String> {
+        let own = |path: &str| {
+            let text = self.sockjs_endpoints.iter().find(|text| sockjs::words(text).0 == path);
+            sockjs::endpoint(self, text.map_or(path, String::as_str))
+        };
+        let mut each = self.sockjs_paths().map(own).collect::<Result<Vec<_>, _>>()?;
+        each.sort_by_key(|own| Reverse(own.sockjs.prefix.len()));
+        Ok(each)
+    }
+
+    fn check_sockjs_paths(&self) -> Result<(), ConfigError> {
+        let mut seen = HashSet::new();
+        match self.sockjs_paths().find(|path| !seen.insert(*path)) {
+            Some(path) => Err(ConfigError::Conflict(format!(
+                "seen the SockJS endpoint {path} twice; keep one of them"
             ))),
             None => Ok(()),
         }

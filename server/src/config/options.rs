@@ -622,6 +622,12 @@ pub static OPTIONS: &[Opt] = &[
         "SockJS sessions of one shard; 0 is as many as connections",
         sockjs_sessions_max
     ),
+    count!(
+        "sockjs-sessions-per-ip-max",
+        "0",
+        "SockJS sessions of one client address; 0 is no limit",
+        sockjs_sessions_per_ip_max
+    ),
     size!(
         "sockjs-queue-max",
         "512KiB",
@@ -661,6 +667,22 @@ pub static OPTIONS: &[Opt] = &[
         "Bytes of a jsonp or htmlfile callback",
         limits.sockjs_callback_bytes_max
     ),
+    Opt {
+        name: "sockjs-endpoint",
+        value: "PATH NAME=VALUE ...",
+        doc: "One more SockJS endpoint that speaks STOMP, with options of its own: origins \
+              (separated by commas), and those above without sockjs-, such as transports, \
+              heartbeat or queue-max",
+        repeatable: true,
+        separators: &['\n'],
+        apply: |config, text| {
+            sockjs::endpoint(config, text)?;
+            config.sockjs_endpoints.push(text.to_owned());
+            Ok(())
+        },
+        show: |config| config.sockjs_endpoints.join("\n"),
+        ..BASE
+    },
     row!(
         "log-format",
         "FORMAT",

@@ -1,7 +1,7 @@
 //! Commands of clients in the form in which they wait or travel: owned, validated, small.
 
 use super::pace::Own;
-use super::sockjs::{Answer, Call, ReceiverId};
+use super::sockjs::{Call, Reply};
 use crate::handler::SessionInfo;
 use std::sync::Arc;
 use stompede_core::broker::history::{Past, Position};
@@ -119,7 +119,7 @@ pub enum Message {
     /// To the home of a SockJS session: what a client asks of it, or how its answer gets on.
     SockJsCall(Box<Call>),
     /// From the home of a SockJS session, for the connection of a client.
-    SockJsAnswer(Box<(ReceiverId, Answer)>),
+    SockJsReply(Box<Reply>),
     /// To a shard that has a service connection for it: one of them gets it.
     Serve(Arc<Publication>, Option<Asker>),
     /// The answer to an asker.

@@ -1,4 +1,4 @@
-//! Who may come in: connections per shard and per client address.
+//! Who may come in: connections per shard, connections and SockJS sessions per client address.
 //!
 //! A refused client is told (503 with `Retry-After`, or an ERROR), so a shard keeps some slots
 //! above its limit for those who are on their way out. Counts per address span all shards without a
@@ -21,7 +21,7 @@ pub const SLOTS_RESERVED: usize = 64;
 /// Seconds after which a refused client may come again: spread, so that not all come at once.
 const RETRY_AFTER_S: std::ops::Range<u32> = 1..16;
 
-/// Connections by client address, all shards together.
+/// Connections, or SockJS sessions, by client address, all shards together.
 pub struct AddressCounts {
     cells: Box<[AtomicU32]>,
     hasher: RandomState,
@@ -47,6 +47,11 @@ impl AddressCounts {
     /// Counts a connection; gives the number of them, this one included.
     pub fn enter(&self, ip: IpAddr) -> u32 {
         self.cell(ip).fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// The number now; others may come at the same time.
+    pub fn count(&self, ip: IpAddr) -> u32 {
+        self.cell(ip).load(Ordering::Relaxed)
     }
 
     /// A connection that was counted is gone.

@@ -140,6 +140,7 @@ impl<R: Reactor> Shard<R> {
     pub(super) fn wait_for(&mut self, slot: u32, answers_count: usize, then: Then) {
         let connection = &mut self.connections[slot as usize];
         connection.phase = Phase::Waiting;
+        let answers_count = answers_count as u32;
         connection.extras().waiting = Some(Waiting { answers_count, then });
     }
 }

@@ -13,7 +13,7 @@ use stompede_core::ws::receiver::Receiver;
 
 use super::action::Action;
 use super::handlers::SessionState;
-use super::http::HttpState;
+use super::http::Held;
 use super::queues::consume::Links;
 use super::reason::DisconnectReason;
 
@@ -24,13 +24,21 @@ pub const NONE: u32 = u32::MAX;
 #[derive(Debug)]
 pub enum Transport {
     /// HTTP/1.1 requests, until one of them upgrades.
-    Http,
+    Http {
+        /// Requests so far.
+        requests_count: u32,
+    },
     /// STOMP frames in WebSocket messages, or messages for a handler.
     WebSocket(Receiver),
     /// STOMP frames on raw TCP.
     Tcp,
     /// A virtual connection: messages of a SockJS session whose home is here.
     SockJs,
+}
+
+impl Transport {
+    /// Of a connection that has not asked for anything yet.
+    pub const HTTP: Transport = Transport::Http { requests_count: 0 };
 }
 
 /// Where a connection stands.
@@ -76,8 +84,8 @@ pub struct Connection {
     pub is_ended: bool,
     /// Is it not read from because too much waits for it?
     pub is_paused: bool,
-    /// Are its WebSocket messages SockJS frames?
-    pub is_sockjs: bool,
+    /// Of which SockJS endpoint its WebSocket messages are frames: its index plus one, or 0.
+    pub sockjs: u8,
     /// Does it belong to a handler, so that its messages are not STOMP's?
     pub is_session: bool,
     /// Did we send a WebSocket ping since the peer's last byte?
@@ -104,7 +112,7 @@ impl Connection {
     /// A slot without a connection.
     pub fn free() -> Connection {
         Connection {
-            transport: Transport::Http,
+            transport: Transport::HTTP,
             phase: Phase::Free,
             version: Version::V1_0,
             is_ready: false,
@@ -112,7 +120,7 @@ impl Connection {
             is_blocked: false,
             is_ended: false,
             is_paused: false,
-            is_sockjs: false,
+            sockjs: 0,
             is_session: false,
             is_pinged: false,
             generation: 0,
@@ -130,6 +138,21 @@ impl Connection {
         self.extras.get_or_insert_default()
     }
 
+    /// What few STOMP clients need, made on first use.
+    pub fn stomp(&mut self) -> &mut StompExtras {
+        self.extras().stomp.get_or_insert_default()
+    }
+
+    /// What waits for its acknowledgement, if anything ever did.
+    pub fn ledger(&self) -> Option<&Ledger> {
+        self.extras.as_ref()?.stomp.as_ref()?.ledger.as_ref()
+    }
+
+    /// Incomplete input of a WebSocket, made on first use.
+    pub fn ws_input(&mut self) -> &mut WsInput {
+        self.extras().ws_input.get_or_insert_default()
+    }
+
     /// Is a WebSocket message incomplete?
     pub fn is_mid_message(&self) -> bool {
         matches!(&self.transport, Transport::WebSocket(receiver) if receiver.is_mid_message())
@@ -137,7 +160,12 @@ impl Connection {
 
     /// Does it still speak HTTP?
     pub fn is_http(&self) -> bool {
-        matches!(self.transport, Transport::Http)
+        matches!(self.transport, Transport::Http { .. })
+    }
+
+    /// Are its WebSocket messages SockJS frames?
+    pub fn is_sockjs(&self) -> bool {
+        self.sockjs != 0
     }
 
     /// Is it a virtual connection?
@@ -147,22 +175,18 @@ impl Connection {
 
     /// Gives back what few connections need, if it is not needed now.
     pub fn give_back_extras(&mut self) {
-        if self.extras.as_ref().is_some_and(|extras| extras.is_empty()) {
-            self.extras = None;
+        let Some(extras) = self.extras.as_mut() else { return };
+        if extras.ws_input.as_ref().is_some_and(|input| input.is_empty()) {
+            extras.ws_input = None;
         }
-    }
-
-    /// Gives back what only HTTP needs.
-    pub fn forget_http(&mut self) {
-        if let Some(extras) = self.extras.as_mut() {
-            extras.http = None;
-            self.give_back_extras();
+        if extras.is_empty() {
+            self.extras = None;
         }
     }
 
     /// Takes the user who logged in with the upgrade request, if there is one.
     pub fn take_basic_user(&mut self) -> Option<String> {
-        let user = self.extras.as_mut()?.basic_user.take();
+        let user = self.extras.as_mut()?.stomp.as_mut()?.basic_user.take();
         self.give_back_extras();
         user.map(String::from)
     }
@@ -170,7 +194,7 @@ impl Connection {
     /// The rules for the next STOMP frame; none while no frame may be taken.
     pub fn rules(&self) -> Option<Rules> {
         match (&self.transport, self.phase) {
-            (Transport::Http, _) => None,
+            (Transport::Http { .. }, _) => None,
             (_, Phase::Opening) => Some(Rules::BeforeConnect),
             (_, Phase::Open) => Some(Rules::Version(self.version)),
             _ => None,
@@ -183,9 +207,38 @@ impl Connection {
     }
 }
 
-/// State that few connections have, on the heap while they have it.
+/// State that few connections have, on the heap while they have it; what most of those do not have
+/// either is once more on the heap.
 #[derive(Debug, Default)]
 pub struct Extras {
+    /// What the connection waits for in [`Phase::Waiting`].
+    pub waiting: Option<Waiting>,
+    /// The request whose body is not over.
+    pub held: Option<Box<Held>>,
+    /// The session, if it belongs to a handler.
+    pub session: Option<SessionState>,
+    /// What few STOMP clients need.
+    pub stomp: Option<Box<StompExtras>>,
+    /// Incomplete input of a WebSocket.
+    pub ws_input: Option<Box<WsInput>>,
+}
+
+const _: () = assert!(size_of::<Extras>() <= 88);
+
+impl Extras {
+    /// May the box be given back?
+    pub fn is_empty(&self) -> bool {
+        self.waiting.is_none()
+            && self.held.is_none()
+            && self.session.is_none()
+            && self.stomp.as_ref().is_none_or(|stomp| stomp.is_empty())
+            && self.ws_input.is_none()
+    }
+}
+
+/// What few STOMP clients need.
+#[derive(Debug, Default)]
+pub struct StompExtras {
     /// Unacknowledged deliveries.
     pub ledger: Option<Ledger>,
     /// Open transactions.
@@ -194,39 +247,39 @@ pub struct Extras {
     pub(super) links: Option<Box<Links>>,
     /// Homes of queues that were sent to without receipt, and may refuse yet.
     pub unheard_homes: Vec<u32>,
-    /// What the connection waits for in [`Phase::Waiting`].
-    pub waiting: Option<Waiting>,
-    /// What an HTTP connection has to remember.
-    pub http: Option<Box<HttpState>>,
     /// Who logged in with the upgrade request, until CONNECT.
     pub basic_user: Option<Box<str>>,
-    /// The session, if it belongs to a handler.
-    pub session: Option<Box<SessionState>>,
-    /// WebSocket bytes that are not taken yet: an incomplete frame head, or what waits.
-    pub ws_rest: Vec<u8>,
-    /// The pieces of an incomplete compressed message.
-    pub deflated: Vec<u8>,
-    /// Does `ws_rest` wait for the next turn, because much was inflated in this one?
-    pub is_inflating: bool,
-    /// The pieces of an incomplete SockJS message on a WebSocket.
-    pub ws_message: Vec<u8>,
 }
 
-impl Extras {
-    /// May the box be given back?
-    pub fn is_empty(&self) -> bool {
+impl StompExtras {
+    fn is_empty(&self) -> bool {
         self.ledger.is_none()
             && self.transactions.is_none()
             && self.links.is_none()
             && self.unheard_homes.is_empty()
-            && self.waiting.is_none()
-            && self.http.is_none()
             && self.basic_user.is_none()
-            && self.session.is_none()
-            && self.ws_rest.is_empty()
+    }
+}
+
+/// Bytes of a WebSocket that are not taken yet.
+#[derive(Debug, Default)]
+pub struct WsInput {
+    /// An incomplete frame head, or what waits.
+    pub rest: Vec<u8>,
+    /// The pieces of an incomplete compressed message.
+    pub deflated: Vec<u8>,
+    /// Does `rest` wait for the next turn, because much was inflated in this one?
+    pub is_inflating: bool,
+    /// The pieces of an incomplete message of SockJS or for a handler.
+    pub message: Vec<u8>,
+}
+
+impl WsInput {
+    fn is_empty(&self) -> bool {
+        self.rest.is_empty()
             && self.deflated.is_empty()
             && !self.is_inflating
-            && self.ws_message.is_empty()
+            && self.message.is_empty()
     }
 }
 
@@ -234,7 +287,7 @@ impl Extras {
 #[derive(Debug)]
 pub struct Waiting {
     /// Answers still to come.
-    pub answers_count: usize,
+    pub answers_count: u32,
     /// What to do then.
     pub then: Then,
 }

@@ -406,8 +406,8 @@ impl FanOut<'_> {
         let cumulative = class.framing & framing::CUMULATIVE != 0;
         let mode = if cumulative { Mode::Cumulative } else { Mode::Individual };
         let id = class.id.as_deref().unwrap_or(self.destination);
-        let extras = self.connections[slot as usize].extras();
-        let ledger = extras.ledger.get_or_insert_with(Ledger::new);
+        let stomp = self.connections[slot as usize].stomp();
+        let ledger = stomp.ledger.get_or_insert_with(Ledger::new);
         if ledger.unacknowledged_of(id) >= self.unacknowledged_count_max {
             self.overflowed.push(slot);
             return false;

@@ -2,8 +2,8 @@
 //!
 //! A callback borrows the shard, so a handler is taken out of its place while it runs and no
 //! callback nests in another: ends are remembered as farewells and told later in the turn. A
-//! message in one piece is handed over where it was received; others are put together in the
-//! session, whose buffer goes with the message. While half the mark waits for a client, its next
+//! message in one piece is handed over where it was received; others are put together
+//! first, in a buffer that goes with the message. While half the mark waits for a client, its next
 //! message is not taken (RFC 6455 knows no other back-pressure): an echo never ends a client.
 
 use super::connection::{Phase, Then};
@@ -52,10 +52,8 @@ struct Farewell {
 #[derive(Debug)]
 pub struct SessionState {
     info: Rc<SessionInfo>,
-    /// The pieces of an incomplete message.
-    message: Vec<u8>,
     /// Code and reason of a close frame that came or left.
-    close: Option<(u16, Box<str>)>,
+    close: Option<Box<(u16, Box<str>)>>,
     pings_count: u8,
     ping_tick: u32,
 }
@@ -86,26 +84,20 @@ impl<R: Reactor> Shard<R> {
     ) -> Option<Box<SessionInfo>> {
         let (endpoint, pattern, rest) = self.shared.endpoints.find(request.path)?;
         let path = request.path.strip_suffix(rest)?;
-        Some(Box::new(SessionInfo {
-            endpoint,
-            pattern: pattern.clone(),
-            path: path.into(),
-            query: request.query.unwrap_or_default().into(),
-            user: None,
-            peer: self.peers[slot as usize].ip(),
-        }))
+        let query = request.query.unwrap_or_default();
+        let peer = self.peers[slot as usize];
+        Some(Box::new(SessionInfo::new((endpoint, pattern), path, query, peer)))
     }
 
     /// The connection was upgraded for a handler, if there is `info`.
     pub(super) fn open_session(&mut self, slot: u32, info: Option<Box<SessionInfo>>) {
         let Some(info) = info else { return };
         let info = Rc::from(info);
-        let (close, message) = (None, Vec::new());
-        let state = SessionState { info, message, close, pings_count: 0, ping_tick: self.tick };
+        let state = SessionState { info, close: None, pings_count: 0, ping_tick: self.tick };
         let connection = &mut self.connections[slot as usize];
         connection.phase = Phase::Open;
         connection.is_session = true;
-        connection.extras().session = Some(Box::new(state));
+        connection.extras().session = Some(state);
         self.call(slot, |handler, session| handler.on_open(session));
     }
 
@@ -121,10 +113,12 @@ impl<R: Reactor> Shard<R> {
         if starts && ends {
             return self.on_session_message(slot, kind, payload);
         }
-        let Some(state) = self.session_state(slot) else { return };
-        state.message.extend_from_slice(payload);
+        let connection = &mut self.connections[slot as usize];
+        let input = connection.ws_input();
+        input.message.extend_from_slice(payload);
         if ends {
-            let message = std::mem::take(&mut state.message);
+            let message = std::mem::take(&mut input.message);
+            connection.give_back_extras();
             self.on_session_message(slot, kind, &message);
         }
     }
@@ -170,7 +164,7 @@ impl<R: Reactor> Shard<R> {
         info: &SessionInfo,
         callback: impl FnOnce(&mut dyn Handler, &mut Session<'_>),
     ) -> bool {
-        let Some(mut handler) = self.handlers.by_endpoint[info.endpoint].take() else {
+        let Some(mut handler) = self.handlers.by_endpoint[info.endpoint()].take() else {
             return true;
         };
         // A handler that left itself inconsistent harms its own endpoint; the shard's own state is
@@ -178,11 +172,11 @@ impl<R: Reactor> Shard<R> {
         let outcome = catch_unwind(AssertUnwindSafe(|| {
             callback(&mut *handler, &mut Session::new(id, info, self));
         }));
-        self.handlers.by_endpoint[info.endpoint] = Some(handler);
+        self.handlers.by_endpoint[info.endpoint()] = Some(handler);
         if outcome.is_err() {
             self.metrics.handler_panics.inc();
             if self.may_log("handler panic") {
-                tracing::error!(shard = self.index, path = %info.path, "a handler panicked");
+                tracing::error!(shard = self.index, path = %info.path(), "a handler panicked");
             }
         }
         outcome.is_ok()
@@ -191,7 +185,7 @@ impl<R: Reactor> Shard<R> {
     /// Remembers the close frame of a session, which came or is to be sent.
     pub(super) fn note_close(&mut self, slot: u32, close_code: u16, reason: &str) {
         if let Some(state) = self.session_state(slot) {
-            state.close.get_or_insert_with(|| (close_code, reason.into()));
+            state.close.get_or_insert_with(|| Box::new((close_code, reason.into())));
         }
     }
 
@@ -202,7 +196,8 @@ impl<R: Reactor> Shard<R> {
         connection.is_session = false;
         let state = connection.extras.as_mut().and_then(|extras| extras.session.take());
         let Some(state) = state else { return };
-        let (code, reason) = state.close.unwrap_or((CODE_ABNORMAL, "".into()));
+        let close = state.close.map(|close| *close);
+        let (code, reason) = close.unwrap_or((CODE_ABNORMAL, "".into()));
         let close = Close { code, reason, cause };
         self.handlers.farewells.push(Farewell { id, info: state.info, close });
     }
@@ -262,7 +257,7 @@ impl<R: Reactor> Shard<R> {
     }
 
     fn session_state(&mut self, slot: u32) -> Option<&mut SessionState> {
-        self.connections[slot as usize].extras.as_mut()?.session.as_deref_mut()
+        self.connections[slot as usize].extras.as_mut()?.session.as_mut()
     }
 
     fn handle_of(&self, slot: u32) -> SessionId {
@@ -285,7 +280,7 @@ impl<R: Reactor> Outlet for Shard<R> {
     fn send(&mut self, id: SessionId, message: Message<'_>) -> Result<(), SendError> {
         let slot = self.slot_of(id).ok_or(SendError::SessionEnded)?;
         let connection = &self.connections[slot as usize];
-        if connection.is_sockjs || connection.transport_is_sockjs() {
+        if connection.is_sockjs() || connection.transport_is_sockjs() {
             let Message::Text(text) = message else { return Err(SendError::TextOnly) };
             self.metrics.handler_messages_sent.inc();
             self.push_sockjs(slot, text.as_bytes());

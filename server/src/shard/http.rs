@@ -34,18 +34,9 @@ const ANSWERS_BYTES_MAX: usize = 64 * 1024;
 
 const TEXT: (&str, &str) = ("Content-Type", "text/plain; charset=utf-8");
 
-/// What an HTTP connection remembers between reads.
-#[derive(Debug, Default)]
-pub struct HttpState {
-    /// Requests answered.
-    requests_count: usize,
-    /// A request whose body is not over.
-    held: Option<Held>,
-}
-
 /// A request whose body is not over.
 #[derive(Debug)]
-struct Held {
+pub struct Held {
     head: Box<[u8]>,
     body: Body,
     /// What came of the body, if it is wanted.
@@ -72,22 +63,28 @@ impl<R: Reactor> Shard<R> {
 
     /// Did a part of a request come, and not the whole?
     fn is_in_request(&self, slot: u32) -> bool {
-        let state = self.http_state(slot);
-        let connection = &self.connections[slot as usize];
-        connection.spill != NONE || state.is_some_and(|state| state.held.is_some())
+        self.connections[slot as usize].spill != NONE || self.is_in_body(slot)
     }
 
-    fn http_state(&self, slot: u32) -> Option<&HttpState> {
-        self.connections[slot as usize].extras.as_ref()?.http.as_deref()
+    fn is_in_body(&self, slot: u32) -> bool {
+        let extras = self.connections[slot as usize].extras.as_ref();
+        extras.is_some_and(|extras| extras.held.is_some())
     }
 
     /// The number of the request in hand.
     pub(super) fn requests_count(&self, slot: u32) -> u32 {
-        self.http_state(slot).map_or(0, |state| state.requests_count as u32)
+        match self.connections[slot as usize].transport {
+            Transport::Http { requests_count } => requests_count,
+            _ => 0,
+        }
     }
 
-    fn http_state_mut(&mut self, slot: u32) -> &mut HttpState {
-        self.connections[slot as usize].extras().http.get_or_insert_default()
+    /// Takes the request whose body is not over.
+    fn take_held(&mut self, slot: u32) -> Option<Box<Held>> {
+        let connection = &mut self.connections[slot as usize];
+        let held = connection.extras.as_mut()?.held.take();
+        connection.give_back_extras();
+        held
     }
 
     /// Takes requests; after an upgrade the rest belongs to the WebSocket.
@@ -95,8 +92,11 @@ impl<R: Reactor> Shard<R> {
         let mut consumed = 0;
         while consumed < input.len() && self.connections[slot as usize].phase == Phase::Opening {
             let rest = &input[consumed..];
-            let is_held = self.http_state(slot).is_some_and(|state| state.held.is_some());
-            let count = if is_held { self.on_body(slot, rest) } else { self.on_head(slot, rest) };
+            let count = if self.is_in_body(slot) {
+                self.on_body(slot, rest)
+            } else {
+                self.on_head(slot, rest)
+            };
             consumed += count;
             let connection = &self.connections[slot as usize];
             if let Transport::WebSocket(_) = connection.transport {
@@ -142,7 +142,8 @@ impl<R: Reactor> Shard<R> {
                     self.push_bytes(slot, response::CONTINUE);
                 }
                 let gathered = gathered_bytes_max.map(|_| Vec::new());
-                self.http_state_mut(slot).held = Some(Held { head: head.into(), body, gathered });
+                let held = Box::new(Held { head: head.into(), body, gathered });
+                self.connections[slot as usize].extras().held = Some(held);
                 head_bytes
             }
             Err(error) => {
@@ -154,7 +155,7 @@ impl<R: Reactor> Shard<R> {
 
     /// Gathers or drops bytes of a body; when it is over, answers the request.
     fn on_body(&mut self, slot: u32, input: &[u8]) -> usize {
-        let Some(mut held) = self.http_state_mut(slot).held.take() else { return 0 };
+        let Some(mut held) = self.take_held(slot) else { return 0 };
         let mut consumed = 0;
         loop {
             match held.body.next_piece(&input[consumed..]) {
@@ -172,10 +173,10 @@ impl<R: Reactor> Shard<R> {
             }
         }
         if !held.body.is_done() {
-            self.http_state_mut(slot).held = Some(held);
+            self.connections[slot as usize].extras().held = Some(held);
             return consumed;
         }
-        let Held { head, gathered, .. } = held;
+        let Held { head, gathered, .. } = *held;
         let shared = self.shared.clone();
         match decode(&head, &shared.config.limits) {
             Ok(Some((request, _))) => {
@@ -188,9 +189,12 @@ impl<R: Reactor> Shard<R> {
     }
 
     fn answer(&mut self, slot: u32, head: &[u8], request: &Request<'_>, body: &mut Vec<u8>) {
-        let state = self.http_state_mut(slot);
-        state.requests_count += 1;
-        let is_last = state.requests_count > self.shared.config.limits.http_requests_count_max;
+        let transport = &mut self.connections[slot as usize].transport;
+        if let Transport::Http { requests_count } = transport {
+            *requests_count = requests_count.saturating_add(1);
+        }
+        let requests_count_max = self.shared.config.limits.http_requests_count_max;
+        let is_last = self.requests_count(slot) as usize > requests_count_max;
         // What follows a refused upgrade may be frames, which must not be read as a request.
         let is_upgrade = handshake::is_upgrade(&request.headers);
         let keep_alive = request.keep_alive && !is_last && !is_upgrade;
@@ -208,6 +212,9 @@ impl<R: Reactor> Shard<R> {
             // RFC 9110 §9.3.2: "The server MUST NOT send content in the response" to HEAD.
             "HEAD" if is_ws => {
                 self.respond(slot, keep_alive, 405, &[("Allow", "GET, OPTIONS")], b"");
+            }
+            _ if is_ws && !self.shared.origins.allows_request(request) => {
+                self.refuse(slot, 403, "origin is not allowed; allow it with --allowed-origin");
             }
             _ if is_ws => self.answer_upgrade(slot, request, session),
             "GET" | "HEAD" => self.answer_file(slot, head, request, keep_alive),
@@ -284,19 +291,13 @@ impl<R: Reactor> Shard<R> {
         }
     }
 
-    /// Upgrades to the session of a handler, or without one to STOMP.
+    /// Upgrades to the session of a handler, or without one to STOMP. The origin is checked.
     pub(super) fn answer_upgrade(
         &mut self,
         slot: u32,
         request: &Request<'_>,
         session: Option<Box<SessionInfo>>,
     ) {
-        let origins_count = request.headers_named("origin").count();
-        let origin = request.header("origin");
-        if origins_count > 1 || !self.shared.origins.allows(origin, request.host(), false) {
-            let text = "origin is not allowed; allow it with --allowed-origin";
-            return self.refuse(slot, 403, text);
-        }
         let is_http11 = request.version == Version::Http11;
         let headers = &request.headers;
         let protocols: &[&str] = if session.is_some() { &[] } else { &SUB_PROTOCOLS };
@@ -314,7 +315,7 @@ impl<R: Reactor> Shard<R> {
                 return self.refuse_with(slot, &Refusal { status, headers, text, reason });
             }
         };
-        let is_sockjs = self.connections[slot as usize].is_sockjs;
+        let is_sockjs = self.connections[slot as usize].is_sockjs();
         let is_strict = self.shared.config.strict_subprotocol && session.is_none() && !is_sockjs;
         if accepted.protocol.is_none() && is_strict {
             let accepted = SUB_PROTOCOLS.join(", ");
@@ -360,8 +361,8 @@ impl<R: Reactor> Shard<R> {
         self.metrics.auth(AuthMethod::Basic, AuthResult::Accepted);
         self.push_bytes(slot, &upgrade.response);
         match upgrade.session.as_mut() {
-            Some(session) => session.user = Some(upgrade.user),
-            None => self.connections[slot as usize].extras().basic_user = Some(upgrade.user),
+            Some(session) => session.log_in(&upgrade.user),
+            None => self.connections[slot as usize].stomp().basic_user = Some(upgrade.user),
         }
         self.upgrade(slot, upgrade.deflate);
         self.open_session(slot, upgrade.session);
@@ -387,7 +388,7 @@ impl<R: Reactor> Shard<R> {
     /// the tick of its accept, of its last answer, or of the first byte of a request.
     pub(super) fn check_http_deadline(&mut self, slot: u32, age: u32, deadline: u32, idle: u32) {
         let is_in_request = self.is_in_request(slot);
-        let is_unused = self.http_state(slot).is_none_or(|state| state.requests_count == 0);
+        let is_unused = self.requests_count(slot) == 0;
         if is_in_request && age > deadline {
             let refusal = Refusal {
                 status: 408,

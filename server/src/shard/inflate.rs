@@ -29,14 +29,14 @@ impl<R: Reactor> Shard<R> {
             return self.inflate(slot, kind, payload);
         }
         let limit = self.deflate_bytes_max(slot);
-        let extras = self.connections[slot as usize].extras();
-        let seen = (extras.deflated.len() + payload.len()) as u64;
+        let input = self.connections[slot as usize].ws_input();
+        let seen = (input.deflated.len() + payload.len()) as u64;
         if seen > limit {
             return self.fail_ws(slot, Error::MessageTooBig { seen, limit });
         }
-        extras.deflated.extend_from_slice(payload);
+        input.deflated.extend_from_slice(payload);
         if ends {
-            let whole = std::mem::take(&mut extras.deflated);
+            let whole = std::mem::take(&mut input.deflated);
             self.connections[slot as usize].give_back_extras();
             self.inflate(slot, kind, &whole);
         }
@@ -75,7 +75,7 @@ impl<R: Reactor> Shard<R> {
     pub(super) fn must_inflate_later(&mut self, slot: u32) -> bool {
         let is_over = self.inflated_bytes > WS_INFLATED_BYTES_PER_TURN;
         if is_over {
-            self.connections[slot as usize].extras().is_inflating = true;
+            self.connections[slot as usize].ws_input().is_inflating = true;
             self.mark_ready(slot);
         }
         is_over
@@ -83,8 +83,9 @@ impl<R: Reactor> Shard<R> {
 
     /// Goes on with what waited for this turn. Says whether there was anything.
     pub(super) fn inflate_rest(&mut self, slot: u32) -> bool {
-        let Some(extras) = self.connections[slot as usize].extras.as_mut() else { return false };
-        if !std::mem::take(&mut extras.is_inflating) {
+        let extras = self.connections[slot as usize].extras.as_mut();
+        let input = extras.and_then(|extras| extras.ws_input.as_mut());
+        if !input.is_some_and(|input| std::mem::take(&mut input.is_inflating)) {
             return false;
         }
         self.on_ws(slot, &mut []);

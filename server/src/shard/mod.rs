@@ -119,6 +119,8 @@ pub struct Shared {
     pub authorization: Authorization,
     /// Connections by client address, if they are limited.
     pub address_counts: Option<AddressCounts>,
+    /// SockJS sessions by client address, if they are limited.
+    pub session_counts: Option<AddressCounts>,
     /// What handlers serve.
     pub endpoints: Endpoints,
     /// What mappings serve.
@@ -162,6 +164,7 @@ impl Shared {
             app: App::default(),
             endpoints,
             address_counts: (config.connections_per_ip_max > 0).then(AddressCounts::default),
+            session_counts: (config.sockjs_sessions_per_ip_max > 0).then(AddressCounts::default),
             config,
         })
     }
@@ -432,7 +435,7 @@ impl<R: Reactor> Shard<R> {
     }
 
     fn on_accept(&mut self, slot: u32, listener: u8, peer: SocketAddr) {
-        let transport = if listener == 1 { Transport::Tcp } else { Transport::Http };
+        let transport = if listener == 1 { Transport::Tcp } else { Transport::HTTP };
         self.take_slot(slot, transport, Peer::from(peer));
         self.admit(slot);
         if self.is_draining {
@@ -565,9 +568,8 @@ impl<R: Reactor> Shard<R> {
     fn upgrade(&mut self, slot: u32, deflate: Option<Window>) {
         let connection = &mut self.connections[slot as usize];
         self.metrics.handshakes.inc();
-        connection.forget_http();
         connection.transport = Transport::WebSocket(Receiver::new(deflate));
-        let is_sockjs = connection.is_sockjs;
+        let is_sockjs = connection.is_sockjs();
         self.last_write[slot as usize] = self.tick;
         if is_sockjs {
             self.push_ws(slot, Opcode::Text, b"o");

@@ -138,7 +138,7 @@ impl<R: Reactor> Shard<R> {
         #[cfg(test)]
         assert!(!input.starts_with(b"PANIC"), "as a test asked");
         match self.connections[slot as usize].transport {
-            Transport::Http => self.on_http_bytes(slot, input),
+            Transport::Http { .. } => self.on_http_bytes(slot, input),
             Transport::Tcp => self.on_stream(slot, input, Self::decode_stomp),
             Transport::WebSocket(_) => self.on_ws(slot, input),
             // Its bytes come by messages, not from a socket.
@@ -223,7 +223,7 @@ impl<R: Reactor> Shard<R> {
         self.inflated_bytes = 0;
         let mut whole;
         let mut rest = &mut *input;
-        // Behind a wait, spilled bytes are raw WebSocket bytes of `ws_rest`; see `resume`.
+        // Behind a wait, spilled bytes are raw WebSocket bytes of `WsInput`; see `resume`.
         if self.connections[slot as usize].phase == Phase::Waiting {
             self.keep_ws_rest(slot, rest);
             return;
@@ -307,7 +307,7 @@ impl<R: Reactor> Shard<R> {
         starts: bool,
         ends: bool,
     ) {
-        if self.connections[slot as usize].is_sockjs {
+        if self.connections[slot as usize].is_sockjs() {
             self.on_sockjs_data(slot, payload, starts && ends, ends);
         } else if self.connections[slot as usize].is_session {
             self.on_session_data(slot, kind, payload, starts, ends);
@@ -395,12 +395,12 @@ impl<R: Reactor> Shard<R> {
         let connection = &self.connections[slot as usize];
         let (close_code, reason) = match connection.transport {
             Transport::SockJs => return self.close_session(slot, close_code, reason),
-            Transport::WebSocket(_) if connection.is_sockjs => {
+            Transport::WebSocket(_) if connection.is_sockjs() => {
                 self.push_sockjs_close(slot, close_code, reason);
                 (close::code::NORMAL, "")
             }
             Transport::WebSocket(_) => (close_code, reason),
-            Transport::Http | Transport::Tcp => return,
+            Transport::Http { .. } | Transport::Tcp => return,
         };
         let mut bytes = Vec::new();
         close::encode(&mut bytes, close_code, reason);
@@ -413,7 +413,7 @@ impl<R: Reactor> Shard<R> {
     }
 
     fn go_on(&mut self, slot: u32) {
-        if let Transport::Http = self.connections[slot as usize].transport {
+        if self.connections[slot as usize].is_http() {
             self.on_stream(slot, &mut [], Self::decode_http);
             return self.mark_ready(slot);
         }
@@ -429,16 +429,14 @@ impl<R: Reactor> Shard<R> {
     }
 
     fn keep_ws_rest(&mut self, slot: u32, rest: &[u8]) {
-        self.connections[slot as usize].extras().ws_rest.extend_from_slice(rest);
+        self.connections[slot as usize].ws_input().rest.extend_from_slice(rest);
     }
 
     fn take_ws_rest(&mut self, slot: u32) -> Option<Vec<u8>> {
         let connection = &mut self.connections[slot as usize];
-        let extras = connection.extras.as_mut()?;
-        let rest = std::mem::take(&mut extras.ws_rest);
-        if extras.is_empty() {
-            connection.extras = None;
-        }
+        let input = connection.extras.as_mut()?.ws_input.as_mut()?;
+        let rest = std::mem::take(&mut input.rest);
+        connection.give_back_extras();
         (!rest.is_empty()).then_some(rest)
     }
 }

@@ -78,7 +78,7 @@ impl<R: Reactor> Shard<R> {
                 self.answer_asker(asker);
             }
             Message::SockJsCall(call) => self.on_call(*call),
-            Message::SockJsAnswer(answer) => self.on_remote_answer(answer.0, answer.1),
+            Message::SockJsReply(reply) => self.on_remote_reply(*reply),
             Message::Serve(publication, asker) => {
                 self.serve(publication);
                 self.answer_asker(asker);
@@ -184,7 +184,7 @@ impl<R: Reactor> Shard<R> {
     pub(super) fn stop_waiting(&mut self, slot: u32) -> Option<Then> {
         let connection = &mut self.connections[slot as usize];
         connection.phase = match connection.transport {
-            Transport::Http => Phase::Opening,
+            Transport::Http { .. } => Phase::Opening,
             _ => Phase::Open,
         };
         let waiting = connection.extras.as_mut()?.waiting.take()?;
@@ -193,12 +193,15 @@ impl<R: Reactor> Shard<R> {
     }
 
     fn on_login_checked(&mut self, asker: Asker, is_accepted: bool) {
+        if self.is_claimed(asker) {
+            return self.on_claim_checked(asker.slot, is_accepted);
+        }
         if is_accepted {
             return self.on_answer(asker.slot, asker.generation, Past::default());
         }
         let connection = &self.connections[asker.slot as usize];
         if connection.generation == asker.generation && connection.phase == Phase::Waiting {
-            if let Transport::Http = connection.transport {
+            if connection.is_http() {
                 return self.refuse_login(asker.slot);
             }
             self.metrics.auth(AuthMethod::Connect, AuthResult::Refused);

@@ -25,7 +25,7 @@ impl<R: Reactor> Shard<R> {
     /// Queues one STOMP frame (or heart-beat) for one connection, framed as its transport wants it.
     pub(super) fn push_stomp(&mut self, slot: u32, frame: &[u8]) {
         let connection = &self.connections[slot as usize];
-        if connection.is_sockjs || connection.transport_is_sockjs() {
+        if connection.is_sockjs() || connection.transport_is_sockjs() {
             return self.push_sockjs(slot, frame);
         }
         if let Transport::WebSocket(_) = connection.transport {

@@ -24,8 +24,7 @@ impl<R: Reactor> Shard<R> {
         // RabbitMQ looks at the message id alone, which is unique in a connection.
         let is_rabbitmq = self.shared.config.profile == Profile::RabbitMq;
         let subscription = subscription.filter(|_| !is_rabbitmq);
-        let extras = self.connections[slot as usize].extras.as_ref();
-        let ledger = extras.and_then(|extras| extras.ledger.as_ref());
+        let ledger = self.connections[slot as usize].ledger();
         let number = delivery_number(id).filter(|&number| {
             ledger.is_some_and(|ledger| ledger.check(number, subscription).is_ok())
         });
@@ -35,7 +34,7 @@ impl<R: Reactor> Shard<R> {
             let action = Action::Settle { number, subscription, settlement };
             return self.add_action(slot, transaction, action, id.len());
         }
-        let ledger = self.connections[slot as usize].extras().ledger.as_mut();
+        let ledger = self.connections[slot as usize].stomp().ledger.as_mut();
         let ledger = ledger.ok_or(Error::UnknownAck)?;
         let settled = ledger.settle(number, subscription).map_err(|_| Error::UnknownAck)?;
         // On a topic a NACK drops the message: there is no other consumer to give it to.
@@ -59,8 +58,8 @@ impl<R: Reactor> Shard<R> {
     }
 
     pub(super) fn transactions(&mut self, slot: u32) -> &mut Transactions<Action> {
-        let extras = self.connections[slot as usize].extras();
-        extras.transactions.get_or_insert_with(Transactions::default)
+        let stomp = self.connections[slot as usize].stomp();
+        stomp.transactions.get_or_insert_with(Transactions::default)
     }
 
     pub(super) fn add_action(

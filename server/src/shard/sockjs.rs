@@ -11,16 +11,17 @@
 //! the home itself. Rings between shards keep order, so a session sees the requests of a connection
 //! in theirs, and a word about a receiver never overtakes the receiver.
 //!
-//! [`home`] is the home's side, [`exchange`] and [`request`] are the client's, [`websocket`] is the
-//! transport that has no session.
+//! [`home`] is the home's side, [`exchange`], [`request`] and [`login`] are the client's,
+//! [`websocket`] is the transport that has no session.
 
 pub mod exchange;
 mod home;
+mod login;
 mod request;
 mod websocket;
 
 use super::peer::Peer;
-use super::table::VIRTUAL;
+use super::table::{room_for, VIRTUAL};
 use super::Shared;
 use crate::handler::SessionInfo;
 use crate::sockjs::SockJs;
@@ -81,6 +82,8 @@ pub(crate) enum Ask {
         is_checked: bool,
         /// What a handler wants to know of a new session.
         opening: Option<Box<SessionInfo>>,
+        /// As whom.
+        login: Login,
     },
     /// Take these messages.
     Send {
@@ -88,6 +91,8 @@ pub(crate) enum Ask {
         body: Vec<u8>,
         /// It is that of a `jsonp_send`, of this content type.
         form: Option<Box<str>>,
+        /// The print of the request's login.
+        print: u64,
     },
     /// This receiver is there still, or you were told that it broke off: now this second one may
     /// ask again.
@@ -100,9 +105,27 @@ pub(crate) enum Ask {
     Aborted,
 }
 
-/// From the home of a session.
+/// As whom a request comes.
+#[derive(Debug, Default)]
+pub(crate) struct Login {
+    /// Keyed hash of its `Authorization`; 0 without one, and where everybody may log in.
+    print: u64,
+    /// The user, if that was checked.
+    user: Option<Box<str>>,
+}
+
+/// From the home of a session to a connection.
 #[derive(Debug)]
-pub enum Answer {
+pub struct Reply {
+    /// The request.
+    pub to: ReceiverId,
+    /// What the home says.
+    pub(crate) answer: Answer,
+}
+
+/// What the home of a session says.
+#[derive(Debug)]
+pub(crate) enum Answer {
     /// A stream is accepted: its head may go out.
     Begin,
     /// A frame.
@@ -121,6 +144,8 @@ pub enum Answer {
     },
     /// The receiver before you was looked for: ask again.
     Retry,
+    /// This is a new session: have your login checked, and ask again with this.
+    LogIn(Option<Box<SessionInfo>>),
     /// The messages were taken.
     Taken,
     /// The request is refused.
@@ -150,6 +175,8 @@ pub(super) struct Sessions {
 struct Entry {
     session: Session<ReceiverId>,
     key: Arc<Key>,
+    /// The print of the login that opened it: other logins know nothing of it.
+    print: u64,
 }
 
 /// A frame with one message as streams of a kind get it, in the send arena.
@@ -163,8 +190,8 @@ struct StreamChunk {
     frame_bytes: u32,
 }
 
-/// A session between two polls: its table entries beside the connection's record.
-const _: () = assert!(size_of::<Entry>() + size_of::<(Arc<Key>, u32)>() + size_of::<Key>() <= 208);
+/// A session between two polls; the tests count what it owns besides.
+const _: () = assert!(size_of::<Entry>() <= 96);
 
 impl Sessions {
     pub(super) fn new(shared: &Shared) -> Sessions {
@@ -225,8 +252,11 @@ impl Sessions {
         self.by_key.get(key).copied()
     }
 
-    fn insert(&mut self, key: Arc<Key>, session: Session<ReceiverId>) -> u32 {
-        let slot = VIRTUAL | self.entries.insert(Entry { session, key: key.clone() }) as u32;
+    fn insert(&mut self, key: Arc<Key>, session: Session<ReceiverId>, print: u64) -> u32 {
+        if self.entries.len() == self.entries.capacity() {
+            self.entries.reserve_exact(room_for(self.entries.len() + 1) - self.entries.len());
+        }
+        let slot = VIRTUAL | self.entries.insert(Entry { session, key: key.clone(), print }) as u32;
         self.by_key.insert(key, slot);
         slot
     }
@@ -239,6 +269,12 @@ impl Sessions {
             self.by_key = HashMap::new();
             self.entries = Slab::new();
         }
+    }
+
+    /// May a request with a login of this print ask anything of the session?
+    fn is_open_to(&self, slot: u32, print: u64) -> bool {
+        let entry = &self.entries[(slot & !VIRTUAL) as usize];
+        entry.print == 0 || entry.print == print
     }
 
     fn rules_of(&self, slot: u32) -> Rules {

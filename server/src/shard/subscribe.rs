@@ -184,12 +184,14 @@ impl<R: Reactor> Shard<R> {
     ) -> Class {
         let connection = &self.connections[slot as usize];
         let mut framing = match connection.transport {
-            Transport::WebSocket(_) if connection.is_sockjs => framing::WEBSOCKET | framing::SOCKJS,
+            Transport::WebSocket(_) if connection.is_sockjs() => {
+                framing::WEBSOCKET | framing::SOCKJS
+            }
             Transport::SockJs => framing::SOCKJS,
             Transport::WebSocket(ref receiver) => {
                 framing::WEBSOCKET | framing::deflate(receiver.deflate())
             }
-            Transport::Http | Transport::Tcp => framing::TCP,
+            Transport::Http { .. } | Transport::Tcp => framing::TCP,
         };
         if ack == AckMode::Client {
             framing |= framing::CUMULATIVE;

@@ -101,7 +101,7 @@ impl<R: Reactor> Shard<R> {
                 let quiet = self.tick.saturating_sub(self.last_write[slot]);
                 connection.outbound == NONE
                     && !connection.is_session
-                    && !connection.is_sockjs
+                    && !connection.is_sockjs()
                     && !matches!(connection.transport, Transport::SockJs)
                     && (expected == 0 || silent <= expected)
                     && (owed == 0 || quiet + 1 < beat_due(owed))
@@ -124,7 +124,7 @@ impl<R: Reactor> Shard<R> {
         }
         let config = &self.shared.config;
         let age = self.tick.saturating_sub(self.last_write[slot as usize]);
-        if let Transport::Http = self.connections[slot as usize].transport {
+        if self.connections[slot as usize].is_http() {
             let deadline = ticks(config.handshake_deadline);
             return self.check_http_deadline(slot, age, deadline, ticks(HTTP_IDLE));
         }
@@ -201,7 +201,7 @@ impl<R: Reactor> Shard<R> {
             }
             left -= 1;
             match self.connections[slot as usize].transport {
-                Transport::Http => self.end(slot, DisconnectReason::Drain),
+                Transport::Http { .. } => self.end(slot, DisconnectReason::Drain),
                 Transport::WebSocket(_) | Transport::SockJs => {
                     let text = "server is shutting down";
                     self.note_close(slot, code::GOING_AWAY, text);

@@ -79,6 +79,7 @@ fn what_waits_is_delivered_once_and_in_order() {
             next.subscribe("s", &format!("/queue/once-{name}"), "");
             put(&mut publisher, &format!("once-{name}"), "new");
             take(&mut next, "new", false);
+            disconnect(next);
         }
     });
 }

@@ -1,14 +1,18 @@
 //! A server with the test services, and a client that speaks HTTP by hand.
 
+use base64::Engine as _;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 use stompede::config::Config;
-use stompede::{services, Handle, Server};
+use stompede::{services, Builder, Handle, Server};
 
 /// Longer than anything here takes; only a failing test waits for it.
 const PATIENCE: Duration = Duration::from_secs(20);
+
+/// How many shards a server has, in tests of what must be correct with any number of them.
+pub const SHARDS: [usize; 4] = [1, 2, 4, 8];
 
 pub fn config(shards: usize) -> Config {
     let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
@@ -27,8 +31,13 @@ pub fn config(shards: usize) -> Config {
 pub struct Running(Option<Handle>);
 
 pub fn start(config: Config) -> Running {
-    let builder = services::register(Server::builder(config));
-    Running(Some(builder.start().expect("the server starts")))
+    Running::of(services::register(Server::builder(config)))
+}
+
+/// The header of a log-in with `name:password`.
+pub fn basic(login: &str) -> String {
+    let encoded = base64::engine::general_purpose::STANDARD.encode(login);
+    format!("Authorization: Basic {encoded}\r\n")
 }
 
 impl std::ops::Deref for Running {
@@ -48,6 +57,10 @@ impl Drop for Running {
 }
 
 impl Running {
+    pub fn of(builder: Builder) -> Running {
+        Running(Some(builder.start().expect("the server starts")))
+    }
+
     /// A session of the service at `prefix`, with a name of its own.
     pub fn session(&self, prefix: &str) -> Session {
         static SERIAL: AtomicU32 = AtomicU32::new(0);

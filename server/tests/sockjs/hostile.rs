@@ -1,10 +1,10 @@
 //! Clients that mean harm, or are broken.
 
-use crate::client::{config, exchange, masked, request, start, until};
+use crate::client::{config, exchange, masked, request, start, until, SHARDS};
 
 #[test]
 fn sends_to_sessions_that_are_not_ones_own_are_unknown() {
-    for shards in [1, 2, 4] {
+    for shards in SHARDS {
         let server = start(config(shards));
         let session = server.session("/echo");
         let sent = session.post("xhr_send", r#"["x"]"#);
@@ -95,7 +95,7 @@ fn foreign_origins_are_refused() {
 
 #[test]
 fn who_does_not_read_is_bounded_and_ended() {
-    for shards in [1, 2] {
+    for shards in SHARDS {
         let server = start(config(shards));
         let session = server.session("/amplify");
         let mut stream = session.stream();
@@ -119,7 +119,7 @@ fn who_does_not_read_is_bounded_and_ended() {
 
 #[test]
 fn sessions_that_are_left_are_gone() {
-    for shards in [1, 2, 4] {
+    for shards in SHARDS {
         let mut config = config(shards);
         config.sockjs.disconnect_delay_ms = 500;
         config.sockjs.tombstone_ms = 500;

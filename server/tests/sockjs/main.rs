@@ -1,10 +1,12 @@
 //! SockJS over real loopback sockets, against the server in this process.
 //!
 //! Every request has a connection of its own, unless a test is about connections: the kernel
-//! spreads them over the shards, so that with 2 and 4 most requests are not where the session is.
+//! spreads them over the shards, so that with several most requests are not where the session is.
 
 mod client;
+mod endpoints;
 mod hostile;
+mod login;
 mod sessions;
 mod stomp;
 mod transports;

@@ -1,10 +1,10 @@
 //! The life of a session, whatever shard its requests land on (reference: protocol, "Sessions").
 
-use crate::client::{config, start, until};
+use crate::client::{config, start, until, SHARDS};
 
 #[test]
 fn order_holds_over_many_connections() {
-    for shards in [1, 2, 4] {
+    for shards in SHARDS {
         let server = start(config(shards));
         let session = server.session("/echo").open();
         let mut seen = String::new();
@@ -24,7 +24,7 @@ fn order_holds_over_many_connections() {
 
 #[test]
 fn a_stream_ends_at_its_limit_and_nothing_is_lost() {
-    for shards in [1, 2, 4] {
+    for shards in SHARDS {
         let server = start(config(shards));
         let session = server.session("/echo");
         let mut stream = session.stream();
@@ -53,7 +53,7 @@ fn a_stream_ends_at_its_limit_and_nothing_is_lost() {
 
 #[test]
 fn a_second_receiver_is_told_and_the_first_is_untouched() {
-    for shards in [1, 2, 4] {
+    for shards in SHARDS {
         let server = start(config(shards));
         let session = server.session("/echo");
         let mut first = session.stream();
@@ -70,7 +70,7 @@ fn a_second_receiver_is_told_and_the_first_is_untouched() {
 
 #[test]
 fn first_requests_at_once_are_one_session() {
-    for shards in [1, 2, 4] {
+    for shards in SHARDS {
         let server = start(config(shards));
         let session = server.session("/echo");
         let mut firsts: Vec<_> = std::thread::scope(|scope| {
@@ -93,7 +93,7 @@ fn first_requests_at_once_are_one_session() {
 
 #[test]
 fn an_aborted_receiver_ends_the_session() {
-    for shards in [1, 2, 4] {
+    for shards in SHARDS {
         let server = start(config(shards));
         let session = server.session("/echo");
         let mut stream = session.stream();
@@ -155,7 +155,7 @@ fn a_session_expires_is_remembered_and_then_forgotten() {
 
 #[test]
 fn a_broadcast_reaches_every_transport() {
-    for shards in [1, 4] {
+    for shards in SHARDS {
         let server = start(config(shards));
         let polled = server.session("/broadcast").open();
         let streamed = server.session("/broadcast");
@@ -172,7 +172,7 @@ fn a_broadcast_reaches_every_transport() {
 
 #[test]
 fn a_drain_is_told_to_receivers() {
-    for shards in [1, 2] {
+    for shards in SHARDS {
         let server = start(config(shards));
         let session = server.session("/echo");
         let mut stream = session.stream();

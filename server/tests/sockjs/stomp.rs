@@ -1,6 +1,6 @@
 //! STOMP over SockJS is STOMP over anything else.
 
-use crate::client::{config, masked, start, upgrade, Session};
+use crate::client::{config, masked, start, upgrade, Session, SHARDS};
 
 const CONNECT: &str = r#"["CONNECT\naccept-version:1.2\nhost:a\n\n\u0000"]"#;
 
@@ -20,7 +20,7 @@ fn poll_for(session: &Session, text: &str) -> String {
 
 #[test]
 fn a_polling_client_subscribes_publishes_and_gets_receipts() {
-    for shards in [1, 2, 4] {
+    for shards in SHARDS {
         let server = start(config(shards));
         for topic in 0..4 {
             let session = server.session("/sockjs").open();
@@ -46,7 +46,7 @@ fn a_polling_client_subscribes_publishes_and_gets_receipts() {
 
 #[test]
 fn one_publication_reaches_all_transports() {
-    for shards in [1, 4] {
+    for shards in SHARDS {
         let server = start(config(shards));
         let polled = server.session("/sockjs").open();
         polled.send(CONNECT);
@@ -74,7 +74,7 @@ fn one_publication_reaches_all_transports() {
 
 #[test]
 fn a_queue_waits_for_a_polling_consumer() {
-    for shards in [1, 4] {
+    for shards in SHARDS {
         let server = start(config(shards));
         let session = server.session("/sockjs").open();
         session.send(CONNECT);

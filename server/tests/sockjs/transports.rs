@@ -1,10 +1,10 @@
 //! What each transport and each page answers (reference: protocol, transport by transport).
 
-use crate::client::{config, exchange, masked, request, start, upgrade};
+use crate::client::{config, exchange, masked, request, start, upgrade, SHARDS};
 
 #[test]
 fn every_transport_opens_echoes_and_wraps() {
-    for shards in [1, 2, 4] {
+    for shards in SHARDS {
         let server = start(config(shards));
         let polled = server.session("/echo").open();
         polled.send(r#"["a","b"]"#);

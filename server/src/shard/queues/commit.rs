@@ -35,7 +35,7 @@ impl<R: Reactor> Shard<R> {
         receipt: Option<&str>,
     ) -> Result<(), Error> {
         let actions = self.transactions(slot).commit(transaction).map_err(transaction_error)?;
-        let mut ledger = self.connections[slot as usize].extras().ledger.clone();
+        let mut ledger = self.connections[slot as usize].stomp().ledger.clone();
         for action in &actions {
             settle_in(&mut ledger, action)?;
         }
@@ -91,7 +91,7 @@ impl<R: Reactor> Shard<R> {
         for action in actions {
             match &action {
                 Action::Settle { settlement, .. } => {
-                    let ledger = &mut self.connections[slot as usize].extras().ledger;
+                    let ledger = &mut self.connections[slot as usize].stomp().ledger;
                     // Was tried; the frames behind COMMIT wait, so nothing has changed.
                     let Ok(Some(settled)) = settle_in(ledger, &action) else { continue };
                     let Source::Queue { consumer: number } = settled.source else { continue };

@@ -113,7 +113,7 @@ impl<R: Reactor> Shard<R> {
         subscribe: Subscribe,
     ) -> Result<(), Error> {
         let (shard, generation) = (self.index as u32, self.connections[slot as usize].generation);
-        let links = self.connections[slot as usize].extras().links.get_or_insert_default();
+        let links = self.connections[slot as usize].stomp().links.get_or_insert_default();
         links.last_number += 1;
         let consumer = ConsumerId { shard, slot, generation, subscription: links.last_number };
         let terms = self.consumer_terms(&subscribe);
@@ -169,14 +169,14 @@ impl<R: Reactor> Shard<R> {
         self.push_receipt(slot, subscribe.receipt.as_deref());
         let ack = subscribe.ack;
         let subscription = Some(self.enter_subscription(slot, subscribe, None));
-        let links = self.connections[slot as usize].extras().links.get_or_insert_default();
+        let links = self.connections[slot as usize].stomp().links.get_or_insert_default();
         let (last_tag, settled_tag) = (0, 0);
         let link = Link { number, subscription, home, queue, ack, last_tag, settled_tag };
         links.links.push(link);
     }
 
     fn links(&mut self, slot: u32) -> Option<&mut Links> {
-        self.connections[slot as usize].extras.as_mut()?.links.as_deref_mut()
+        self.connections[slot as usize].extras.as_mut()?.stomp.as_mut()?.links.as_deref_mut()
     }
 
     /// A delivery came for one of our connections.
@@ -204,8 +204,9 @@ impl<R: Reactor> Shard<R> {
     fn write_delivery(&mut self, slot: u32, delivery: &Delivery) {
         let Delivery { consumer, tag, publication, deliveries } = delivery;
         let connection = &mut self.connections[slot as usize];
-        let Some(extras) = connection.extras.as_mut() else { return };
-        let Some(links) = extras.links.as_mut() else { return };
+        let stomp = connection.extras.as_mut().and_then(|extras| extras.stomp.as_mut());
+        let Some(stomp) = stomp else { return };
+        let Some(links) = stomp.links.as_mut() else { return };
         let number = consumer.subscription;
         let Some(link) = links.find(number) else { return };
         let Some(key) = link.subscription else { return };
@@ -226,7 +227,7 @@ impl<R: Reactor> Shard<R> {
                 AckMode::Client => ledger::Mode::Cumulative,
                 _ => ledger::Mode::Individual,
             };
-            let ledger = extras.ledger.get_or_insert_with(Ledger::new);
+            let ledger = stomp.ledger.get_or_insert_with(Ledger::new);
             let source = Source::Queue { consumer: number };
             MessageId::of_number(ledger.deliver(name, mode, source, *tag))
         };
@@ -348,8 +349,7 @@ impl<R: Reactor> Shard<R> {
     fn has_pending(&self, slot: u32, key: SubscriptionKey) -> bool {
         let name = self.subscriptions.class(key).id.as_deref();
         let name = name.unwrap_or(self.subscriptions.destination(key));
-        let extras = self.connections[slot as usize].extras.as_ref();
-        let ledger = extras.and_then(|extras| extras.ledger.as_ref());
+        let ledger = self.connections[slot as usize].ledger();
         ledger.is_some_and(|ledger| ledger.unacknowledged_of(name) > 0)
     }
 

@@ -48,7 +48,7 @@ impl<R: Reactor> Shard<R> {
         if let Some(receipt) = receipt {
             self.wait_for(slot, 1, Then::Receipts(vec![receipt.into()]));
         } else {
-            let homes = &mut self.connections[slot as usize].extras().unheard_homes;
+            let homes = &mut self.connections[slot as usize].stomp().unheard_homes;
             if !homes.contains(&(home as u32)) {
                 homes.push(home as u32);
             }
@@ -75,7 +75,8 @@ impl<R: Reactor> Shard<R> {
     /// DISCONNECT, once every home that this connection sent to has spoken.
     pub(in super::super) fn disconnect(&mut self, slot: u32, receipt: Option<&str>) {
         let extras = self.connections[slot as usize].extras.as_mut();
-        let homes = extras.map(|extras| std::mem::take(&mut extras.unheard_homes));
+        let stomp = extras.and_then(|extras| extras.stomp.as_mut());
+        let homes = stomp.map(|stomp| std::mem::take(&mut stomp.unheard_homes));
         let homes = homes.unwrap_or_default();
         if homes.is_empty() {
             return self.disconnected(slot, receipt);

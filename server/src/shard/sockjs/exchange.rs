@@ -4,7 +4,8 @@
 //! the socket has taken all of them, the home is told: that opens a stream's window again, or ends
 //! the answer. An exchange that ends before its answer does is an abort, and the home is told too.
 
-use super::{Answer, Ask, Call, Key, ReceiverId, StreamChunk};
+use super::login::Claim;
+use super::{Answer, Ask, Call, Key, Login, ReceiverId, Reply, StreamChunk};
 use crate::reactor::Reactor;
 use crate::shard::action::Message;
 use crate::shard::connection::{Phase, Then, NONE};
@@ -32,6 +33,8 @@ pub struct Exchange {
     /// The request's number on the connection.
     pub(super) request: u32,
     pub(super) progress: Progress,
+    /// As whom the client wants to come, if as anybody.
+    pub(super) claim: Option<Box<Claim>>,
 }
 
 /// How far the answer has come.
@@ -65,6 +68,11 @@ impl OwnedAsked {
 }
 
 impl Exchange {
+    /// The print of the login that it came with.
+    pub(super) fn print(&self) -> u64 {
+        self.claim.as_ref().map_or(0, |claim| claim.print)
+    }
+
     fn route(&self) -> Route<'static> {
         Route::Session { session: "", transport: self.transport }
     }
@@ -118,7 +126,7 @@ impl Exchange {
 }
 
 impl<R: Reactor> Shard<R> {
-    fn exchange(&mut self, slot: u32) -> Option<&mut Exchange> {
+    pub(super) fn exchange(&mut self, slot: u32) -> Option<&mut Exchange> {
         let waiting = self.connections[slot as usize].extras.as_mut()?.waiting.as_mut()?;
         match &mut waiting.then {
             Then::SockJs(exchange) => Some(exchange),
@@ -141,13 +149,13 @@ impl<R: Reactor> Shard<R> {
         spill == NONE || self.spills[spill as usize].bytes.len() < PIPELINED_BYTES_MAX
     }
 
-    fn receiver_id(&self, slot: u32, request: u32) -> ReceiverId {
+    pub(super) fn receiver_id(&self, slot: u32, request: u32) -> ReceiverId {
         let generation = self.connections[slot as usize].generation;
         ReceiverId { shard: self.index as u32, slot, generation, request }
     }
 
     /// Asks the home of a session; the answer may come before this returns.
-    fn ask_session_home(&mut self, key: Arc<Key>, from: ReceiverId, ask: Ask) {
+    pub(super) fn ask_session_home(&mut self, key: Arc<Key>, from: ReceiverId, ask: Ask) {
         let home = self.home_of_session(&key);
         let call = Call { key, from, ask };
         if home == self.index {
@@ -194,10 +202,12 @@ impl<R: Reactor> Shard<R> {
             Answer::Check { .. } => return,
             Answer::Retry => {
                 let (key, transport) = (exchange.key.clone(), exchange.transport);
+                let login = Login { print: exchange.print(), user: None };
                 let peer = self.peers[slot as usize];
-                let ask = Ask::Attach { transport, peer, is_checked: true, opening: None };
+                let ask = Ask::Attach { transport, peer, is_checked: true, opening: None, login };
                 return self.ask_session_home(key, to, ask);
             }
+            Answer::LogIn(opening) => return self.check_claim(slot, opening),
             Answer::Begin => exchange.begin(&mut out),
             Answer::Frame { frame, is_last } => exchange.push_frame(&mut out, &frame, is_last),
             Answer::Taken => {
@@ -281,7 +291,8 @@ impl<R: Reactor> Shard<R> {
     }
 
     /// As [`Shard::on_sockjs_answer`], from another shard: the connection goes on by itself.
-    pub(in crate::shard) fn on_remote_answer(&mut self, to: ReceiverId, answer: Answer) {
+    pub(in crate::shard) fn on_remote_reply(&mut self, reply: Reply) {
+        let Reply { to, answer } = reply;
         self.on_sockjs_answer(to, answer);
         let connection = &self.connections[to.slot as usize];
         if connection.generation == to.generation && connection.phase == Phase::Opening {

@@ -4,7 +4,7 @@
 //! A virtual connection that ends leaves its session to tell the client; a session that ends by
 //! itself (no receiver came, or one broke off) ends its connection.
 
-use super::{Answer, Ask, Call, Key, ReceiverId};
+use super::{Answer, Ask, Call, Key, Login, ReceiverId, Reply};
 use crate::handler::SessionInfo;
 use crate::metrics::{ErrorKind, Protocol};
 use crate::reactor::Reactor;
@@ -36,13 +36,18 @@ impl<R: Reactor> Shard<R> {
     pub(in crate::shard) fn on_call(&mut self, call: Call) {
         let Call { key, from, ask } = call;
         let slot = self.sessions.find(&key).filter(|&slot| !self.forget_if_over(slot));
+        if let Ask::Attach { login: Login { print, .. }, .. } | Ask::Send { print, .. } = &ask {
+            if slot.is_some_and(|slot| !self.sessions.is_open_to(slot, *print)) {
+                return self.answer_receiver(from, Answer::Failed(Error::SessionUnknown));
+            }
+        }
         match ask {
-            Ask::Attach { transport, peer, opening, is_checked } => match slot {
+            Ask::Attach { transport, peer, opening, is_checked, login } => match slot {
                 Some(slot) => self.attach(slot, key, from, transport, is_checked),
-                None => self.open_sockjs(key, from, transport, peer, opening),
+                None => self.open_sockjs(key, from, transport, peer, opening, login),
             },
-            Ask::Send { body, form } => {
-                let answer = match self.take_messages_of(slot, body, form.as_deref()) {
+            Ask::Send { body, form, .. } => {
+                let answer = match self.take_messages_of(key.service, slot, body, form.as_deref()) {
                     Ok(()) => Answer::Taken,
                     Err(error) => Answer::Failed(error),
                 };
@@ -114,7 +119,7 @@ impl<R: Reactor> Shard<R> {
         if to.shard as usize == self.index {
             self.on_sockjs_answer(to, answer);
         } else {
-            self.mesh.push(to.shard as usize, Message::SockJsAnswer(Box::new((to, answer))));
+            self.mesh.push(to.shard as usize, Message::SockJsReply(Box::new(Reply { to, answer })));
         }
     }
 
@@ -148,15 +153,20 @@ impl<R: Reactor> Shard<R> {
         from: ReceiverId,
         transport: url::Transport,
         peer: Peer,
-        opening: Option<Box<SessionInfo>>,
+        mut opening: Option<Box<SessionInfo>>,
+        login: Login,
     ) {
         let is_handlers = self.shared.sockjs.services()[key.service].handler.is_some();
         if is_handlers && opening.is_none() {
             // It came as a second receiver, and the session is gone since.
             return self.answer_receiver(from, Answer::Failed(Error::SessionUnknown));
         }
-        if !self.has_session_room() || self.is_draining {
+        if self.is_draining || !self.has_session_room(peer) {
+            self.metrics.sockjs_sessions_refused.inc();
             return self.answer_receiver(from, Answer::Failed(Error::TooManySessions));
+        }
+        if login.print != 0 && login.user.is_none() {
+            return self.answer_receiver(from, Answer::LogIn(opening));
         }
         if transport.is_streaming() {
             self.answer_receiver(from, Answer::Begin);
@@ -164,17 +174,31 @@ impl<R: Reactor> Shard<R> {
         let rules = self.sessions.rules[key.service];
         let mut writes = std::mem::take(&mut self.sessions.writes);
         let session = Session::open(from, transport, self.tick, &rules, &mut writes);
-        let slot = self.sessions.insert(key, session);
+        let slot = self.sessions.insert(key, session, login.print);
         self.sessions.live_count += 1;
+        if let Some(counts) = &self.shared.session_counts {
+            counts.enter(peer.ip());
+        }
         self.metrics.sockjs_sessions_opened.inc();
         self.take_slot(slot, Transport::SockJs, peer);
+        match (login.user, &mut opening) {
+            (Some(user), Some(opening)) => opening.log_in(&user),
+            (Some(user), None) => self.connections[slot as usize].stomp().basic_user = Some(user),
+            (None, _) => {}
+        }
         self.pass_writes_on(writes);
         self.open_session(slot, opening);
     }
 
-    /// Live sessions are limited. Those that are only remembered may be as many again; beyond that
-    /// they are forgotten early, so that nobody shuts others out by leaving sessions behind.
-    fn has_session_room(&mut self) -> bool {
+    /// Live sessions are limited, those of one address once more. Those that are only remembered
+    /// may be as many again; beyond that they are forgotten early, so that nobody shuts others out
+    /// by leaving sessions behind.
+    fn has_session_room(&mut self, peer: Peer) -> bool {
+        if let Some(counts) = &self.shared.session_counts {
+            if counts.count(peer.ip()) as usize >= self.shared.config.sockjs_sessions_per_ip_max {
+                return false;
+            }
+        }
         let sessions_max = match self.shared.config.sockjs_sessions_max {
             0 => self.connections_max,
             wanted => wanted,
@@ -196,12 +220,13 @@ impl<R: Reactor> Shard<R> {
     /// server: first the payload, then the session.
     fn take_messages_of(
         &mut self,
+        service: usize,
         slot: Option<u32>,
         mut body: Vec<u8>,
         form: Option<&str>,
     ) -> Result<(), Error> {
         let shared = self.shared.clone();
-        let limits = &shared.config.limits;
+        let limits = &shared.sockjs.services()[service].limits;
         let mut parser = std::mem::take(&mut self.sessions.parser);
         let payload = match form {
             Some(content_type) => parser.parse_jsonp(&mut body, Some(content_type), limits),
@@ -313,6 +338,9 @@ impl<R: Reactor> Shard<R> {
     /// The record of a virtual connection was freed; its session tells the client, if it lives.
     pub(in crate::shard) fn release_session(&mut self, slot: u32) {
         self.sessions.live_count -= 1;
+        if let Some(counts) = &self.shared.session_counts {
+            counts.leave(self.peers[slot as usize].ip());
+        }
         self.close_session(slot, code::NORMAL, "Normal closure");
     }
 

@@ -5,7 +5,7 @@
 //! site could use.
 
 use super::exchange::{Exchange, OwnedAsked, Progress};
-use super::{Ask, Key};
+use super::{Ask, Key, Login};
 use crate::reactor::Reactor;
 use crate::shard::Shard;
 use crate::sockjs::Service;
@@ -31,9 +31,9 @@ struct Asking<'a> {
 impl<R: Reactor> Shard<R> {
     /// Bytes of the request's body, if it is one that is gathered.
     pub(in crate::shard) fn gathered_bytes_max(&self, request: &Request<'_>) -> Option<usize> {
-        let limits = &self.shared.config.limits;
         let (service, below) = self.shared.sockjs.find(request.path, &self.shared.endpoints)?;
-        match route(below, &self.shared.sockjs.services()[service].endpoint, limits)? {
+        let Service { endpoint, limits, .. } = &self.shared.sockjs.services()[service];
+        match route(below, endpoint, limits)? {
             Route::Session { transport, .. } if transport.is_sender() => {
                 Some(limits.sockjs_payload_bytes_max)
             }
@@ -53,22 +53,19 @@ impl<R: Reactor> Shard<R> {
         let Some((service, below)) = shared.sockjs.find(request.path, &shared.endpoints) else {
             return false;
         };
-        let Service { endpoint, handler, .. } = &shared.sockjs.services()[service];
+        let Service { endpoint, limits, origins, handler, .. } = &shared.sockjs.services()[service];
         let is_upgrade = handshake::is_upgrade(&request.headers);
         if below.is_empty() && handler.is_some() && is_upgrade {
             // A handler's own path is a WebSocket, too.
             return false;
         }
-        let Some(route) = route(below, endpoint, &shared.config.limits) else {
+        let Some(route) = route(below, endpoint, limits) else {
             let text = [("Content-Type", "text/plain; charset=UTF-8")];
             self.respond(slot, keep_alive, 404, &text, Error::PageNotFound.body().as_bytes());
             return true;
         };
         let is_public = matches!(route, Route::Greeting | Route::Iframe);
-        let mut origins = request.headers_named("origin");
-        let (origin, second) = (origins.next(), origins.next());
-        let is_allowed = shared.origins.allows(origin, request.host(), false) && second.is_none();
-        if !is_allowed && !is_public {
+        if !is_public && !origins.allows_request(request) {
             let text = b"origin is not allowed; allow it with --allowed-origin\n";
             let headers = [("Content-Type", "text/plain; charset=UTF-8")];
             self.respond(slot, keep_alive, 403, &headers, text);
@@ -134,7 +131,8 @@ impl<R: Reactor> Shard<R> {
             let body = Error::NotWebSocket.body();
             return self.refuse(ask.slot, Error::NotWebSocket.status(), body);
         }
-        self.connections[ask.slot as usize].is_sockjs = is_sockjs;
+        let number = u8::try_from(ask.service + 1).unwrap_or(u8::MAX);
+        self.connections[ask.slot as usize].sockjs = if is_sockjs { number } else { 0 };
         let session = self.session_info(ask.slot, ask.request);
         self.answer_upgrade(ask.slot, ask.request, session);
     }
@@ -148,11 +146,15 @@ impl<R: Reactor> Shard<R> {
         body: &mut Vec<u8>,
     ) {
         let Asking { slot, request, .. } = *ask;
-        let limits = &self.shared.config.limits;
+        let limits = &service.limits;
         let callback = match transport.has_callback() {
             true => callback::from_query(request.query, limits),
             false => Ok(String::new()),
         };
+        let Ok(claim) = self.claim_of(request) else {
+            return self.refuse(slot, 400, "seen more than one authorization");
+        };
+        let print = claim.as_ref().map_or(0, |claim| claim.print);
         let exchange = Exchange {
             key: Arc::new(Key { service: ask.service, name: session.into() }),
             transport,
@@ -162,6 +164,7 @@ impl<R: Reactor> Shard<R> {
             keep_alive: ask.keep_alive,
             request: self.requests_count(slot),
             progress: Progress::Asked,
+            claim,
         };
         if let Err(error) = callback {
             return self.fail_exchange(slot, &exchange, error);
@@ -171,10 +174,11 @@ impl<R: Reactor> Shard<R> {
                 let content_type = request.header("content-type").unwrap_or_default();
                 String::from_utf8_lossy(content_type).into()
             });
-            Ask::Send { body: std::mem::take(body), form }
+            Ask::Send { body: std::mem::take(body), form, print }
         } else {
             let opening = service.handler.and_then(|_| self.session_info(slot, request));
-            Ask::Attach { transport, peer: self.peers[slot as usize], is_checked: false, opening }
+            let (peer, login) = (self.peers[slot as usize], Login { print, user: None });
+            Ask::Attach { transport, peer, is_checked: false, opening, login }
         };
         self.begin_exchange(slot, exchange, call);
     }

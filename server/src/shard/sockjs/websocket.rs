@@ -5,7 +5,7 @@
 //! `h`, which a page can see, and stop once STOMP has its own.
 
 use crate::metrics::{ErrorKind, Protocol};
-use crate::reactor::{Reactor, TICK_MS};
+use crate::reactor::Reactor;
 use crate::shard::reason::DisconnectReason;
 use crate::shard::table::is_virtual;
 use crate::shard::Shard;
@@ -24,10 +24,10 @@ impl<R: Reactor> Shard<R> {
         if is_whole {
             return self.on_sockjs_payload(slot, piece);
         }
-        self.connections[slot as usize].extras().ws_message.extend_from_slice(piece);
+        self.connections[slot as usize].ws_input().message.extend_from_slice(piece);
         if is_end {
             let connection = &mut self.connections[slot as usize];
-            let mut message = std::mem::take(&mut connection.extras().ws_message);
+            let mut message = std::mem::take(&mut connection.ws_input().message);
             connection.give_back_extras();
             self.on_sockjs_payload(slot, &mut message);
         }
@@ -36,7 +36,8 @@ impl<R: Reactor> Shard<R> {
     fn on_sockjs_payload(&mut self, slot: u32, payload: &mut [u8]) {
         let shared = self.shared.clone();
         let mut parser = std::mem::take(&mut self.sessions.parser);
-        let parsed = parser.parse_websocket(payload, &shared.config.limits);
+        let limits = &shared.sockjs.services()[self.sockjs_service(slot)].limits;
+        let parsed = parser.parse_websocket(payload, limits);
         self.sessions.parser = parser;
         match parsed {
             Ok(None) => {}
@@ -75,13 +76,19 @@ impl<R: Reactor> Shard<R> {
         self.push_ws(slot, Opcode::Text, &frame);
     }
 
+    /// Index of the endpoint of a connection whose messages are SockJS frames.
+    fn sockjs_service(&self, slot: u32) -> usize {
+        usize::from(self.connections[slot as usize].sockjs.saturating_sub(1))
+    }
+
     /// A heart-beat is due when nothing was written for `quiet` ticks, unless STOMP has its own.
     pub(in crate::shard) fn check_sockjs_heartbeat(&mut self, slot: u32, quiet: u32) {
         let connection = &self.connections[slot as usize];
-        if !connection.is_sockjs || is_virtual(slot) || connection.send_ticks > 0 {
+        if !connection.is_sockjs() || is_virtual(slot) || connection.send_ticks > 0 {
             return;
         }
-        let interval = self.shared.config.sockjs.heartbeat_ms.div_ceil(TICK_MS as u32);
+        let service = &self.shared.sockjs.services()[self.sockjs_service(slot)];
+        let interval = service.rules.heartbeat_ticks;
         if interval > 0 && quiet >= interval && self.backlog_bytes(slot) == 0 {
             self.push_ws(slot, Opcode::Text, b"h");
         }

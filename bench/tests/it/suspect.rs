@@ -1,0 +1,158 @@
+//! The oracle of the attacks sees what a bad server does: a proxy in front of a good one spoils it.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use stompede::config::Config;
+use stompede::{Handle, Server};
+use stompede_bench::attack::oracle::Oracle;
+use stompede_bench::attack::{all, Order};
+
+/// What the proxy does to bytes of the server.
+#[derive(Clone, Copy, PartialEq)]
+enum Mischief {
+    Nothing,
+    /// Every answer of HTTP but a 101 is left out.
+    Mute,
+    /// What the first client gets, all later ones get too.
+    Leak,
+    /// Everything comes half a second later.
+    Hold,
+    /// The first client misses one message.
+    Lose,
+}
+
+fn server() -> Handle {
+    Server::start(Config {
+        listen: "127.0.0.1:0".parse().unwrap(),
+        stomp_listen: None,
+        admin_listen: Some("127.0.0.1:0".parse().unwrap()),
+        shards: 1,
+        connections_max: 1_000,
+        ..Config::default()
+    })
+    .unwrap()
+}
+
+/// Starts the proxy; it ends with the test's process.
+fn proxy(server: SocketAddr, mischief: Mischief) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let overheard = Arc::new(Mutex::new(Vec::new()));
+    std::thread::spawn(move || {
+        for (number, client) in listener.incoming().flatten().enumerate() {
+            let server = TcpStream::connect(server).unwrap();
+            let (from, to) = (client.try_clone().unwrap(), server.try_clone().unwrap());
+            std::thread::spawn(move || carry(from, to, |bytes| bytes));
+            let overheard = overheard.clone();
+            let mut pieces = 0;
+            let spoil = move |mut bytes: Vec<u8>| {
+                pieces += 1;
+                let mut overheard = overheard.lock().unwrap();
+                match mischief {
+                    Mischief::Mute if bytes.starts_with(b"HTTP/1.1 4") => bytes.clear(),
+                    Mischief::Leak if number == 0 => overheard.clone_from(&bytes),
+                    Mischief::Leak if pieces == 1 => bytes.extend_from_slice(&overheard),
+                    Mischief::Hold if pieces > 20 => {
+                        std::thread::sleep(Duration::from_millis(500));
+                    }
+                    Mischief::Lose if number == 0 && pieces == 150 => bytes.clear(),
+                    _ => {}
+                }
+                bytes
+            };
+            std::thread::spawn(move || carry(server, client, spoil));
+        }
+    });
+    address
+}
+
+fn carry(mut from: TcpStream, mut to: TcpStream, mut spoil: impl FnMut(Vec<u8>) -> Vec<u8>) {
+    let mut piece = [0; 65_536];
+    while let Ok(count @ 1..) = from.read(&mut piece) {
+        if to.write_all(&spoil(piece[..count].to_vec())).is_err() {
+            break;
+        }
+    }
+    let _ = to.shutdown(Shutdown::Write);
+}
+
+/// Plays one attack; gives its line.
+fn judged(id: &str, mischief: Mischief) -> String {
+    let server = server();
+    let order = Order {
+        ids: vec![id.to_owned()],
+        list: false,
+        url: format!("ws://{}/ws", proxy(server.http_address, mischief)),
+        stomp_url: None,
+        sockjs: "off".into(),
+        login: None,
+        metrics: Some(format!("http://{}/metrics", server.admin_address.unwrap())),
+        pid: None,
+        patience: Duration::from_secs(if mischief == Mischief::Nothing { 30 } else { 3 }),
+        canary_max: Some(Duration::from_millis(match mischief {
+            Mischief::Hold => 100,
+            _ => 30_000,
+        })),
+    };
+    let mut oracle = Oracle::new(&order).unwrap();
+    let attack = all().find(|attack| attack.id == id).unwrap();
+    let line = oracle.judge(attack).line();
+    assert_eq!(oracle.fell_count(), u32::from(line.contains("FELL")));
+    line
+}
+
+#[test]
+fn a_good_server_holds() {
+    let line = judged("C01", Mischief::Nothing);
+    assert!(line.starts_with("C01   held"), "{line}");
+}
+
+#[test]
+fn a_missing_answer_is_seen() {
+    let line = judged("C01", Mischief::Mute);
+    assert!(line.contains("answer: the end instead of an answer"), "{line}");
+}
+
+#[test]
+fn bytes_of_the_canary_in_another_stream_are_seen() {
+    let line = judged("C01", Mischief::Leak);
+    assert!(line.contains("foreign: the canary's secret came to somebody else"), "{line}");
+}
+
+#[test]
+fn a_late_canary_is_seen() {
+    let line = judged("C01", Mischief::Hold);
+    assert!(line.contains("canary: over 100.0 ms"), "{line}");
+}
+
+#[test]
+fn a_lost_message_of_the_canary_is_seen() {
+    let line = judged("A02", Mischief::Lose);
+    assert!(line.contains("canary: "), "{line}");
+}
+
+#[test]
+fn what_does_not_come_back_is_seen() {
+    let server = server();
+    let address = server.http_address;
+    let order = Order {
+        ids: vec!["A02".into()],
+        list: false,
+        url: format!("ws://{address}/ws"),
+        stomp_url: None,
+        sockjs: "off".into(),
+        login: None,
+        metrics: Some(format!("http://{}/metrics", server.admin_address.unwrap())),
+        pid: None,
+        patience: Duration::from_secs(1),
+        canary_max: Some(Duration::from_secs(30)),
+    };
+    let mut oracle = Oracle::new(&order).unwrap();
+    // Somebody else's connection looks like one that the attack left behind.
+    let _left = TcpStream::connect(address).unwrap();
+    let attack = all().find(|attack| attack.id == "A02").unwrap();
+    let line = oracle.judge(attack).line();
+    assert!(line.contains("back: left over stompede_connections 2"), "{line}");
+}
