@@ -3,6 +3,9 @@
 //! [`Server::start`] runs the whole server inside any process; the binary is a thin command line
 //! around it. Read in this order: [`shard`] (a message's way), [`reactor`], [`mesh`].
 
+// Whatever a peer or an operator did: an error, not a panic.
+#![cfg_attr(not(test), deny(clippy::unwrap_used))]
+
 pub mod admin;
 pub mod app;
 pub mod assets;

@@ -178,7 +178,7 @@ impl<T> Mesh<T> {
 
     /// Is there nothing to take?
     pub fn is_empty(&self) -> bool {
-        self.incoming.iter().flatten().all(|ring| ring.is_empty())
+        self.incoming.iter().flatten().all(rtrb::Consumer::is_empty)
     }
 
     /// The own doorbell.

@@ -364,7 +364,11 @@ pub struct BuildInfo {
 pub fn render(shards: &[Arc<ShardMetrics>], reasons: &[&str], build: &BuildInfo) -> String {
     let scrape = Scrape {
         shards: shards.to_vec(),
-        reasons: reasons.iter().take(REASONS_COUNT_MAX).map(|name| name.to_string()).collect(),
+        reasons: reasons
+            .iter()
+            .take(REASONS_COUNT_MAX)
+            .map(std::string::ToString::to_string)
+            .collect(),
         build: build.clone(),
     };
     let mut registry = Registry::with_prefix("stompede");

@@ -122,8 +122,7 @@ fn message(source: &mut Source<'_>, version: Version) {
     let own = own.into_iter().chain([("destination", destination)]);
     let mut expected: Vec<(String, String)> =
         own.map(|(name, value)| (name.to_owned(), meant(&value, version))).collect();
-    let is_written =
-        |name: &str| is_name_writable(name, version) && name != "content-length";
+    let is_written = |name: &str| is_name_writable(name, version) && name != "content-length";
     for (name, value) in headers.iter().filter(|(name, _)| is_written(name)) {
         // Spaces around a name count in every version.
         let written = name.replace('\0', " ");

@@ -33,8 +33,7 @@ fn any_text(text: &str) {
 
 fn against_twin(mut source: Source<'_>) {
     const VALUES: [&str; 8] = ["", "0", "1", "7", "12", "99", "x", "x1"];
-    let mut header_value =
-        || (source.below(4) != 0).then(|| source.pick(&VALUES).to_owned());
+    let mut header_value = || (source.below(4) != 0).then(|| source.pick(&VALUES).to_owned());
     let headers = [header_value(), header_value(), header_value()];
     let tree = tree(&mut source, 4);
     let text = tree.print();

@@ -69,14 +69,8 @@ const WORDS: [&str; 34] = [
     "DISCONNECT\nreceipt:%\n\n\0",
 ];
 
-const OPCODES: [Opcode; 6] = [
-    Opcode::Text,
-    Opcode::Binary,
-    Opcode::Continuation,
-    Opcode::Ping,
-    Opcode::Close,
-    Opcode::Pong,
-];
+const OPCODES: [Opcode; 6] =
+    [Opcode::Text, Opcode::Binary, Opcode::Continuation, Opcode::Ping, Opcode::Close, Opcode::Pong];
 
 /// Runs a script.
 pub fn run(input: &[u8]) {
@@ -155,7 +149,9 @@ impl World {
                 1 => net.reset(socket, 104),
                 _ => _ = net.read(socket, usize::MAX),
             },
-            11 => self.nets.iter().for_each(|net| net.advance([1, 40, 250, 3_000][source.below(4)])),
+            11 => {
+                self.nets.iter().for_each(|net| net.advance([1, 40, 250, 3_000][source.below(4)]))
+            }
             12 => {
                 let mut level = || [0, 0, 100, 500][source.below(4)];
                 let faults = Faults {

@@ -25,8 +25,9 @@ pub fn run(input: &[u8]) {
 fn payload(body: &[u8]) {
     let (limits, mut parser) = (Limits::default(), Parser::default());
     let mut buffer = body.to_vec();
-    let seen: Result<Vec<String>, Error> =
-        parser.parse(&mut buffer, &limits).map(|payload| payload.iter().map(str::to_owned).collect());
+    let seen: Result<Vec<String>, Error> = parser
+        .parse(&mut buffer, &limits)
+        .map(|payload| payload.iter().map(str::to_owned).collect());
     let expected = serde_json::from_slice::<Vec<String>>(body);
     match (&seen, &expected) {
         (Ok(seen), Ok(expected)) => assert_eq!(seen, expected),
@@ -57,7 +58,10 @@ fn form(body: &[u8]) {
     let messages: Vec<String> = payload.iter().map(str::to_owned).collect();
     let text = String::from_utf8_lossy(body);
     let field = text.split('&').find_map(|field| field.strip_prefix("d=")).expect("a field d");
-    assert_eq!(serde_json::from_slice::<Vec<String>>(&decoded(field.as_bytes())).ok(), Some(messages));
+    assert_eq!(
+        serde_json::from_slice::<Vec<String>>(&decoded(field.as_bytes())).ok(),
+        Some(messages)
+    );
 }
 
 /// A form's value, written from the form specification.

@@ -27,7 +27,8 @@ pub fn run(input: &[u8]) {
         0 => source.rest().to_vec(),
         _ => frames(source),
     };
-    let limits = Limits { ws_message_bytes_max: 600, ws_fragments_count_max: 6, ..Limits::default() };
+    let limits =
+        Limits { ws_message_bytes_max: 600, ws_fragments_count_max: 6, ..Limits::default() };
     let (events, error) = receive(&stream, stream.len(), &limits);
     for cut in cuts(&stream) {
         assert_eq!(receive(&stream, cut, &limits), (events.clone(), error), "cut at {cut}");
@@ -166,8 +167,5 @@ fn compare(stream: &[u8], events: &[Owned], error: Option<Error>, limits: &Limit
 
 /// Rules that tungstenite does not have.
 fn is_ours_alone(error: Error) -> bool {
-    matches!(
-        error,
-        Error::LengthNotMinimal | Error::TooManyFragments { .. } | Error::CloseCode(_)
-    )
+    matches!(error, Error::LengthNotMinimal | Error::TooManyFragments { .. } | Error::CloseCode(_))
 }

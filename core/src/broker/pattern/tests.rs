@@ -2,8 +2,8 @@
 //! index, and of the relations.
 
 use super::index::{PatternIndex, PatternKey};
-use super::*;
 use super::twin::naive;
+use super::*;
 use proptest::prelude::*;
 
 fn matches(pattern: &str, destination: &str) -> bool {

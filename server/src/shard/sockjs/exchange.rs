@@ -256,7 +256,7 @@ impl<R: Reactor> Shard<R> {
         let Progress::Begun { .. } = exchange.progress else { return false };
         let last = self.sessions.last_chunk.as_ref();
         let known = last.filter(|last| {
-            let is_same = std::ptr::eq(&*last.message, &*message);
+            let is_same = std::ptr::eq(&raw const *last.message, &raw const *message);
             is_same && last.transport == transport && last.is_http11 == is_http11
         });
         let (segment, frame_bytes) = match known {
