@@ -4,7 +4,9 @@
 // all servers before the next work, so that a machine that drifts drifts for all. Figures are
 // medians over the rounds. A peer that does not start is named with the reason, not left out.
 import { execFileSync, spawn } from 'node:child_process';
-import { closeSync, existsSync, mkdirSync, openSync, readFileSync, writeFileSync } from 'node:fs';
+import {
+  closeSync, existsSync, mkdirSync, openSync, readFileSync, rmSync, writeFileSync,
+} from 'node:fs';
 import net from 'node:net';
 import os from 'node:os';
 import path from 'node:path';
@@ -13,7 +15,7 @@ const { STOMPEDE: stompede, GENERATOR: bench, PEERS: peersDir } = process.env;
 const cores = os.cpus().length;
 const serverCpus = '0';
 const clientCpus = cores === 1 ? '0' : cores === 2 ? '1' : `1-${cores - 1}`;
-const START_MS = 15_000;
+const START_MS = 60_000;
 // Connections that warm a server up before those that are measured.
 const WARM_COUNT = 100;
 const options = readOptions(process.argv.slice(2));
@@ -39,6 +41,7 @@ const servers = [
   { name: 'ws', speaks: 'plain', ...script('ws', 'ws') },
   { name: 'sockjs-node', speaks: 'plain', ...script('sockjs', 'sockjs') },
   { name: 'nchan', speaks: 'plain', ...nchan() },
+  { name: 'rabbitmq', speaks: 'STOMP 1.2', ...rabbitmq() },
 ].filter((server) => options.only.length === 0 || options.only.includes(server.name));
 
 // Scenario and options of stompede-bench, and the figures to take from its report.
@@ -123,7 +126,7 @@ function script(name, npmPackage, program) {
 // Debian's nginx and its module, unpacked below `peersDir`; it wants a directory below /var/lib,
 // which it gets in a mount namespace of its own.
 function nchan() {
-  const root = path.join(peersDir, 'debian');
+  const root = path.join(peersDir, 'nginx');
   const nginx = path.join(root, 'usr/sbin/nginx');
   const config = path.join(peersDir, 'nchan-filled.conf');
   const inNamespace = 'mount -t tmpfs none /var/lib && mkdir /var/lib/nginx && exec "$@"';
@@ -133,13 +136,57 @@ function nchan() {
       nginx, '-p', peersDir, '-c', config],
     prepare: async () => {
       const port = await freePort();
-      const values = { PORT: port, WORK: peersDir, ROOT: root };
-      const template = readFileSync(path.join(peersDir, 'nchan.conf'), 'utf8');
-      writeFileSync(config, template.replace(/@([A-Z]+)@/g, (all, name) => values[name] ?? all));
+      fill('nchan.conf', config, { PORT: port, WORK: peersDir, ROOT: root });
       return `ws://127.0.0.1:${port}/ws`;
     },
     version: () => readFileSync(path.join(root, 'version'), 'utf8').trim().replaceAll('\n', ', '),
   };
+}
+
+// Debian's RabbitMQ with its Web-STOMP plugin, unpacked below `peersDir`. Its scripts know where
+// they are installed: in a mount namespace of its own, /usr is what is there with the unpacked on top. A
+// directory for the node and the name server of Erlang are made for each start.
+function rabbitmq() {
+  const root = path.join(peersDir, 'rabbitmq');
+  const work = path.join(root, 'run');
+  const inNamespace = `mount -t overlay none -o lowerdir="${root}/usr:/usr" /usr && exec "$@"`;
+  return {
+    needs: path.join(root, 'usr/lib/rabbitmq/bin/rabbitmq-server'),
+    command: ['unshare', process.getuid() === 0 ? '-m' : '-rm', 'sh', '-c', inNamespace, 'sh',
+      '/usr/lib/rabbitmq/bin/rabbitmq-server'],
+    prepare: async (server) => {
+      const [port, namesPort, nodePort] = [await freePort(), await freePort(), await freePort()];
+      rmSync(work, { recursive: true, force: true });
+      mkdirSync(work, { recursive: true });
+      fill('rabbitmq.conf', path.join(work, 'rabbitmq.conf'), { PORT: port });
+      writeFileSync(path.join(work, 'enabled_plugins'), '[rabbitmq_web_stomp].\n');
+      const names = ['-port', String(namesPort), '-address', '127.0.0.1'];
+      server.helper = pinned(clientCpus, [path.join(root, 'usr/bin/epmd'), ...names], 'ignore');
+      server.environment = {
+        HOME: work,
+        // Without a shell between us and the runtime.
+        RUNNING_UNDER_SYSTEMD: 'true',
+        ERL_EPMD_PORT: String(namesPort),
+        ERL_EPMD_ADDRESS: '127.0.0.1',
+        RABBITMQ_NODENAME: `bench${port}@localhost`,
+        RABBITMQ_DIST_PORT: String(nodePort),
+        RABBITMQ_MNESIA_BASE: path.join(work, 'mnesia'),
+        RABBITMQ_LOG_BASE: path.join(work, 'log'),
+        RABBITMQ_PID_FILE: path.join(work, 'pid'),
+        RABBITMQ_CONFIG_FILE: path.join(work, 'rabbitmq.conf'),
+        RABBITMQ_CONF_ENV_FILE: path.join(work, 'none'),
+        RABBITMQ_ENABLED_PLUGINS_FILE: path.join(work, 'enabled_plugins'),
+      };
+      return `ws://127.0.0.1:${port}/ws`;
+    },
+    version: () => readFileSync(path.join(root, 'version'), 'utf8').trim().replaceAll('\n', ', '),
+  };
+}
+
+// Writes a template of this directory with its @NAME@s replaced.
+function fill(template, file, values) {
+  const text = readFileSync(path.join(peersDir, template), 'utf8');
+  writeFileSync(file, text.replace(/@([A-Z]+)@/g, (all, name) => values[name] ?? all));
 }
 
 function freePort() {
@@ -167,8 +214,11 @@ const running = new Set();
 process.on('exit', () => running.forEach((child) => child.kill('SIGKILL')));
 for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => process.exit(1));
 
-function pinned(cpus, command, output) {
-  const child = spawn('taskset', ['-c', cpus, ...command], { stdio: ['ignore', output, output] });
+function pinned(cpus, command, output, environment = {}) {
+  const child = spawn('taskset', ['-c', cpus, ...command], {
+    stdio: ['ignore', output, output],
+    env: { ...process.env, ...environment },
+  });
   running.add(child);
   child.ended = new Promise((resolve) => {
     const end = (status) => {
@@ -185,10 +235,10 @@ const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
 // Starts a fresh server and waits for the address that it prints, or until the known one answers.
 async function start(server) {
-  const known = await server.prepare?.();
+  const known = await server.prepare?.(server);
   const log = path.join(peersDir, `${server.name}.log`);
   const output = openSync(log, 'w');
-  const child = pinned(serverCpus, server.command, output);
+  const child = pinned(serverCpus, server.command, output, server.environment);
   closeSync(output);
   for (let waited = 0; waited < START_MS; waited += 100) {
     await pause(100);
@@ -197,12 +247,19 @@ async function start(server) {
       if (await isListening(known)) return { child, url: known };
       continue;
     }
-    const url = readFileSync(log, 'utf8').match(/ws:\/\/\S+/);
+    const url = readFileSync(log, 'utf8').match(/ws:\/\/[^\s,]+/);
     if (url) return { child, url: server.url ? server.url(url[0]) : url[0] };
   }
-  child.kill('SIGKILL');
-  await child.ended;
+  await end(server, child);
   throw new Error(`did not start: ${readFileSync(log, 'utf8').trim().slice(-300)}`);
+}
+
+// Ends a server, and what was started for it.
+async function end(server, child) {
+  for (const one of [child, server.helper].filter(Boolean)) {
+    one.kill('SIGKILL');
+    await one.ended;
+  }
 }
 
 // One run of the generator: its report. What went wrong is in the report too.
@@ -227,8 +284,7 @@ async function measure(server, work) {
       work.isWarm ? heldBytes(await generate(server, child, url, warm)) : undefined;
     return [await generate(server, child, url, work.arguments), warmBytes];
   } finally {
-    child.kill('SIGKILL');
-    await child.ended;
+    await end(server, child);
   }
 }
 

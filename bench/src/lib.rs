@@ -4,7 +4,7 @@
 //! shall do), [`run`] (its stages), [`worker`] (one thread of clients on the server's own reactor),
 //! [`publisher`] (what is due when), [`wire`] (bytes of a client), [`stamp`], [`order`] and
 //! [`queue`] (the checks), [`latency`] and [`broadcast`], [`process`] (what the server used),
-//! [`report`], [`floor`] (the bare loop beside it).
+//! [`report`], [`floor`] (the bare loop beside it), [`soak`] (all of it at once, for long).
 
 pub mod attack;
 pub mod broadcast;
@@ -25,6 +25,7 @@ pub mod publisher;
 pub mod queue;
 pub mod report;
 pub mod run;
+pub mod soak;
 pub mod stamp;
 pub mod verdict;
 pub mod wire;

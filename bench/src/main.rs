@@ -2,11 +2,11 @@
 
 use clap::Parser;
 use std::process::ExitCode;
-use stompede_bench::options::{Command, Invocation, Options};
+use stompede_bench::options::{Command, Common, Invocation, Options};
 use stompede_bench::progress::Progress;
 use stompede_bench::report::Report;
 use stompede_bench::run::Silent;
-use stompede_bench::{attack, compare, floor, output, run};
+use stompede_bench::{attack, compare, floor, output, run, soak};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -29,8 +29,12 @@ fn go() -> Result<ExitCode, String> {
     let Some(invocation) = options.command.invocation()? else {
         return without_run(&options.command);
     };
-    let Invocation { scenario, plan, common, floor } = invocation;
-    let outcome = run::run(plan.clone(), &mut Progress::default())?;
+    let Invocation { scenario, plan, common, floor, soak } = invocation;
+    let mut progress = Progress::default();
+    if let Some(terms) = soak {
+        return conclude(&soak::run(&plan, &terms, &mut progress)?, scenario, common);
+    }
+    let outcome = run::run(plan.clone(), &mut progress)?;
     let mut report = Report::new(scenario, &plan, &outcome);
     if report.faults().is_empty() {
         for round in 0..floor {
@@ -43,10 +47,15 @@ fn go() -> Result<ExitCode, String> {
             report.add_floor(again.as_ref().unwrap_or(&outcome), &bare);
         }
     }
+    conclude(&report, scenario, common)
+}
+
+/// Shows and writes a report; the verdict is the exit status.
+fn conclude(report: &Report, scenario: &str, common: &Common) -> Result<ExitCode, String> {
     print!("{}", report.table());
-    output::write(&report, scenario, &common.out, &common.out_dir)?;
+    output::write(report, scenario, &common.out, &common.out_dir)?;
     let mut faults = report.faults();
-    faults.extend(common.fail_if.iter().filter_map(|bound| bound.check(&report)));
+    faults.extend(common.fail_if.iter().filter_map(|bound| bound.check(report)));
     if faults.is_empty() {
         println!("{:<10} PASS", "verdict");
         return Ok(ExitCode::SUCCESS);

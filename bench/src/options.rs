@@ -4,11 +4,13 @@ use crate::destinations::Destinations;
 use crate::floor::Sender;
 use crate::plan::{Plan, Rate, Target, Workload};
 use crate::queue::AckMode;
+use crate::soak::{scrape::Source, Terms};
 use crate::verdict::Bound;
 use clap::{Args, Parser, Subcommand};
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::time::Duration;
+use stompede_core::amount;
 
 /// Loads a push server (STOMP over WebSocket or TCP, or plain WebSocket) and checks every delivery.
 #[derive(Debug, Parser)]
@@ -124,12 +126,31 @@ pub enum Command {
         #[arg(long, default_value = "3")]
         times: u32,
     },
-    /// As fanout, for long: memory at the end against memory at the start
+    /// For long, all at once: fan-out, queues whose consumers come and go, echoes, subscribers that
+    /// come and go, storms, stalled readers; does memory or latency grow, is anything left behind?
     Soak {
         #[command(flatten)]
         common: Common,
         #[command(flatten)]
         publish: Publish,
+        /// The server's counters, e.g. http://127.0.0.1:9090/metrics
+        #[arg(long, value_parser = Source::parse)]
+        metrics: Option<Source>,
+        /// Share of those that come and go, replaced per second
+        #[arg(long, default_value = "2%", value_parser = share)]
+        churn: f64,
+        /// Time from storm to storm; 0 is none
+        #[arg(long, default_value = "20s", value_parser = duration)]
+        storm_every: Duration,
+        /// Share of the coming and going that a storm drops
+        #[arg(long, default_value = "50%", value_parser = share)]
+        storm_share: f64,
+        /// Growth of the server's memory that is let pass, in bytes per minute
+        #[arg(long, default_value = "256KiB", value_parser = bytes)]
+        growth_max: u32,
+        /// Latency at the end over latency at the beginning that is let pass
+        #[arg(long, default_value = "2", value_parser = number)]
+        drift_max: f64,
     },
     /// Two reports side by side
     Compare {
@@ -154,6 +175,8 @@ pub struct Invocation<'a> {
     pub common: &'a Common,
     /// How often the bare loop is wanted too.
     pub floor: u32,
+    /// What a soak shall do beside the plan.
+    pub soak: Option<Terms>,
 }
 
 /// Options of every scenario.
@@ -229,7 +252,7 @@ pub struct Publish {
     #[arg(long, default_value = "1024", value_parser = count)]
     pub window: u32,
     /// Bytes of a body
-    #[arg(long, default_value = "100", value_parser = count)]
+    #[arg(long, default_value = "100", value_parser = bytes)]
     pub size: u32,
     /// Time to publish before what is measured
     #[arg(long, default_value = "1s", value_parser = duration)]
@@ -301,7 +324,7 @@ impl Command {
             Command::Slow { common, publish, .. } => ("slow", common, Some(publish)),
             Command::Queue { common, publish, .. } => ("queue", common, Some(publish)),
             Command::Storm { common, .. } => ("storm", common, None),
-            Command::Soak { common, publish } => ("soak", common, Some(publish)),
+            Command::Soak { common, publish, .. } => ("soak", common, Some(publish)),
             Command::Compare { .. } | Command::Attack(_) | Command::FloorSender(_) => {
                 return Ok(None)
             }
@@ -311,20 +334,23 @@ impl Command {
             plan.workload = Workload::Fanout;
             publish.apply(&mut plan);
         }
-        let mut floor = 0;
+        self.shape(&mut plan)?;
+        let floor = if let Command::Fanout { floor, .. } = self { *floor } else { 0 };
+        Ok(Some(Invocation { scenario, plan, common, floor, soak: self.soak_terms() }))
+    }
+
+    /// Puts what only this scenario knows into the plan.
+    fn shape(&self, plan: &mut Plan) -> Result<(), String> {
         match self {
             Command::Connect { churn, .. } => plan.churn_per_second = *churn,
-            Command::Fanout {
-                destinations, floor: wanted, strangers, storms, storm_share, ..
-            } => {
+            Command::Fanout { destinations, floor, strangers, storms, storm_share, .. } => {
                 plan.set_destinations(destinations);
                 if plan.destinations > 1 {
                     plan.workload = Workload::Many;
                 }
-                if plan.destinations > 1 && *wanted > 0 {
+                if plan.destinations > 1 && *floor > 0 {
                     return Err("seen --floor with several destinations: it has one".into());
                 }
-                floor = *wanted;
                 plan.strangers = *strangers;
                 (plan.storms, plan.storm_share) = (*storms, *storm_share);
             }
@@ -342,12 +368,18 @@ impl Command {
                     plan.set_destinations(destinations);
                 }
             }
-            Command::Queue { destinations, ack, prefetch, .. } => {
+            Command::Queue { common, destinations, ack, prefetch, .. } => {
                 plan.workload = Workload::Queue;
                 (plan.ack, plan.prefetch) = (*ack, *prefetch);
                 plan.set_destinations(destinations);
                 if common.destination.is_none() {
                     plan.destination = "/queue/bench".into();
+                }
+            }
+            Command::Soak { storm_share, .. } => {
+                plan.storm_share = *storm_share;
+                if matches!(plan.rate, Rate::Window(_)) {
+                    return Err("seen a soak with --publish-rate max: write a number".into());
                 }
             }
             Command::Slow { stalled, .. } => plan.stalled_share = *stalled,
@@ -357,7 +389,20 @@ impl Command {
             }
             _ => {}
         }
-        Ok(Some(Invocation { scenario, plan, common, floor }))
+        Ok(())
+    }
+
+    fn soak_terms(&self) -> Option<Terms> {
+        let Command::Soak { metrics, churn, storm_every, growth_max, drift_max, .. } = self else {
+            return None;
+        };
+        Some(Terms {
+            metrics: metrics.clone(),
+            churn_per_second: *churn,
+            storm_every: *storm_every,
+            growth_max: f64::from(*growth_max),
+            drift_max: *drift_max,
+        })
     }
 }
 
@@ -402,12 +447,17 @@ fn share(text: &str) -> Result<f64, String> {
     Ok(value)
 }
 
-/// `500ms`, `10s`, `2m`.
+/// `500ms`, `10s`, `2m`, and `0`.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
-    let units = [("ms", 1e-3), ("s", 1.0), ("m", 60.0), ("h", 3600.0)];
-    let found = units.iter().find_map(|(unit, factor)| Some((text.strip_suffix(unit)?, factor)));
-    let (digits, factor) = found.unwrap_or((text, &1.0));
-    Ok(Duration::from_secs_f64(number(digits)? * factor))
+    let millis = amount::millis(text).or((text == "0").then_some(0));
+    millis.map(Duration::from_millis).ok_or_else(|| "write a time such as 500ms, 10s or 2m".into())
+}
+
+/// `100`, `64KiB`.
+fn bytes(text: &str) -> Result<u32, String> {
+    let bytes = amount::count(text).or_else(|| amount::bytes(text));
+    let bytes = bytes.and_then(|bytes| u32::try_from(bytes).ok());
+    bytes.ok_or_else(|| "write a number of bytes such as 100 or 64KiB".into())
 }
 
 pub(crate) fn login(text: &str) -> Result<(String, String), String> {
@@ -487,6 +537,8 @@ mod tests {
     fn mistakes_are_told() {
         for line in [
             "stompede-bench fanout --size big",
+            "stompede-bench fanout --duration 10",
+            "stompede-bench fanout --duration 1.5s",
             "stompede-bench fanout --stomp 2.0",
             "stompede-bench connect --churn 200%",
             "stompede-bench connect --url wss://x",

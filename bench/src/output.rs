@@ -34,13 +34,13 @@ fn json(report: &Report) -> Result<String, String> {
 /// One line a second.
 fn csv(report: &Report) -> String {
     let mut out = "second,stage,live,published_per_s,delivered_per_s,p50_us,p99_us,max_us,\
-                   server_cores,server_pss_bytes\n"
+                   server_cores,server_pss_bytes,server_rss_bytes\n"
         .to_owned();
     for second in &report.seconds {
         // Writing to a String cannot fail.
         let _ = writeln!(
             out,
-            "{:.3},{},{},{},{},{:.3},{:.3},{:.3},{:.3},{}",
+            "{:.3},{},{},{},{},{:.3},{:.3},{:.3},{:.3},{},{}",
             second.at_s,
             second.stage,
             second.live,
@@ -50,7 +50,8 @@ fn csv(report: &Report) -> String {
             second.p99_us,
             second.max_us,
             second.server_cores,
-            second.server_pss_bytes
+            second.server_pss_bytes,
+            second.server_rss_bytes
         );
     }
     out

@@ -131,8 +131,12 @@ pub struct Plan {
     pub sources: Vec<IpAddr>,
     /// Choices that vary are drawn from this.
     pub seed: u64,
+    /// Time from storm to storm while connections are held; zero is none.
+    pub storm_every: Duration,
     /// Threads.
     pub threads: usize,
+    /// The core of the first.
+    pub first_core: usize,
     /// epoll instead of io_uring.
     pub is_epoll: bool,
     /// The server's process.
@@ -172,7 +176,9 @@ impl Plan {
             settle: Duration::from_secs(3),
             sources: Vec::new(),
             seed: 1,
+            storm_every: Duration::ZERO,
             threads: 1,
+            first_core: 0,
             is_epoll: false,
             pid: None,
         }

@@ -17,6 +17,8 @@ pub struct Usage {
     pub kernel_ticks: u64,
     /// Proportional set size, in bytes.
     pub pss_bytes: u64,
+    /// Resident set size, in bytes.
+    pub rss_bytes: u64,
     /// Times that its threads went to sleep by themselves or were made to.
     pub context_switches: u64,
 }
@@ -31,6 +33,7 @@ impl Usage {
             user_ticks: fields.get(11)?.parse().ok()?,
             kernel_ticks: fields.get(12)?.parse().ok()?,
             pss_bytes: pss_bytes(pid).unwrap_or(0),
+            rss_bytes: rss_bytes(pid).unwrap_or(0),
             ..Usage::default()
         };
         for task in fs::read_dir(format!("/proc/{pid}/task")).ok()?.flatten() {
@@ -53,6 +56,7 @@ impl Usage {
             user_ticks: self.user_ticks.saturating_sub(earlier.user_ticks),
             kernel_ticks: self.kernel_ticks.saturating_sub(earlier.kernel_ticks),
             pss_bytes: self.pss_bytes,
+            rss_bytes: self.rss_bytes,
             context_switches: self.context_switches.saturating_sub(earlier.context_switches),
         }
     }
@@ -73,6 +77,12 @@ fn pss_bytes(pid: u32) -> Option<u64> {
     Some(line.split_whitespace().nth(1)?.parse::<u64>().ok()? * 1024)
 }
 
+fn rss_bytes(pid: u32) -> Option<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status.lines().find(|line| line.starts_with("VmRSS:"))?;
+    Some(line.split_whitespace().nth(1)?.parse::<u64>().ok()? * 1024)
+}
+
 fn last_number(line: &str) -> Option<u64> {
     line.split_whitespace().last()?.parse().ok()
 }
@@ -90,7 +100,10 @@ mod tests {
             sum = std::hint::black_box(sum.wrapping_mul(31) ^ number);
         }
         let used = Usage::read(pid).unwrap().since(&before);
-        assert!(used.cpu_ns > 0 && used.pss_bytes > 100_000, "{used:?}");
+        assert!(
+            used.cpu_ns > 0 && used.pss_bytes > 100_000 && used.rss_bytes > 100_000,
+            "{used:?}"
+        );
         assert!(Usage::read(u32::MAX).is_none());
     }
 }

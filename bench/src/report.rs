@@ -3,6 +3,7 @@
 use crate::latency::Summary;
 use crate::plan::{Plan, Rate, Workload};
 use crate::run::{Outcome, Second, ServerUse};
+use crate::soak::Soak;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -105,6 +106,9 @@ pub struct Report {
     pub seconds: Vec<Second>,
     /// Percentile, latency in microseconds, deliveries up to it.
     pub distribution: Vec<(f64, f64, u64)>,
+    /// What only a soak tells.
+    #[serde(default)]
+    pub soak: Option<Soak>,
     /// What went wrong, and how often.
     pub troubles: BTreeMap<String, u64>,
     /// Why the run was cut short.
@@ -172,6 +176,7 @@ impl Report {
             floor_ratio: None,
             seconds: outcome.seconds.clone(),
             distribution: outcome.latencies.distribution(),
+            soak: None,
             troubles: outcome.troubles.clone(),
             aborted: outcome.aborted.clone(),
         }
@@ -205,19 +210,17 @@ impl Report {
         ];
         let wrong = counts.iter().filter(|(_, count)| *count > 0);
         faults.extend(wrong.map(|(name, count)| format!("{name} {count}")));
+        faults.extend(self.soak.iter().flat_map(Soak::faults));
         faults
     }
 
     /// The closing table.
     pub fn table(&self) -> String {
         let mut out = String::new();
-        // Writing to a String cannot fail.
-        let mut row = |name: &str, text: String| {
-            let _ = writeln!(out, "{name:<10} {text}");
-        };
-        row("run", self.title.clone());
-        row("machine", self.machine.clone());
+        row(&mut out, "run", self.title.clone());
+        row(&mut out, "machine", self.machine.clone());
         row(
+            &mut out,
             "connect",
             format!(
                 "{} ok  {} failed  {} retried  {} dropped  {} replaced  {:.2} s ({:.0}/s)  {}",
@@ -232,52 +235,70 @@ impl Report {
             ),
         );
         for (number, seconds) in self.storms_s.iter().enumerate() {
-            row("storm", format!("{}: all back in {seconds:.2} s", number + 1));
+            row(&mut out, "storm", format!("{}: all back in {seconds:.2} s", number + 1));
         }
         if self.expected > 0 {
-            row(
-                "delivered",
-                format!(
-                    "{} of {}  lost {}  duplicates {}  reordered {}  corrupt {}",
-                    self.delivered,
-                    self.expected,
-                    self.lost,
-                    self.duplicates,
-                    self.reordered,
-                    self.corrupt
-                ),
-            );
-            if self.acknowledged > 0 {
-                let text = format!(
-                    "{} acknowledged  {} redelivered  {} came back in spite of it",
-                    self.acknowledged, self.redelivered, self.unsettled
-                );
-                row("settled", text);
-            }
-            let from = if self.is_open_loop { "from planned send" } else { "closed loop" };
-            row("latency", format!("{}  ({from})", milliseconds(&self.latency)));
-            if self.first.count > 0 && self.first != self.last {
-                let of = format!("subscriber of each of {} broadcasts", self.first.count);
-                row("first", format!("{}  (first {of})", milliseconds(&self.first)));
-                row("last", format!("{}  (last {of})", milliseconds(&self.last)));
-            }
-            row("lateness", format!("{}  (of our own sends)", milliseconds(&self.lateness)));
-            row(
-                "rate",
-                format!(
-                    "{:.0} deliveries/s  {:.1} MiB received  {:.2} deliveries/read",
-                    self.delivered_per_s,
-                    self.bytes as f64 / 1048576.0,
-                    self.deliveries_per_read
-                ),
-            );
+            self.delivery_rows(&mut out);
         }
         let (sent, received, missed) = self.heart_beats;
         if sent + received + missed > 0 {
-            row("beats", format!("{sent} sent  {received} received  {missed} missed"));
+            row(&mut out, "beats", format!("{sent} sent  {received} received  {missed} missed"));
         }
+        self.server_rows(&mut out);
+        if let Some(soak) = &self.soak {
+            soak_rows(soak, &mut out);
+        }
+        for (what, count) in &self.troubles {
+            row(&mut out, "trouble", format!("{count} x {what}"));
+        }
+        out
+    }
+
+    fn delivery_rows(&self, out: &mut String) {
+        row(
+            out,
+            "delivered",
+            format!(
+                "{} of {}  lost {}  duplicates {}  reordered {}  corrupt {}",
+                self.delivered,
+                self.expected,
+                self.lost,
+                self.duplicates,
+                self.reordered,
+                self.corrupt
+            ),
+        );
+        if self.acknowledged > 0 {
+            let text = format!(
+                "{} acknowledged  {} redelivered  {} came back in spite of it",
+                self.acknowledged, self.redelivered, self.unsettled
+            );
+            row(out, "settled", text);
+        }
+        let from = if self.is_open_loop { "from planned send" } else { "closed loop" };
+        row(out, "latency", format!("{}  ({from})", milliseconds(&self.latency)));
+        if self.first.count > 0 && self.first != self.last {
+            let of = format!("subscriber of each of {} broadcasts", self.first.count);
+            row(out, "first", format!("{}  (first {of})", milliseconds(&self.first)));
+            row(out, "last", format!("{}  (last {of})", milliseconds(&self.last)));
+        }
+        row(out, "lateness", format!("{}  (of our own sends)", milliseconds(&self.lateness)));
+        row(
+            out,
+            "rate",
+            format!(
+                "{:.0} deliveries/s  {:.1} MiB received  {:.2} deliveries/read",
+                self.delivered_per_s,
+                self.bytes as f64 / 1048576.0,
+                self.deliveries_per_read
+            ),
+        );
+    }
+
+    fn server_rows(&self, out: &mut String) {
         for (stage, server) in &self.server {
             row(
+                out,
                 "server",
                 format!(
                     "{stage}: {:.2} s CPU in {:.2} s ({:.0} % user)  PSS {:.1} -> {:.1} MiB  \
@@ -304,23 +325,50 @@ impl Report {
             figures.iter().filter_map(|(name, value)| Some(format!("{:.3} {name}", (*value)?)));
         let costs: Vec<String> = costs.collect();
         if !costs.is_empty() {
-            row("cost", costs.join("  "));
+            row(out, "cost", costs.join("  "));
         }
         for (ours, bare) in &self.floor_rounds {
             let ratio = ours / bare;
-            row("floor", format!("{ours:.3} µs/delivery  {bare:.3} µs/bare send  {ratio:.3}"));
+            row(out, "floor", format!("{ours:.3} µs/delivery  {bare:.3} µs/bare send  {ratio:.3}"));
         }
-        for (what, count) in &self.troubles {
-            row("trouble", format!("{count} x {what}"));
-        }
-        out
     }
+}
+
+/// One row of the table.
+fn row(out: &mut String, name: &str, text: String) {
+    // Writing to a String cannot fail.
+    let _ = writeln!(out, "{name:<10} {text}");
 }
 
 fn cpu_us_per_delivery(outcome: &Outcome) -> Option<f64> {
     let server = outcome.server.get("publish")?;
     let delivered = outcome.tally.delivered;
     (delivered > 0).then(|| server.cpu_s * 1e6 / delivered as f64)
+}
+
+/// The rows of a soak: its parts, the trend of memory and latency.
+fn soak_rows(soak: &Soak, out: &mut String) {
+    for (name, part) in &soak.parts {
+        let mut text = format!(
+            "{} connected  {} replaced  {} of {} delivered  {} redelivered",
+            part.connected, part.churned, part.delivered, part.expected, part.redelivered
+        );
+        if part.expected > 0 {
+            text = format!("{text}  {}", milliseconds(&part.latency));
+        }
+        row(out, name, text);
+    }
+    if let Some((growth, doubt)) = soak.growth() {
+        let (kib, doubt, max) = (growth / 1024.0, doubt / 1024.0, soak.growth_max / 1024.0);
+        let fit = format!("PSS, linear fit from second {:.0} on", soak.measured_from_s);
+        let text =
+            format!("{kib:+.1} KiB a minute, give or take {doubt:.1}, at most {max:.0}  ({fit})");
+        row(out, "growth", text);
+    }
+    if let Some(drift) = soak.drift {
+        let of = "p99 of a second: last third over first third";
+        row(out, "drift", format!("{drift:.2} x, at most {:.2}  ({of})", soak.drift_max));
+    }
 }
 
 fn milliseconds(summary: &Summary) -> String {

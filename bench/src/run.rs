@@ -52,6 +52,9 @@ pub struct Second {
     pub server_cores: f64,
     /// The server's memory (PSS), in bytes.
     pub server_pss_bytes: u64,
+    /// The same by RSS.
+    #[serde(default)]
+    pub server_rss_bytes: u64,
 }
 
 /// What the server used in one stage.
@@ -102,6 +105,26 @@ pub struct Outcome {
 }
 
 impl Outcome {
+    /// Of nothing yet, by `workers` workers with subscribers that read.
+    pub fn new(workers: u32) -> Outcome {
+        Outcome {
+            tally: Tally::default(),
+            latencies: Latencies::default(),
+            connects: Latencies::default(),
+            broadcasts: Gather::new(workers),
+            lateness: Latencies::default(),
+            ramp_s: 0.0,
+            storms_s: Vec::new(),
+            publish_s: 0.0,
+            delivered_in_time: 0,
+            frame_bytes: 0,
+            seconds: Vec::new(),
+            server: BTreeMap::new(),
+            troubles: BTreeMap::new(),
+            aborted: None,
+        }
+    }
+
     /// Deliveries that never came.
     pub fn lost(&self) -> u64 {
         self.tally.expected.saturating_sub(self.tally.delivered)
@@ -163,7 +186,7 @@ pub fn run(plan: Plan, observer: &mut dyn Observer) -> Result<Outcome, String> {
 }
 
 fn work(index: usize, plan: Arc<Plan>, control: Arc<Control>) -> io::Result<()> {
-    affinity::pin(index);
+    affinity::pin(plan.first_core + index);
     let wake = control.doorbell(index).fd();
     let slots_count = (plan.connections() as usize).div_ceil(plan.threads) as u32 + 64;
     if plan.is_epoll {
@@ -207,22 +230,7 @@ impl Coordinator {
         Coordinator {
             plan,
             control,
-            outcome: Outcome {
-                tally: Tally::default(),
-                latencies: Latencies::default(),
-                connects: Latencies::default(),
-                broadcasts: Gather::new(workers as u32),
-                lateness: Latencies::default(),
-                ramp_s: 0.0,
-                storms_s: Vec::new(),
-                publish_s: 0.0,
-                delivered_in_time: 0,
-                frame_bytes: 0,
-                seconds: Vec::new(),
-                server: BTreeMap::new(),
-                troubles: BTreeMap::new(),
-                aborted: None,
-            },
+            outcome: Outcome::new(workers as u32),
             began: now,
             stage: "ramp",
             stage_began: now,
@@ -263,22 +271,20 @@ impl Coordinator {
             self.begin_stage("storm", observer);
         }
         for _ in 0..self.plan.storms {
-            let began = Instant::now();
-            let churned = self.control.tally().churned;
-            self.control.storm();
-            // Small shares of few connections may round to none.
-            while self.control.tally().churned == churned && began.elapsed() < RAMP_PATIENCE {
-                self.look(observer, is_anyone_gone)?;
-            }
-            self.ramp(observer, is_anyone_gone)?;
-            self.outcome.storms_s.push(began.elapsed().as_secs_f64());
+            self.storm(observer, is_anyone_gone)?;
         }
         if !self.plan.hold.is_zero() {
             self.begin_stage("hold", observer);
             self.control.enter(Stage::Hold);
             let until = Instant::now() + self.plan.hold;
+            let mut calm_since = Instant::now();
             while Instant::now() < until {
                 self.look(observer, is_anyone_gone)?;
+                let every = self.plan.storm_every;
+                if !every.is_zero() && calm_since.elapsed() >= every {
+                    self.storm(observer, is_anyone_gone)?;
+                    calm_since = Instant::now();
+                }
             }
         }
         if self.plan.workload != Workload::Idle {
@@ -289,6 +295,24 @@ impl Coordinator {
             self.begin_stage("verify", observer);
             self.verify(observer, is_anyone_gone)?;
         }
+        Ok(())
+    }
+
+    /// Drops a share of the connections and waits until all are live again.
+    fn storm(
+        &mut self,
+        observer: &mut dyn Observer,
+        is_anyone_gone: &dyn Fn() -> bool,
+    ) -> Result<(), String> {
+        let began = Instant::now();
+        let churned = self.control.tally().churned;
+        self.control.storm();
+        // Small shares of few connections may round to none.
+        while self.control.tally().churned == churned && began.elapsed() < RAMP_PATIENCE {
+            self.look(observer, is_anyone_gone)?;
+        }
+        self.ramp(observer, is_anyone_gone)?;
+        self.outcome.storms_s.push(began.elapsed().as_secs_f64());
         Ok(())
     }
 
@@ -362,6 +386,8 @@ impl Coordinator {
         observer: &mut dyn Observer,
         is_anyone_gone: &dyn Fn() -> bool,
     ) -> Result<(), String> {
+        // What comes again because its consumer went away may still be on its way.
+        self.wait(VERIFY, observer, is_anyone_gone)?;
         let wanted = self.control.tally().churned + u64::from(self.plan.subscribers);
         self.control.enter(Stage::Verify);
         let began = Instant::now();
@@ -369,7 +395,16 @@ impl Coordinator {
             self.look(observer, is_anyone_gone)?;
         }
         self.ramp(observer, is_anyone_gone)?;
-        let until = Instant::now() + VERIFY;
+        self.wait(VERIFY, observer, is_anyone_gone)
+    }
+
+    fn wait(
+        &mut self,
+        time: Duration,
+        observer: &mut dyn Observer,
+        is_anyone_gone: &dyn Fn() -> bool,
+    ) -> Result<(), String> {
+        let until = Instant::now() + time;
         while Instant::now() < until {
             self.look(observer, is_anyone_gone)?;
         }
@@ -447,6 +482,7 @@ impl Coordinator {
             max_us: self.of_second.percentile_us(100.0),
             server_cores: used.cpu_ns as f64 / 1e9 / seconds,
             server_pss_bytes: usage.pss_bytes,
+            server_rss_bytes: usage.rss_bytes,
         };
         observer.second(&second);
         self.outcome.seconds.push(second);

@@ -41,12 +41,14 @@ fn figure(report: &Report, name: &str) -> Option<f64> {
         "cpu-idle" => report.idle_cpu_us_per_s?,
         "memory" => report.pss_bytes_per_connection?,
         "floor" => report.floor_ratio?,
+        "growth" => report.soak.as_ref()?.growth()?.0,
+        "drift" => report.soak.as_ref()?.drift?,
         _ => return None,
     })
 }
 
 /// Names that [`Bound::parse`] takes.
-const NAMES: [&str; 26] = [
+const NAMES: [&str; 28] = [
     "p50",
     "p90",
     "p99",
@@ -73,6 +75,8 @@ const NAMES: [&str; 26] = [
     "cpu-idle",
     "memory",
     "floor",
+    "growth",
+    "drift",
 ];
 
 impl Bound {
@@ -100,7 +104,10 @@ impl Bound {
     /// What is wrong with `report`, if it passed the bound.
     pub fn check(&self, report: &Report) -> Option<String> {
         let Some(value) = figure(report, &self.name) else {
-            return Some(format!("{}: not measured (is --pid or --floor missing?)", self.text));
+            return Some(format!(
+                "{}: not measured (is --pid or --floor missing, or is this no soak?)",
+                self.text
+            ));
         };
         let is_passed = if self.is_upper { value > self.limit } else { value < self.limit };
         is_passed.then(|| format!("{}: {value:.3}", self.text))
@@ -110,6 +117,7 @@ impl Bound {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::soak::{trend::Line, Soak};
 
     #[test]
     fn bounds_are_checked_in_their_units() {
@@ -132,6 +140,7 @@ mod tests {
             pss_bytes_per_connection: Some(0.0),
             floor_ratio: Some(0.0),
             acknowledged_per_core_s: Some(0.0),
+            soak: Some(Soak { memory: Some(Line::default()), drift: Some(1.0), ..Soak::default() }),
             ..Report::default()
         };
         assert!(NAMES.iter().all(|name| figure(&report, name).is_some()));

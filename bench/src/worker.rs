@@ -119,6 +119,8 @@ pub struct Worker<R> {
     tick: u32,
     storms_seen: u32,
     is_verifying: bool,
+    /// Subscribers that churn has still to replace.
+    churn_due: f64,
     shortfalls: Vec<Shortfall>,
     results: Vec<Result<usize, i32>>,
     receive: Vec<u8>,
@@ -183,6 +185,7 @@ impl<R: Connector> Worker<R> {
             tick: 1,
             storms_seen: 0,
             is_verifying: false,
+            churn_due: 0.0,
             shortfalls: Vec::new(),
             results: Vec::new(),
             receive: vec![0; RECV_STRIDE_BYTES * RECV_BATCH],
@@ -283,11 +286,16 @@ impl<R: Connector> Worker<R> {
 
     // Churn, storms, heart-beats.
 
-    /// Drops and requeues a share of the live subscribers, evenly spread.
+    /// Drops and requeues a share of the live subscribers.
     fn replace_share(&mut self, share: f64) {
+        self.replace((self.subscribers.len() as f64 * share).round() as usize);
+    }
+
+    /// Drops and requeues some of the live subscribers, evenly spread.
+    fn replace(&mut self, count: usize) {
         let live: Vec<u32> =
             self.subscribers.iter().copied().filter(|&slot| slot != NONE).collect();
-        let count = (live.len() as f64 * share).round() as usize;
+        let count = count.min(live.len());
         let offset = self.tick as usize;
         for index in 0..count {
             let slot = live[(index * live.len() / count + offset) % live.len()];
@@ -313,8 +321,18 @@ impl<R: Connector> Worker<R> {
     fn on_tick(&mut self) {
         self.tick += 1;
         self.flush_outbox();
-        if self.control.stage() == Stage::Hold && self.plan.churn_per_second > 0.0 {
-            self.replace_share(self.plan.churn_per_second * TICK_MS as f64 / 1e3);
+        // What a consumer that goes away had not acknowledged comes to others.
+        let is_queue = self.plan.workload == Workload::Queue;
+        let may_churn = match self.control.stage() {
+            Stage::Hold => true,
+            Stage::Publish => is_queue,
+            _ => false,
+        };
+        if may_churn && self.plan.churn_per_second > 0.0 {
+            let share = self.plan.churn_per_second * TICK_MS as f64 / 1e3;
+            self.churn_due += self.subscribers.len() as f64 * share;
+            self.replace(self.churn_due as usize);
+            self.churn_due = self.churn_due.fract();
         }
         let interval = self.plan.heart_beat_ms / TICK_MS as u32;
         let mut desk = self.control.desk(self.index);

@@ -75,6 +75,9 @@ pub struct Limits {
     /// Deliveries of one message before it goes to the dead letters. Default 20: a message that
     /// breaks its consumers must not go round for ever.
     pub queue_deliveries_count_max: u32,
+    /// Queues that outlive their consumers, durable subscriptions among them, of all shards
+    /// together. Default 10,000: each costs memory though nobody may ever come back to it.
+    pub queues_kept_count_max: usize,
     /// Bytes of a selector. Default 4,096.
     pub selector_bytes_max: usize,
     /// Operators, literals and names of a selector. Default 64: bounds the work of one evaluation.
@@ -129,6 +132,7 @@ impl Default for Limits {
             queue_messages_count_max: 100_000,
             queue_bytes_max: 64 << 20,
             queue_deliveries_count_max: 20,
+            queues_kept_count_max: 10_000,
             selector_bytes_max: 4_096,
             selector_nodes_count_max: 64,
             selector_depth_count_max: 16,

@@ -282,6 +282,7 @@ mod tests {
         }
     }
 
+    /// Catalogue: J02.
     #[test]
     fn with_a_file_every_refusal_costs_a_hash() {
         let text = format!("# staff\n\n bob:{}\n", hash("pw"));

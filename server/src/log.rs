@@ -112,6 +112,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    /// Catalogue: K11.
     #[test]
     fn repeats_are_held_back_and_counted() {
         let mut suppressor = Suppressor::new(2);
@@ -128,6 +129,7 @@ mod tests {
         assert!(suppressor.take_untold().is_empty());
     }
 
+    /// Catalogue: K14.
     #[test]
     fn terminals_are_not_commanded() {
         assert_eq!(escape("/topic/größe 1"), "/topic/größe 1");
@@ -138,6 +140,7 @@ mod tests {
     }
 
     proptest! {
+        /// Catalogue: K14.
         #[test]
         fn nothing_escaped_is_left(text: String) {
             let safe = escape(&text);

@@ -191,6 +191,7 @@ impl<T> Mesh<T> {
 mod tests {
     use super::*;
 
+    /// Catalogue: L13.
     #[test]
     fn a_full_ring_keeps_everything_in_order() {
         let doorbells = [Doorbell::new().unwrap(), Doorbell::new().unwrap()];
@@ -213,6 +214,7 @@ mod tests {
         assert!(receiver.is_empty());
     }
 
+    /// Catalogue: L13.
     #[test]
     fn only_a_sleeping_shard_is_written_to() {
         let doorbell = Doorbell::new().unwrap();
@@ -228,6 +230,7 @@ mod tests {
         assert_eq!(count, 1);
     }
 
+    /// Catalogue: L25.
     #[test]
     fn a_million_messages_cross_threads_without_loss_or_stall() {
         let doorbells = [Doorbell::new().unwrap(), Doorbell::new().unwrap()];

@@ -326,6 +326,7 @@ mod tests {
         }
     }
 
+    /// Catalogue: N05.
     #[test]
     fn a_taken_port_is_named() {
         let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
@@ -335,6 +336,7 @@ mod tests {
         assert!(report.to_string().contains("end what listens there"), "{report}");
     }
 
+    /// Catalogue: L17.
     #[test]
     fn connections_follow_from_table_limit_and_option() {
         let mut report = report(&Config { shards: 4, ..any_port() });
@@ -348,6 +350,7 @@ mod tests {
         assert_eq!(connections_per_shard(&report, 5_000), 1_000);
     }
 
+    /// Catalogue: L14, L15.
     #[test]
     fn each_refusal_says_what_to_change() {
         for errno in [libc::EPERM, libc::ENOSYS, libc::EINVAL, libc::ENOMEM, libc::EIO] {

@@ -15,6 +15,7 @@ mod instructions;
 mod mask;
 mod mesh;
 mod outbound;
+mod queue;
 mod subscriptions;
 mod utf8;
 
@@ -41,6 +42,7 @@ fn operations() -> Vec<Operation> {
         utf8::operations(),
         subscriptions::operations(),
         outbound::operations(),
+        queue::operations(),
         mesh::operations(),
     ]
     .into_iter()

@@ -3,4 +3,5 @@
 mod fake;
 mod honest;
 mod mischief;
+mod soak;
 mod suspect;

@@ -115,6 +115,7 @@ fn a_missing_answer_is_seen() {
     assert!(line.contains("answer: the end instead of an answer"), "{line}");
 }
 
+/// Catalogue: K12.
 #[test]
 fn bytes_of_the_canary_in_another_stream_are_seen() {
     let line = judged("C01", Mischief::Leak);

@@ -289,6 +289,7 @@ mod tests {
         rules.check(user, verb, destination, kind).is_ok()
     }
 
+    /// Catalogue: J12.
     #[test]
     fn the_first_rule_that_applies_decides() {
         let texts = [
@@ -312,6 +313,7 @@ mod tests {
         }
     }
 
+    /// Catalogue: I12.
     #[test]
     fn a_pattern_never_reads_what_a_rule_hides() {
         let texts = ["-any subscribe /topic/secret", "+any subscribe /topic/**", "-any both /**"];
@@ -324,6 +326,7 @@ mod tests {
         assert!(!may(&rules, "bob", Verb::Subscribe, "/queue/a"));
     }
 
+    /// Catalogue: J08.
     #[test]
     fn the_placeholder_is_the_own_name_as_one_segment() {
         let rules =
@@ -345,6 +348,7 @@ mod tests {
         }
     }
 
+    /// Catalogue: J08.
     #[test]
     fn a_dot_in_a_name_does_not_reach_into_another_users_words() {
         let rules =
@@ -364,6 +368,7 @@ mod tests {
         assert!(may(&rules, "bob", Verb::Subscribe, "/topic/not/eve/x"));
     }
 
+    /// Catalogue: I13, J12.
     #[test]
     fn without_rules_other_users_and_services_are_closed() {
         let rules = rules(Profile::Default, &[]);

@@ -10,8 +10,8 @@
 //! cannot starve itself or others. Order holds within a key (stomp.md §2.1 `sendTimeLimit` row,
 //! §2.3 `maximumPendingMessageLimit`).
 
-use super::amount;
 use super::Keyed;
+use crate::amount;
 use std::collections::{HashMap, VecDeque};
 
 /// What happens when more waits than may.
@@ -341,6 +341,7 @@ mod tests {
         assert_eq!(gone, [2]);
     }
 
+    /// Catalogue: K04.
     #[test]
     fn a_key_keeps_its_turn_and_gets_its_newest_value() {
         let mut backlog = Backlog::new(None, 0, 1);
@@ -366,6 +367,7 @@ mod tests {
     }
 
     proptest! {
+        /// Catalogue: K04.
         #[test]
         fn nothing_is_lost_uncounted_and_the_bounds_hold(
             is_conflating in any::<bool>(),

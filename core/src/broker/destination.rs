@@ -11,8 +11,8 @@
 use super::pattern::{Dialect, Pattern, PatternError};
 use super::Keyed;
 use crate::limits::Limits;
+use crate::search::has_any;
 use std::borrow::Cow;
-use std::fmt;
 use std::hash::{BuildHasher, Hasher};
 
 /// How a destination distributes.
@@ -142,46 +142,48 @@ const TEMP_QUEUE: Prefix = Prefix::new("/temp-queue/", Kind::TempQueue, None);
 const REPLY_QUEUE: Prefix = Prefix::new("/reply-queue/", Kind::ReplyQueue, None);
 const APP: Prefix = Prefix::new("/app/", Kind::App, ANT);
 
+// The longest first, so that the first that fits is the one.
+
 static TOPICS: [Prefix; 1] = [Prefix::new(TOPIC_PREFIX, Kind::Topic, ANT)];
 
 static DEFAULT: [Prefix; 6] = [
+    REPLY_QUEUE,
+    TEMP_QUEUE,
     Prefix::new(TOPIC_PREFIX, Kind::Topic, ANT),
     Prefix::new(QUEUE_PREFIX, Kind::Queue, None),
     USER,
-    TEMP_QUEUE,
-    REPLY_QUEUE,
     APP,
 ];
 
 static SPRING: [Prefix; 6] = [
+    REPLY_QUEUE,
+    TEMP_QUEUE,
     Prefix::new(TOPIC_PREFIX, Kind::Topic, ANT),
     Prefix::new(QUEUE_PREFIX, Kind::Topic, ANT),
     USER,
-    TEMP_QUEUE,
-    REPLY_QUEUE,
     APP,
 ];
 
 static RABBITMQ: [Prefix; 11] = [
+    Prefix::new("/exchange/amq.direct/", Kind::Topic, None),
+    Prefix::new("/exchange/amq.topic/", Kind::Topic, Some(Dialect::Amqp)).alias(TOPIC_PREFIX),
+    Prefix::new("/exchange/amq.fanout", Kind::Topic, Some(Dialect::Amqp)).fanout(),
+    REPLY_QUEUE,
+    TEMP_QUEUE,
+    Prefix::new("/amq/queue/", Kind::Queue, None).flat().alias(QUEUE_PREFIX),
     Prefix::new(TOPIC_PREFIX, Kind::Topic, Some(Dialect::Amqp)).flat(),
     Prefix::new(QUEUE_PREFIX, Kind::Queue, None).flat(),
-    Prefix::new("/amq/queue/", Kind::Queue, None).flat().alias(QUEUE_PREFIX),
-    Prefix::new("/exchange/amq.topic/", Kind::Topic, Some(Dialect::Amqp)).alias(TOPIC_PREFIX),
-    Prefix::new("/exchange/amq.direct/", Kind::Topic, None),
-    Prefix::new("/exchange/amq.fanout", Kind::Topic, Some(Dialect::Amqp)).fanout(),
     USER,
-    TEMP_QUEUE,
-    REPLY_QUEUE,
     APP,
     Prefix::new("", Kind::Queue, None).flat().alias(QUEUE_PREFIX),
 ];
 
 static ACTIVEMQ: [Prefix; 7] = [
+    REPLY_QUEUE,
+    TEMP_QUEUE,
     Prefix::new(TOPIC_PREFIX, Kind::Topic, Some(Dialect::ActiveMq)),
     Prefix::new(QUEUE_PREFIX, Kind::Queue, None),
     USER,
-    TEMP_QUEUE,
-    REPLY_QUEUE,
     APP,
     Prefix::new("", Kind::Queue, None).flat().alias(QUEUE_PREFIX),
 ];
@@ -215,7 +217,10 @@ impl Prefixes {
         let prefixes = self.0.to_mut();
         match prefixes.iter_mut().find(|known| known.text == prefix.text) {
             Some(known) => *known = prefix,
-            None => prefixes.push(prefix),
+            None => {
+                let is_longer = |known: &Prefix| known.text.len() > prefix.text.len();
+                prefixes.insert(prefixes.partition_point(is_longer), prefix);
+            }
         }
     }
 
@@ -227,13 +232,14 @@ impl Prefixes {
                 !prefix.is_fanout || name.is_empty() || name.starts_with('/') || name == ALL
             }),
         };
-        self.0.iter().filter(fits).max_by_key(|prefix| prefix.text.len())
+        self.0.iter().find(fits)
     }
 
     /// Whether the name of a queue would be a pattern if it were a topic's. Queues have none: who
     /// writes one means something else than the queue of that literal name.
     pub fn is_queue_pattern(&self, claim: &Claim<'_>) -> bool {
-        claim.kind == Kind::Queue && {
+        let is_wild = |byte: u8| matches!(byte, b'*' | b'?' | b'{' | b'#' | b'>');
+        claim.kind == Kind::Queue && claim.name.bytes().any(is_wild) && {
             let dialect = self.find(TOPIC_PREFIX).and_then(|prefix| prefix.dialect);
             dialect.is_some_and(|dialect| dialect.is_pattern(claim.name))
         }
@@ -336,47 +342,6 @@ pub enum DestinationError {
     Misused,
 }
 
-impl DestinationError {
-    /// The short text for the ERROR frame's `message` header.
-    pub fn message(self) -> &'static str {
-        match self {
-            DestinationError::Bad => "bad destination",
-            DestinationError::Unroutable => "unroutable destination",
-            DestinationError::Misused => "misused destination",
-        }
-    }
-
-    /// The long text for the ERROR frame's body. Never repeats the destination itself.
-    pub fn describe(self, destination: &str, limits: &Limits) -> String {
-        let (seen, limit) = (destination.len(), limits.destination_bytes_max);
-        match self {
-            DestinationError::Bad if seen > limit => {
-                format!("bad destination: seen {seen} bytes, limit is {limit}")
-            }
-            DestinationError::Bad if destination.chars().any(char::is_control) => {
-                "bad destination: seen a control character".to_owned()
-            }
-            DestinationError::Bad => {
-                "bad destination: seen an empty name, or a / where the profile has none".to_owned()
-            }
-            DestinationError::Unroutable => {
-                format!("unroutable destination: a known prefix is {TOPIC_PREFIX}")
-            }
-            DestinationError::Misused => {
-                "misused destination: temporary queues are for reply-to alone".to_owned()
-            }
-        }
-    }
-}
-
-impl fmt::Display for DestinationError {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str(self.message())
-    }
-}
-
-impl std::error::Error for DestinationError {}
-
 /// Says what a destination of a SEND or SUBSCRIBE is. Limit: `destination_bytes_max`.
 ///
 /// Control characters are refused, so internal names that start with one cannot come from a client.
@@ -402,19 +367,21 @@ pub fn classify<'a>(
 }
 
 fn has_control(text: &str) -> bool {
-    // Without a branch per byte, this is done many bytes at a time.
-    let is_plain = |byte: u8| (0x20..0x7f).contains(&byte);
-    let are_plain = text.bytes().fold(true, |are_plain, byte| are_plain & is_plain(byte));
-    !are_plain && text.chars().any(char::is_control)
+    // Beyond ASCII there are control characters too.
+    let may_be = |byte: u8| !(0x20..0x7f).contains(&byte);
+    has_any(text.as_bytes(), may_be) && text.chars().any(char::is_control)
 }
 
 /// The home shard of a destination: `0..shards`, evenly spread by a hash keyed with `key`, the same
 /// on every shard of a process. No shards counts as one.
 pub fn home_shard(key: u64, destination: &str, shards: usize) -> usize {
+    if shards <= 1 {
+        return 0;
+    }
     let mut hasher = Keyed(key).build_hasher();
     hasher.write(destination.as_bytes());
     // Multiply and shift maps the whole hash onto the range without a division's bias.
-    ((u128::from(hasher.finish()) * shards.max(1) as u128) >> 64) as usize
+    ((u128::from(hasher.finish()) * shards as u128) >> 64) as usize
 }
 
 #[cfg(test)]
@@ -541,6 +508,16 @@ mod tests {
     }
 
     #[test]
+    fn the_longest_prefix_comes_first() {
+        let of = [Profile::Default, Profile::Spring, Profile::RabbitMq, Profile::ActiveMq];
+        for mut prefixes in of.map(Prefixes::of).into_iter().chain([Prefixes::TOPICS]) {
+            prefixes.set(Prefix::new("/topic/longer/", Kind::App, None));
+            assert!(prefixes.0.is_sorted_by_key(|prefix| std::cmp::Reverse(prefix.text.len())));
+            assert_eq!(prefixes.find("/topic/longer/x").unwrap().kind, Kind::App);
+        }
+    }
+
+    #[test]
     fn a_prefix_can_be_set() {
         let mut prefixes = Prefixes::default();
         prefixes.set(Prefix::new("/queue/", Kind::Topic, ANT));
@@ -554,14 +531,11 @@ mod tests {
 
     #[test]
     fn bad_names_are_refused_before_the_prefix_is_looked_at() {
-        let limits = Limits::default();
         let long = format!("/topic/{}", "x".repeat(1_018));
         for bad in ["", "/topic/", "/topic/a\0", "/topic/a\nb", "x\r", "/topic/\u{85}", &long] {
             assert_eq!(kind(bad, Profile::Default), Err(DestinationError::Bad), "{bad:?}");
         }
         assert_eq!(kind(&long[..1_024], Profile::Default), Ok(Kind::Topic));
-        let text = DestinationError::Bad.describe(&long, &limits);
-        assert_eq!(text, "bad destination: seen 1025 bytes, limit is 1024");
     }
 
     #[test]

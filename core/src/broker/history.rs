@@ -11,11 +11,11 @@
 //! [`Histories`] holds the rings of a shard under one budget: over it, the oldest publications of
 //! all destinations go first. What is empty and unused is freed, and its epoch never comes back.
 
-use super::amount;
 use super::pattern::ByPattern;
 use super::publication::Publication;
 use super::slab::Slab;
 use super::Keyed;
+use crate::amount;
 use crate::stomp::replay::Replay;
 use std::collections::{HashMap, VecDeque};
 use std::fmt;

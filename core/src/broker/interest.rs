@@ -257,6 +257,7 @@ mod tests {
         assert!(interest.is_empty() && interest.shards("/topic/a").is_empty());
     }
 
+    /// Catalogue: I17, K10.
     #[test]
     fn memory_is_given_back() {
         let mut interest = Interest::new(7);

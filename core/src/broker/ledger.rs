@@ -218,6 +218,7 @@ mod tests {
         settled.map(|settled| settled.count)
     }
 
+    /// Catalogue: I09.
     #[test]
     fn cumulative_covers_earlier_ones_of_the_same_subscription_only() {
         let mut ledger = Ledger::new();
@@ -244,6 +245,7 @@ mod tests {
         assert!(ledger.is_empty());
     }
 
+    /// Catalogue: I08.
     #[test]
     fn an_id_used_again_on_other_terms_is_another_track() {
         // stomp.md §1.9: "the ack mode is the one in force at delivery time".
@@ -273,6 +275,7 @@ mod tests {
 
     proptest! {
         /// Against a list that is looked through from the beginning.
+        /// Catalogue: I06, I09.
         #[test]
         fn agrees_with_a_plain_list(
             steps in prop::collection::vec((0..3_usize, any::<bool>(), 0..60_u64), 0..200),

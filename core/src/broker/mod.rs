@@ -5,13 +5,14 @@
 //! one shared copy of a SEND; [`interest`] names the shards that want it; [`subscriptions`] walks
 //! the subscribers of one shard, class by class; [`pattern`] is the language of both; [`ledger`]
 //! and [`transaction`] hold what one connection has open, allocated only while needed. [`queue`] is
-//! the other kind of destination, one message to one consumer; [`selector`] filters by headers.
+//! the other kind of destination, one message to one consumer; [`binding`] lets one listen to a
+//! topic; [`selector`] filters by headers.
 //! [`history`] keeps what a topic said last; [`user`] and [`reply`] name sessions in a way that
 //! nobody can forge; [`authorization`] says who may do what; [`conflate`] is for slow consumers.
 //! The contract is reference/stomp.md §1.8 to §1.10 and §2.4.
 
-pub mod amount;
 pub mod authorization;
+pub mod binding;
 pub mod conflate;
 pub mod destination;
 pub mod history;
@@ -32,7 +33,7 @@ use std::hash::BuildHasher;
 /// Hashes with a key given from outside: the core draws no randomness, and peers choose the names,
 /// so an unkeyed hash would let them pile up collisions.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Keyed(pub(crate) u64);
+pub struct Keyed(pub u64);
 
 impl BuildHasher for Keyed {
     type Hasher = ahash::AHasher;

@@ -13,6 +13,7 @@
 //! a destination without trying each; [`relation`] compares two patterns.
 
 use crate::limits::Limits;
+use crate::search::has_any;
 use std::fmt;
 
 pub mod index;
@@ -43,8 +44,10 @@ impl Dialect {
     pub fn is_pattern(self, name: &str) -> bool {
         match self {
             Dialect::Ant => {
-                let brace = name.find('{');
-                name.contains(['*', '?']) || brace.is_some_and(|at| name[at..].contains('}'))
+                // A brace, or one of the few bytes beyond it.
+                let may_be = |byte: u8| (byte == b'*') | (byte == b'?') | (byte >= b'{');
+                let has_braces = || name.find('{').is_some_and(|at| name[at..].contains('}'));
+                has_any(name.as_bytes(), may_be) && (name.contains(['*', '?']) || has_braces())
             }
             Dialect::Amqp => self.segments(name).any(|word| matches!(word, "*" | "#")),
             Dialect::ActiveMq => self.segments(name).any(|word| matches!(word, "*" | ">")),

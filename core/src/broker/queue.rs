@@ -4,13 +4,15 @@
 //! happens comes out as data, in a list that the caller reuses: deliveries and dead messages.
 //! A message is *waiting* or *unsettled* (delivered, not acknowledged); both count against the
 //! bounds. An unsettled one that comes back goes to its old place, marked `redelivered`.
-//! At least once with acknowledgements, at most once without, and in memory: a restart loses all.
+//! Every delivery is settled, and in memory: a restart loses all.
 //!
 //! Contract: stomp.md §1.8, §1.9 and §2.4; ecosystem.md §7. An ACK after UNSUBSCRIBE is legal, so a
 //! consumer that leaves may keep what reached its client ([`Unsettled::KeepThrough`]) until the
 //! connection ends.
-//! `backlog` holds what waits, `consumers` whose turn it is, [`expiry`] reads the headers.
+//! `backlog` holds what waits, `consumers` whose turn it is, [`arguments`] and [`expiry`] read the
+//! headers.
 
+pub mod arguments;
 mod backlog;
 mod consumers;
 pub mod expiry;
@@ -19,6 +21,7 @@ mod model_tests;
 #[cfg(test)]
 mod tests;
 
+use super::ledger::Mode;
 use super::publication::Publication;
 use super::selector::Selector;
 use crate::limits::Limits;
@@ -80,24 +83,13 @@ pub struct ConsumerId {
     pub subscription: u32,
 }
 
-/// How deliveries are settled (STOMP 1.2, SUBSCRIBE `ack`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
-    /// At dispatch.
-    Auto,
-    /// With every earlier one of the consumer (`ack:client`).
-    Cumulative,
-    /// One by one (`ack:client-individual`).
-    Individual,
-}
-
 /// The terms of a consumer.
 #[derive(Clone, Debug)]
 pub struct Consumer {
     /// How it settles.
     pub mode: Mode,
     /// Deliveries in flight at once; `None` is unbounded. Credit comes back when a delivery is
-    /// settled, in mode auto by [`Queue::replenish`] (when the bytes have left for the client).
+    /// settled; what is `ack:auto` for the client is settled when its bytes have left.
     pub credit_count: Option<u32>,
     /// Bytes in flight at which deliveries stop; the last one may pass it.
     pub credit_bytes: Option<usize>,
@@ -366,6 +358,11 @@ impl Queue {
         false
     }
 
+    /// Is there something for somebody? An expiry or a selector may still say no.
+    pub fn has_work(&self) -> bool {
+        self.backlog.first().is_some() && self.consumers.next().is_some()
+    }
+
     /// Settles a delivery, in mode cumulative with the consumer's earlier ones; also of a consumer
     /// that left. Returns how many deliveries that settled.
     ///
@@ -402,15 +399,6 @@ impl Queue {
         self.find_delivery(id, tag).is_some()
     }
 
-    /// Gives credit back to a consumer in mode auto: so much has left for the client.
-    pub fn replenish(&mut self, id: ConsumerId, count: u32, bytes: usize) {
-        let Some(slot) = self.consumers.find(id) else { return };
-        if let Some(record) = self.consumers.get_mut(slot).filter(|record| record.is_auto()) {
-            record.land(count, bytes);
-            self.consumers.refresh(slot);
-        }
-    }
-
     /// Messages that wait.
     pub fn waiting_count(&self) -> usize {
         self.backlog.len()
@@ -429,6 +417,23 @@ impl Queue {
     /// Consumers, with those that left and may still settle.
     pub fn consumers_count(&self) -> usize {
         self.consumers.len()
+    }
+
+    /// Consumers that deliveries go to.
+    pub fn attached_count(&self) -> usize {
+        self.consumers.attached_count()
+    }
+
+    /// Drops what waits; nobody is told. What is reserved or not settled stays.
+    pub fn purge(&mut self) {
+        while let Some(message) = self.backlog.first().and_then(|first| self.backlog.take(first)) {
+            self.let_go(&message.publication);
+        }
+    }
+
+    /// Does a transaction have room here?
+    pub fn is_reserved(&self) -> bool {
+        self.reserved != Amount::default()
     }
 
     /// Nothing is held and nobody consumes: the queue can be freed.
@@ -522,11 +527,7 @@ impl Queue {
             publication: Arc::clone(&message.publication),
             deliveries: message.deliveries,
         }));
-        if record.is_auto() {
-            self.let_go(&message.publication);
-        } else {
-            record.unsettled.push_back(InFlight { tag, message });
-        }
+        record.unsettled.push_back(InFlight { tag, message });
         self.consumers.had_its_turn(slot);
     }
 

@@ -125,6 +125,7 @@ mod tests {
         assert!(transactions.is_empty());
     }
 
+    /// Catalogue: I10.
     #[test]
     fn a_live_id_cannot_begin_again_and_limits_hold() {
         let limits = Limits {

@@ -17,7 +17,7 @@ use std::fmt::Write as _;
 pub const USER_PREFIX: &str = "/user/";
 
 /// What internal names start with; no client's destination may contain it.
-const INTERNAL: char = '\u{1}';
+pub(super) const INTERNAL: char = '\u{1}';
 
 /// Where a session lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -244,6 +244,7 @@ mod tests {
         }
     }
 
+    /// Catalogue: I14.
     #[test]
     fn nobody_can_name_an_internal_name_and_the_client_sees_its_own() {
         let name = internal_name(SESSION, subscribe_inner("/user/queue/x").unwrap());
@@ -259,12 +260,14 @@ mod tests {
         assert_ne!(name, internal_name(other, "/queue/x"));
     }
 
+    /// Catalogue: I14, I16.
     #[test]
     fn springs_internal_names_are_refused() {
         assert!(resembles_internal("/queue/x-user0123456789abcdef0123456789ABCDEF"));
         assert!(!resembles_internal("/queue/x-users") && !resembles_internal("/queue/x-user0123"));
     }
 
+    /// Catalogue: I13.
     #[test]
     fn names_are_one_segment() {
         assert_eq!(decode_name(&encode_name("a/b/c")), "a/b/c");

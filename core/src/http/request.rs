@@ -10,6 +10,7 @@
 
 use super::error::Error;
 use crate::limits::Limits;
+use crate::search::has_any;
 
 /// The HTTP version of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -168,14 +169,11 @@ fn check_line(
     let limit = limits.http_request_line_bytes_max;
     let is_too_long = is_request_line && line.len() > limit + 1; // The CR is not counted.
     let line_checked = if is_too_long { &line[..=limit] } else { line };
-    for (i, &byte) in line_checked.iter().enumerate() {
-        // RFC 9112 §2.2: "A recipient of such a bare CR MUST consider that element to be invalid".
-        if byte == b'\r' && i + 1 < line.len() {
-            return Err(Error::BareCarriageReturn);
-        }
-        if (byte < b' ' && byte != b'\r' && (byte != b'\t' || is_request_line)) || byte == 0x7f {
-            return Err(Error::ControlByte(byte));
-        }
+    let text_len = line.len() - usize::from(line.ends_with(b"\r"));
+    let is_suspect = |byte: u8| (byte < b' ') | (byte == 0x7f);
+    let is_clean = !has_any(&line_checked[..text_len.min(line_checked.len())], is_suspect);
+    if !is_clean {
+        check_bytes(line_checked, line.len(), is_request_line)?;
     }
     if is_too_long {
         return Err(Error::RequestLineTooLong { seen: line.len(), limit });
@@ -185,6 +183,20 @@ fn check_line(
     }
     if is_ended && is_request_line {
         return check_version(line);
+    }
+    Ok(())
+}
+
+/// Checks the first bytes of a line of `line_len` bytes, one by one.
+fn check_bytes(bytes: &[u8], line_len: usize, is_request_line: bool) -> Result<(), Error> {
+    for (i, &byte) in bytes.iter().enumerate() {
+        // RFC 9112 §2.2: "A recipient of such a bare CR MUST consider that element to be invalid".
+        if byte == b'\r' && i + 1 < line_len {
+            return Err(Error::BareCarriageReturn);
+        }
+        if (byte < b' ' && byte != b'\r' && (byte != b'\t' || is_request_line)) || byte == 0x7f {
+            return Err(Error::ControlByte(byte));
+        }
     }
     Ok(())
 }
@@ -219,11 +231,13 @@ fn split_target<'a>(
     if target == "*" && method == "OPTIONS" {
         return Ok((None, target, None));
     }
-    if target.contains('#') || !target.bytes().all(|byte| byte.is_ascii_graphic()) {
+    let is_bad = |byte: u8| (byte <= b' ') | (byte >= 0x7f) | (byte == b'#');
+    if has_any(target.as_bytes(), is_bad) {
         return Err(Error::Target);
     }
-    let (authority, rest) = match target.split_once("://") {
-        Some((scheme, rest)) if !target.starts_with('/') => {
+    let absolute = if target.starts_with('/') { None } else { target.split_once("://") };
+    let (authority, rest) = match absolute {
+        Some((scheme, rest)) => {
             let is_http = ["http", "https"].iter().any(|own| own.eq_ignore_ascii_case(scheme));
             let end = rest.find(['/', '?']).unwrap_or(rest.len());
             let (authority, rest) = rest.split_at(end);
@@ -232,7 +246,7 @@ fn split_target<'a>(
             }
             (Some(authority), rest)
         }
-        _ => (None, target),
+        None => (None, target),
     };
     let (path, query) = match rest.split_once('?') {
         Some((path, query)) => (path, Some(query)),

@@ -204,6 +204,7 @@ fn one_empty_line_before_the_request_is_skipped() {
 
 proptest! {
     /// Feeding byte by byte ends in the same result as feeding at once.
+    /// Catalogue: C01.
     #[test]
     fn growing_input_gives_the_same_result(
         lines in proptest::collection::vec(
@@ -224,6 +225,7 @@ proptest! {
         }
     }
 
+    /// Catalogue: C01, C06.
     #[test]
     fn no_bytes_make_it_panic(input in proptest::collection::vec(any::<u8>(), 0..200)) {
         let _ = parse(&input);

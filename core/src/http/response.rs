@@ -161,6 +161,7 @@ mod tests {
         assert!(text(400, &[], b"", false).contains("\r\nConnection: close\r\n"));
     }
 
+    /// Catalogue: C28.
     #[test]
     fn fields_that_could_split_the_answer_are_left_out() {
         let headers = [("A", "x\r\nSet-Cookie: y"), ("B\r\nC", "x"), ("D", "x\ny"), ("E", "ok")];

@@ -62,6 +62,7 @@ mod tests {
         assert_eq!(callback("cc=x&C=y"), Err(Error::CallbackMissing));
     }
 
+    /// Catalogue: G10, G11.
     #[test]
     fn scripts_are_refused() {
         let bad =

@@ -133,6 +133,7 @@ mod tests {
         out
     }
 
+    /// Catalogue: G12.
     #[test]
     fn every_character_is_escaped_as_the_protocol_says() {
         for c in '\0'..=char::MAX {
@@ -175,6 +176,7 @@ mod tests {
             prop_assert_eq!(escaped(&text), naive(&text));
         }
 
+        /// Catalogue: G12.
         #[test]
         fn a_json_parser_reads_back_what_went_in(text in text()) {
             let read: String = serde_json::from_str(&format!("\"{}\"", escaped(&text))).unwrap();

@@ -51,6 +51,7 @@ fn events_survive_decode_uri() {
     assert_eq!(wire(&frame, Wrapping::Event), expected);
 }
 
+/// Catalogue: G12.
 #[test]
 fn a_message_cannot_leave_its_script() {
     let frame = frame_of(&["</script><!--<script>"]);

@@ -27,6 +27,7 @@ const CORS: [Route<'static>; 4] = [
     Route::Session { session: "s", transport: Transport::XhrSend },
 ];
 
+/// Catalogue: G17.
 #[test]
 fn an_origin_is_echoed_with_credentials() {
     for route in CORS {
@@ -57,6 +58,7 @@ fn without_origin_everyone_without_credentials() {
     assert_eq!(value(&fields, "Access-Control-Allow-Credentials"), None);
 }
 
+/// Catalogue: G17.
 #[test]
 fn a_preflight_is_cached_for_a_year() {
     for route in CORS {
@@ -70,6 +72,7 @@ fn a_preflight_is_cached_for_a_year() {
     }
 }
 
+/// Catalogue: G18.
 #[test]
 fn sessions_and_info_are_never_cached() {
     let others =
@@ -84,6 +87,7 @@ fn sessions_and_info_are_never_cached() {
     }
 }
 
+/// Catalogue: J16.
 #[test]
 fn a_cookie_is_set_on_sessions_and_never_on_pages() {
     for route in [Route::Greeting, Route::Info, Route::Iframe, session(Transport::WebSocket)] {
@@ -99,6 +103,7 @@ fn a_cookie_is_set_on_sessions_and_never_on_pages() {
     }
 }
 
+/// Catalogue: J16.
 #[test]
 fn the_cookie_is_the_clients_own_or_dummy() {
     assert_eq!(session_cookie(None), "JSESSIONID=dummy; path=/");

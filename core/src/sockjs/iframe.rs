@@ -75,6 +75,7 @@ mod tests {
         assert!(page.body.ends_with("magic.</p>\n</body>\n</html>"));
     }
 
+    /// Catalogue: G18.
     #[test]
     fn the_tag_is_stable_and_changes_with_the_page() {
         let tag = |url| Iframe::new(url).unwrap().etag;
@@ -92,6 +93,7 @@ mod tests {
         assert!(!page.is_known(None) && !page.is_known(Some("\"x\"")) && !page.is_known(Some("")));
     }
 
+    /// Catalogue: G18.
     #[test]
     fn an_address_that_leaves_its_attribute_is_refused() {
         for url in ["", "s.js", "/a\"><script>", "/a b", "javascript:x", "/ä"] {

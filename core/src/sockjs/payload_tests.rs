@@ -79,6 +79,7 @@ fn only_strings_are_messages() {
     }
 }
 
+/// Catalogue: G13.
 #[test]
 fn lone_surrogates_are_refused() {
     let bad = [
@@ -101,6 +102,7 @@ fn lone_surrogates_are_refused() {
     assert_eq!(xhr(r#"["\uDBFF\udfff"]"#).unwrap(), ["\u{10ffff}"]);
 }
 
+/// Catalogue: G13.
 #[test]
 fn deep_nesting_is_refused_and_survived() {
     for open in ["[", "{\"a\":"] {
@@ -109,6 +111,7 @@ fn deep_nesting_is_refused_and_survived() {
     assert_eq!(xhr("[".repeat(100_000) + &"]".repeat(100_000)), Err(Error::BrokenJson));
 }
 
+/// Catalogue: G13.
 #[test]
 fn bodies_are_bounded() {
     let limits = Limits {
@@ -130,6 +133,7 @@ fn bodies_are_bounded() {
     assert_eq!(refused, Err(Error::PayloadTooLarge { seen: 27, limit: 20 }));
 }
 
+/// Catalogue: G22.
 #[test]
 fn a_websocket_may_send_one_string_or_nothing() {
     assert_eq!(websocket(""), Ok(None));
@@ -179,6 +183,7 @@ proptest! {
         prop_assert_eq!(xhr(body.clone()).ok(), expected, "{}", body);
     }
 
+    /// Catalogue: G13.
     #[test]
     fn any_bytes_are_survived(body in proptest::collection::vec(any::<u8>(), 0..100)) {
         let expected = serde_json::from_slice::<Vec<String>>(&body).ok();

@@ -121,6 +121,7 @@ fn a_waiting_poll_ends_with_one_frame() {
     assert_eq!(run.session.state, State::Idle { since: 1 });
 }
 
+/// Catalogue: G05.
 #[test]
 fn a_second_receiver_gets_2010_and_the_first_is_untouched() {
     let mut run = Run::open(Transport::XhrStreaming);
@@ -134,6 +135,7 @@ fn a_second_receiver_gets_2010_and_the_first_is_untouched() {
     assert_eq!(run.seen(), r#"1 a["x"]"#);
 }
 
+/// Catalogue: G14.
 #[test]
 fn a_stream_ends_at_the_response_limit_counted_with_framing() {
     let mut run = Run::open(Transport::XhrStreaming);
@@ -170,6 +172,7 @@ fn a_limit_of_one_turns_a_stream_into_a_poll() {
     assert!(writes[0].is_last);
 }
 
+/// Catalogue: G09.
 #[test]
 fn an_aborted_receiver_ends_the_session() {
     for transport in [Transport::XhrStreaming, Transport::Xhr] {
@@ -189,6 +192,7 @@ fn an_aborted_receiver_ends_the_session() {
     }
 }
 
+/// Catalogue: G08.
 #[test]
 fn without_tombstones_an_ended_session_is_forgotten_at_once() {
     let rules = Rules { tombstone_ticks: 0, ..RULES };
@@ -197,6 +201,7 @@ fn without_tombstones_an_ended_session_is_forgotten_at_once() {
     assert!(run.session.is_over());
 }
 
+/// Catalogue: G15.
 #[test]
 fn a_session_without_receiver_lives_for_the_disconnect_delay() {
     let mut run = Run::open(Transport::Xhr);
@@ -226,6 +231,7 @@ fn a_poll_in_time_restarts_the_delay() {
     assert_eq!(run.tick(110), Some(End::Expired));
 }
 
+/// Catalogue: G20.
 #[test]
 fn heartbeats_after_silence_answer_a_poll_and_leave_a_stream_open() {
     let mut poll = Run::idle();
@@ -306,6 +312,7 @@ fn a_close_answers_a_waiting_poll() {
     assert_eq!(run.seen(), r#"2 c[1000,"Normal closure"]."#);
 }
 
+/// Catalogue: K02.
 #[test]
 fn the_queue_is_bounded_in_bytes() {
     let mut run = Run::idle();

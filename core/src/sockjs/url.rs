@@ -241,6 +241,7 @@ mod tests {
         assert_eq!(below_prefix("/info", ""), Some("/info"));
     }
 
+    /// Catalogue: G18.
     #[test]
     fn fixed_pages_with_and_without_a_slash() {
         assert_eq!(route_of(""), Some(Route::Greeting));
@@ -278,6 +279,7 @@ mod tests {
         }
     }
 
+    /// Catalogue: G01.
     #[test]
     fn other_paths_are_unknown() {
         let bad = "/a /a.html // /// /a/a /a/a/ /a/ //a/xhr /a//xhr /a.a/a/xhr /a/a.a/xhr ///xhr \
@@ -287,6 +289,7 @@ mod tests {
         }
     }
 
+    /// Catalogue: G02.
     #[test]
     fn names_are_bounded() {
         let long = "x".repeat(128);
@@ -295,6 +298,7 @@ mod tests {
         assert_eq!(route_of(&format!("/{long}x/a/xhr")), None);
     }
 
+    /// Catalogue: C20, G10.
     #[test]
     fn what_is_off_is_unknown() {
         let default = Endpoint::default();

@@ -215,7 +215,6 @@ fn scan_head<'a>(
     };
     let mut is_literal = command.has_literal_headers() || rules == Rules::Version(Version::V1_0);
     let limit = limits.stomp_header_line_bytes_max;
-    let (mut content_length, mut accept_version) = (None, None);
     let (mut has_cr, mut has_escape) = (false, false);
     let head_bytes = loop {
         let Some(line) = lines.next(limit) else {
@@ -225,27 +224,24 @@ fn scan_head<'a>(
         if line.start == line.end {
             break line.next;
         }
-        let (name, value) = check_header(input, &line, is_literal, rules)?;
+        let name = check_header(input, &line, is_literal, rules)?;
         has_cr |= line.has_cr;
         has_escape |= line.has_escape;
         // Below `head_max`, which fits u32.
-        if table.insert(input, line.start as u32, name, line.end as u32) {
-            if table.len() > limits.stomp_headers_count_max {
-                return Err(Error::TooManyHeaders { limit: limits.stomp_headers_count_max });
-            }
-            match name {
-                b"content-length" => content_length = Some(value),
-                b"accept-version" => accept_version = Some(value),
-                _ => {}
-            }
+        if table.insert(input, line.start as u32, name, line.end as u32)
+            && table.len() > limits.stomp_headers_count_max
+        {
+            return Err(Error::TooManyHeaders { limit: limits.stomp_headers_count_max });
         }
     };
     let text = simdutf8::basic::from_utf8(&input[..head_bytes]).map_err(|_| Error::BadUtf8)?;
+    let content_length = table.raw_value(input, b"content-length");
     let content_length = content_length.map(parse_content_length).transpose()?;
     let version = match rules {
         Rules::Version(version) => Some(version),
         Rules::BeforeConnect => {
-            let accept = accept_version.map(|list| std::str::from_utf8(list).unwrap_or_default());
+            let accept = table.raw_value(input, b"accept-version");
+            let accept = accept.map(|list| std::str::from_utf8(list).unwrap_or_default());
             choose(accept).ok()
         }
     };
@@ -258,16 +254,16 @@ fn scan_head<'a>(
     Ok(Some(Head { command, text, content_length, is_literal, is_trimmed }))
 }
 
-/// Checks one header line, and gives its name and value, escapes and all.
+/// Checks one header line, and gives its name, escapes and all.
 #[inline(always)]
 fn check_header<'a>(
     input: &'a [u8],
     line: &Line,
     is_literal: bool,
     rules: Rules,
-) -> Result<(&'a [u8], &'a [u8]), Error> {
+) -> Result<&'a [u8], Error> {
     let colon = line.colon.ok_or(Error::MissingColon)?;
-    let (name, value) = (&input[line.start..colon], &input[colon + 1..line.end]);
+    let name = &input[line.start..colon];
     if name.is_empty() {
         return Err(Error::EmptyHeaderName);
     }
@@ -276,9 +272,9 @@ fn check_header<'a>(
     }
     if line.has_escape && !is_literal {
         escape::check(name)?;
-        escape::check(value)?;
+        escape::check(&input[colon + 1..line.end])?;
     }
-    Ok((name, value))
+    Ok(name)
 }
 
 /// Optional spaces and digits. No sign, and what does not fit 64 bits is not a length.
@@ -427,6 +423,7 @@ mod tests {
         assert_eq!(body, b"hello");
     }
 
+    /// Catalogue: H06.
     #[test]
     fn lines_may_end_in_cr_lf_in_every_version() {
         for rules in [V1_0, V1_1, V1_2] {
@@ -434,6 +431,7 @@ mod tests {
         }
     }
 
+    /// Catalogue: H06.
     #[test]
     fn cr_inside_a_header_is_data_before_1_2_and_an_error_in_1_2() {
         assert_eq!(value(b"SEND\na:b\rc\n\n\0", V1_1), "b\rc");
@@ -459,6 +457,7 @@ mod tests {
         assert_eq!(frames(b"\n", V1_2).len(), 0);
     }
 
+    /// Catalogue: H06.
     #[test]
     fn a_lone_cr_between_frames_is_an_error() {
         assert_eq!(fault(b"\rSEND\n\n\0", V1_2), Some(Error::LoneCarriageReturn));
@@ -471,6 +470,7 @@ mod tests {
         assert_eq!(value(b"SEND\nurl:http://a:1/\n\n\0", V1_2), "http://a:1/");
     }
 
+    /// Catalogue: H03.
     #[test]
     fn headers_need_a_colon_and_a_name_but_no_value() {
         assert_eq!(fault(b"SEND\nabc\n", V1_2), Some(Error::MissingColon));
@@ -478,6 +478,7 @@ mod tests {
         assert_eq!(value(b"SEND\nabc:\n\n\0", V1_0), "");
     }
 
+    /// Catalogue: H20.
     #[test]
     fn headers_must_be_utf8_and_bodies_need_not() {
         assert_eq!(fault(b"SEND\na:\xff\n\n\0", V1_2), Some(Error::BadUtf8));
@@ -495,18 +496,21 @@ mod tests {
         assert_eq!(value(later, Rules::BeforeConnect), " b");
     }
 
+    /// Catalogue: H05.
     #[test]
     fn of_repeated_headers_the_first_wins() {
         let (_, headers, _) = one(b"SEND\na:1\nb:2\na:3\n\n\0", V1_2);
         assert_eq!(headers, [("a".into(), "1".into()), ("b".into(), "2".into())]);
     }
 
+    /// Catalogue: H05.
     #[test]
     fn repeats_do_not_count_against_the_header_limit() {
         let input = format!("SEND\n{}\n\0", "a:1\n".repeat(1_000));
         assert_eq!(one(input.as_bytes(), V1_2).1.len(), 1);
     }
 
+    /// Catalogue: H04.
     #[test]
     fn names_and_values_are_unescaped_from_1_1_on() {
         let input = b"SEND\na\\cb:c\\nd\\\\e\n\n\0";
@@ -517,6 +521,7 @@ mod tests {
         assert_eq!(value(b"SEND\na:b\\rc\n\n\0", V1_1), "b\rc");
     }
 
+    /// Catalogue: H04.
     #[test]
     fn undefined_escapes_are_fatal_from_1_1_on() {
         for input in [&b"SEND\na:\\t\n\n\0"[..], b"SEND\na:b\\\n\n\0", b"SEND\n\\x:b\n\n\0"] {
@@ -526,6 +531,7 @@ mod tests {
         }
     }
 
+    /// Catalogue: H04.
     #[test]
     fn headers_of_connect_and_connected_are_literal() {
         let input = b"STOMP\npasscode:a\\t\\\naccept-version:1.2\n\n\0";
@@ -539,6 +545,7 @@ mod tests {
         assert_eq!(one(b"SEND\ncontent-length: 3 \n\na\0b\0", V1_1).2, b"a\0b");
     }
 
+    /// Catalogue: H08.
     #[test]
     fn content_length_must_meet_a_nul() {
         let error = Some(Error::MissingNul { content_length: 2 });
@@ -547,6 +554,7 @@ mod tests {
         assert_eq!(fault(swallowed, V1_2), Some(Error::MissingNul { content_length: 9 }));
     }
 
+    /// Catalogue: H08.
     #[test]
     fn bad_content_lengths() {
         for bad in ["-1", "+5", "abc", "", "0x5", "1.0", "18446744073709551617"] {
@@ -561,6 +569,7 @@ mod tests {
         assert_eq!(one(input, V1_2).2, b"a");
     }
 
+    /// Catalogue: H08.
     #[test]
     fn a_huge_content_length_is_refused_at_the_end_of_the_head() {
         for length in ["1000000000000", "18446744073709551615"] {
@@ -570,6 +579,7 @@ mod tests {
         }
     }
 
+    /// Catalogue: H09.
     #[test]
     fn a_body_without_content_length_ends_at_nul() {
         let (frames, _, error) = decode_all(b"SEND\n\nab\0cd\0", V1_2, &Limits::default());
@@ -587,6 +597,7 @@ mod tests {
         assert_eq!(fault(&input, V1_2), Some(error));
     }
 
+    /// Catalogue: H18.
     #[test]
     fn only_connect_and_stomp_before_connect() {
         assert_eq!(fault(b"SEND\n", Rules::BeforeConnect), Some(Error::NotConnected));
@@ -594,6 +605,7 @@ mod tests {
         assert_eq!(one(b"STOMP\n\n\0", Rules::BeforeConnect).0, Command::Stomp);
     }
 
+    /// Catalogue: H02.
     #[test]
     fn unknown_commands() {
         for rules in ALL {
@@ -603,6 +615,7 @@ mod tests {
         assert_eq!(command_line(b"\n"), None);
     }
 
+    /// Catalogue: H02.
     #[test]
     fn a_command_without_line_end_is_refused_early() {
         assert_eq!(fault(&[b'A'; 32], V1_2), None);
@@ -613,6 +626,7 @@ mod tests {
         }
     }
 
+    /// Catalogue: B02.
     #[test]
     fn http_and_tls_are_named() {
         let rules = Rules::BeforeConnect;
@@ -621,6 +635,7 @@ mod tests {
         assert_eq!(fault(b"\x16\x03\x01", rules), Some(Error::TlsOnPlainPort));
     }
 
+    /// Catalogue: H07.
     #[test]
     fn too_many_headers() {
         let lines: String = (0..5_000).map(|i| format!("h{i}:\n")).collect();
@@ -629,6 +644,7 @@ mod tests {
         assert_eq!(fault(input.as_bytes(), Rules::BeforeConnect), error);
     }
 
+    /// Catalogue: H03.
     #[test]
     fn head_limits_hold_before_the_line_ends() {
         let long = format!("SEND\na:{}", "x".repeat(200_000));
@@ -642,6 +658,7 @@ mod tests {
         assert_eq!(fault(many.as_bytes(), V1_2), error);
     }
 
+    /// Catalogue: H03.
     #[test]
     fn nul_inside_the_head_is_an_error() {
         assert_eq!(fault(b"SEND\ndestination:/a\0", V1_2), Some(Error::NulInHead));
@@ -723,12 +740,14 @@ mod tests {
     }
 
     proptest! {
+        /// Catalogue: H01.
         #[test]
         fn any_cut_gives_the_same(input in nearly_stomp(), rules in prop::sample::select(&ALL)) {
             check_cuts(&input, rules, &Limits::default())?;
             check_cuts(&input, rules, &small_limits())?;
         }
 
+        /// Catalogue: H02.
         #[test]
         fn never_panics(
             input in prop::collection::vec(any::<u8>(), 0..300),

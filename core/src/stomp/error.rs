@@ -73,6 +73,8 @@ pub enum Error {
     ServerCommand,
     /// SUBSCRIBE with an id in use.
     DuplicateSubscription,
+    /// A queue that is there with another value of this argument.
+    QueueDiffers(&'static str),
     /// SUBSCRIBE or UNSUBSCRIBE with an id that a `reply-to` makes.
     ReservedSubscription,
     /// UNSUBSCRIBE of nothing.
@@ -169,6 +171,11 @@ pub enum Error {
         /// `messages` or `bytes`.
         unit: &'static str,
     },
+    /// One queue too many that outlives its consumers.
+    TooManyQueues {
+        /// Queues there may be.
+        limit: usize,
+    },
     /// One subscription too many.
     TooManySubscriptions,
     /// One `/temp-queue/` too many.
@@ -240,6 +247,7 @@ impl Error {
             | Error::AlreadyConnected
             | Error::ServerCommand
             | Error::DuplicateSubscription
+            | Error::QueueDiffers(_)
             | Error::ReservedSubscription
             | Error::UnknownSubscription
             | Error::UnknownAck
@@ -262,6 +270,7 @@ impl Error {
             | Error::SelectorTooLong { .. }
             | Error::SelectorTooComplex { .. }
             | Error::QueueFull { .. }
+            | Error::TooManyQueues { .. }
             | Error::TooManySubscriptions
             | Error::TooManyReplyQueues
             | Error::TooManyTransactions
@@ -302,6 +311,8 @@ impl Error {
             Error::AlreadyConnected => "Already connected",
             Error::ServerCommand => "Command is for servers only",
             Error::DuplicateSubscription => "Duplicated subscription identifier",
+            // RabbitMQ's own word, which clients know.
+            Error::QueueDiffers(_) => "precondition_failed",
             Error::ReservedSubscription => "Reserved subscription identifier",
             Error::UnknownSubscription => "Subscription not found",
             Error::UnknownAck => "Message not found",
@@ -325,6 +336,7 @@ impl Error {
             Error::SelectorTooLong { .. } => "Selector too long",
             Error::SelectorTooComplex { .. } => "Selector too complex",
             Error::QueueFull { .. } => "Queue full",
+            Error::TooManyQueues { .. } => "Too many queues",
             Error::TooManySubscriptions => "Too many subscriptions",
             Error::TooManyReplyQueues => "Too many temporary queues",
             Error::TooManyTransactions => "Too many transactions",
@@ -349,6 +361,7 @@ impl Error {
             | Error::PatternTooComplex
             | Error::SelectorTooComplex { .. }
             | Error::QueueFull { .. }
+            | Error::TooManyQueues { .. }
             | Error::TooManySubscriptions
             | Error::TooManyReplyQueues
             | Error::TooManyTransactions
@@ -385,6 +398,9 @@ impl fmt::Display for Error {
         match self {
             Error::MissingNul { content_length } => {
                 write!(f, "seen no NUL after the {content_length} bytes of content-length")
+            }
+            Error::MissingHeader("client-id") => {
+                f.write_str("seen no client-id in CONNECT, a durable subscription is known by it")
             }
             Error::MissingHeader(name) => {
                 write!(f, "seen no header '{name}', this frame must have one")
@@ -425,6 +441,14 @@ impl fmt::Display for Error {
             }
             Error::QueueFull { seen, limit, unit } => {
                 write!(f, "seen {seen} {unit} with this one, limit is {limit}: send it later")
+            }
+            Error::QueueDiffers(name) => write!(
+                f,
+                "seen another '{name}' than that of the queue, which its first user chose: \
+                 say the same or nothing"
+            ),
+            Error::TooManyQueues { limit } => {
+                write!(f, "seen one queue more to be kept without a consumer, limit is {limit}")
             }
             Error::HeartbeatMissed { ms } => {
                 write!(f, "seen no data for {ms} ms, send at least as often as heart-beat promised")
@@ -519,6 +543,14 @@ mod tests {
             assert_eq!((error.message(), error.close_code()), (message, 1002));
             assert!(error.to_string().contains(body), "{error}");
         }
+    }
+
+    #[test]
+    fn a_queue_that_differs_names_the_argument() {
+        let error = Error::QueueDiffers("x-max-length");
+        assert_eq!((error.message(), error.close_code()), ("precondition_failed", 1002));
+        assert!(error.to_string().contains("another 'x-max-length'"), "{error}");
+        assert_eq!(Error::TooManyQueues { limit: 3 }.close_code(), 1008);
     }
 
     #[test]

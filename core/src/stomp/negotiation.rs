@@ -68,6 +68,7 @@ mod tests {
         assert_eq!(choose(Some("1.1,9.9,1.1,,1.0")), Ok(Version::V1_1));
     }
 
+    /// Catalogue: H15.
     #[test]
     fn nothing_in_common_is_an_error() {
         assert_eq!(choose(Some("9.9")), Err(Error::NoCommonVersion));

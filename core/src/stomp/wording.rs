@@ -4,6 +4,7 @@
 //! only for errors that name something the client wrote. Unlike ours these bodies repeat that, with
 //! control characters escaped and no more than 256 bytes of it (stomp.md §5 row 88).
 
+use super::command::Command;
 use super::error::Error;
 use super::frame::Frame;
 
@@ -60,6 +61,10 @@ impl Wording {
                 };
                 (error.message(), format!("A subscription identified by '{tag}' already exists."))
             }
+            Error::MissingHeader("id") if is_durable(frame) => {
+                let body = "Header 'id' is required for durable subscriptions";
+                ("Missing Header", body.to_owned())
+            }
             Error::MissingHeader(name) if *name != "destination" => {
                 ("Missing header", format!("Frame must include the '{name}' header\n"))
             }
@@ -70,6 +75,11 @@ impl Wording {
         };
         Wording { message, body, names_versions: true }
     }
+}
+
+fn is_durable(frame: &Frame<'_>) -> bool {
+    let is_true = |name| matches!(frame.header(name).as_deref(), Some("true" | "True"));
+    frame.command == Command::Subscribe && (is_true("durable") || is_true("persistent"))
 }
 
 fn destination_error(error: &Error, destination: &str) -> Wording {
@@ -166,6 +176,7 @@ mod tests {
         }
     }
 
+    /// Catalogue: H23.
     #[test]
     fn names_are_quoted_harmlessly() {
         let long = "x".repeat(1_000);
@@ -187,6 +198,14 @@ mod tests {
             "Missing header",
             "Frame must include the 'id' header\n",
         );
+        for header in ["durable:true", "persistent:True"] {
+            says(
+                &format!("SUBSCRIBE\ndestination:/topic/a\n{header}\n\n\0"),
+                Error::MissingHeader("id"),
+                "Missing Header",
+                "Header 'id' is required for durable subscriptions",
+            );
+        }
         let command = Wording::rabbitmq_command(&Error::UnknownCommand, "FO\u{1}O");
         assert_eq!(command.body, "Could not interpret command \"FO\\u{1}O\"\n");
         let ours = Wording::of(&Error::BadAckMode);

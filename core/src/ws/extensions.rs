@@ -257,6 +257,7 @@ mod tests {
         }
     }
 
+    /// Catalogue: F07.
     #[test]
     fn server_max_window_bits_is_met_or_undercut() {
         for (asked, given) in [(9, 9), (10, 9), (11, 9), (12, 12), (13, 12), (14, 12), (15, 15)] {
@@ -327,6 +328,7 @@ mod tests {
         }
     }
 
+    /// Catalogue: C11.
     #[test]
     fn rfc6455_9_1_a_header_that_breaks_the_grammar_fails_the_handshake() {
         for value in [
@@ -347,6 +349,7 @@ mod tests {
     }
 
     proptest! {
+        /// Catalogue: C11.
         #[test]
         fn no_value_makes_it_panic_and_answers_keep_to_the_offer(
             value in "(permessage-deflate|[;,= \"\\\\a]|server_max_window_bits|[0-9]{1,2}){0,12}",

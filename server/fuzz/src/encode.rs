@@ -62,7 +62,7 @@ fn connected(source: &mut Source<'_>, version: Version) {
     let (session, server, user) = (source.text(30), source.text(20), source.text(30));
     let user = (source.below(2) == 1).then_some(user.as_str());
     let mut out = Vec::new();
-    encode::connected(&mut out, version, &session, &server, "0,0", user);
+    encode::connected(&mut out, version, &session, &server, (0, 0), user);
     // Never escaped, so that of CR and LF nothing is left, in any version.
     let plain = |text: &str| text.replace(['\0', '\r', '\n'], " ");
     let shown = |text: &str| match version {

@@ -121,6 +121,8 @@ pub struct Config {
     pub queue_overflow: Overflow,
     /// `--queue-ttl`: life of a message in a queue; zero is for ever.
     pub queue_ttl: Duration,
+    /// `--queue-idle-max`: life of a kept queue that nobody consumes.
+    pub queue_idle_max: Duration,
     /// `--queue-prefetch`: of a subscription that does not say; 0 is `unacknowledged-max`.
     pub queue_prefetch: u32,
     /// `--queue-memory-max`: bytes of all queues together.
@@ -248,6 +250,7 @@ impl Default for Config {
             compression_threshold_bytes: 1_024,
             queue_overflow: Overflow::Reject,
             queue_ttl: Duration::ZERO,
+            queue_idle_max: Duration::from_secs(3_600),
             queue_prefetch: 1_000,
             queue_memory_bytes_max: 1 << 30,
             dead_letter: None,

@@ -449,6 +449,18 @@ pub static OPTIONS: &[Opt] = &[
         limits.queue_deliveries_count_max
     ),
     count!(
+        "queues-kept-max",
+        "10000",
+        "Queues with arguments, and durable subscriptions, that may outlive their consumers",
+        limits.queues_kept_count_max
+    ),
+    deadline!(
+        "queue-idle-max",
+        "1h",
+        "Life of such a queue while nobody consumes it; x-expires may ask for less",
+        queue_idle_max
+    ),
+    count!(
         "queue-prefetch",
         "1000",
         "Deliveries without ACK of a subscription that does not say prefetch-count",

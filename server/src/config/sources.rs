@@ -487,6 +487,7 @@ mod tests {
         assert!(fails(&["--profile", "rabbit"], &[]).contains("activemq"));
     }
 
+    /// Catalogue: N03.
     #[test]
     fn unknown_names_are_errors_with_a_hint() {
         let file = File::new("lisen = \"127.0.0.1:1\"\n");
@@ -502,6 +503,7 @@ mod tests {
         assert!(fails(&[], &[("STOMPEDE_NONSENSE_AT_ALL", "1")]).contains("--help"));
     }
 
+    /// Catalogue: N03.
     #[test]
     fn a_bad_value_is_named_even_when_a_flag_hides_it() {
         let file = File::new("shards = \"many\"\n");
@@ -509,6 +511,7 @@ mod tests {
         assert!(error.contains("shards = \"many\"") && error.contains("whole number"), "{error}");
     }
 
+    /// Catalogue: N03.
     #[test]
     fn a_bad_secret_is_not_printed() {
         for (args, env) in
@@ -519,6 +522,7 @@ mod tests {
         }
     }
 
+    /// Catalogue: N03.
     #[test]
     fn files_that_are_no_configuration_are_refused() {
         for text in [

@@ -10,10 +10,7 @@ use std::fmt::Display;
 use std::net::SocketAddr;
 use std::str::FromStr;
 use std::time::Duration;
-
-const SIZE_UNITS: [(&str, u64); 4] =
-    [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)];
-const TIME_UNITS: [(&str, u64); 4] = [("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
+use stompede_core::amount;
 
 /// A number of bytes: `65536`, `64KiB`, `1MiB`, `2GiB`, in whatever integer the option has.
 ///
@@ -21,16 +18,8 @@ const TIME_UNITS: [(&str, u64); 4] = [("h", 3_600_000), ("m", 60_000), ("s", 1_0
 /// Not a whole number with a known unit, or too large for the type.
 pub fn size<T: TryFrom<u64>>(text: &str) -> Result<T, String> {
     const ALLOWED: &str = "allowed is a whole number of bytes, or one with KiB, MiB or GiB";
-    let (digits, unit) = split_number(text);
-    let factor = match unit {
-        "" => 1,
-        _ => find_unit(&SIZE_UNITS, unit).ok_or_else(|| ALLOWED.to_owned())?,
-    };
-    let bytes = digits
-        .parse::<u64>()
-        .ok()
-        .and_then(|number| number.checked_mul(factor))
-        .ok_or_else(|| ALLOWED.to_owned())?;
+    let bytes = amount::count(text).or_else(|| amount::bytes(text));
+    let bytes = bytes.ok_or_else(|| ALLOWED.to_owned())?;
     T::try_from(bytes).map_err(|_| "this is more bytes than the option can hold".to_owned())
 }
 
@@ -47,7 +36,7 @@ pub fn size_from(text: &str, min: usize, why: &str) -> Result<usize, String> {
 
 /// A size as [`size`] reads it, in the largest unit that keeps it whole.
 pub fn show_size<T: TryInto<u64>>(bytes: T) -> String {
-    show_in(&SIZE_UNITS[..3], bytes.try_into().unwrap_or(u64::MAX), "")
+    amount::show_bytes(bytes.try_into().unwrap_or(u64::MAX))
 }
 
 /// A duration with its unit: `500ms`, `10s`, `2m`, `1h`. Largest value: a year.
@@ -57,12 +46,8 @@ pub fn show_size<T: TryInto<u64>>(bytes: T) -> String {
 pub fn duration(text: &str) -> Result<Duration, String> {
     const ALLOWED: &str = "allowed is a whole number with its unit, ms, s, m or h, up to 8760h";
     const YEAR_MS: u64 = 8_760 * 3_600_000;
-    let (digits, unit) = split_number(text);
-    let millis = find_unit(&TIME_UNITS, unit)
-        .zip(digits.parse::<u64>().ok())
-        .and_then(|(factor, number)| number.checked_mul(factor))
-        .filter(|millis| *millis <= YEAR_MS)
-        .ok_or_else(|| ALLOWED.to_owned())?;
+    let millis = amount::millis(text).filter(|millis| *millis <= YEAR_MS);
+    let millis = millis.ok_or_else(|| ALLOWED.to_owned())?;
     Ok(Duration::from_millis(millis))
 }
 
@@ -81,11 +66,7 @@ pub fn deadline(text: &str) -> Result<Duration, String> {
 
 /// A duration as [`duration`] reads it, in the largest unit that keeps it whole.
 pub fn show_duration(duration: Duration) -> String {
-    let millis = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
-    if millis == 0 {
-        return "0s".to_owned();
-    }
-    show_in(&TIME_UNITS, millis, "ms")
+    amount::show_millis(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
 }
 
 /// A whole number from 0.
@@ -186,24 +167,6 @@ fn edit_distance(a: &str, b: &str) -> usize {
         }
     }
     row[b.len()]
-}
-
-fn split_number(text: &str) -> (&str, &str) {
-    let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    let (digits, unit) = text.split_at(end);
-    (digits, unit.trim_start_matches(' '))
-}
-
-fn find_unit(units: &[(&str, u64)], unit: &str) -> Option<u64> {
-    units.iter().find(|(name, _)| *name == unit).map(|(_, factor)| *factor)
-}
-
-fn show_in(units: &[(&str, u64)], value: u64, smallest: &str) -> String {
-    let whole = |factor: u64| value >= factor && value % factor == 0;
-    match units.iter().find(|(_, factor)| whole(*factor)) {
-        Some((name, factor)) => format!("{}{name}", value / factor),
-        None => format!("{value}{smallest}"),
-    }
 }
 
 /// The value of `io`.

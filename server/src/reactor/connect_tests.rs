@@ -74,6 +74,7 @@ fn uring_connects() {
     });
 }
 
+/// Catalogue: L17.
 #[test]
 fn uring_gives_out_no_more_slots_than_it_has() {
     if crate::probe::is_uring_usable().is_err() {

@@ -144,6 +144,7 @@ pub fn decode_address(storage: &libc::sockaddr_storage) -> Option<SocketAddr> {
 mod tests {
     use super::*;
 
+    /// Catalogue: A15.
     #[test]
     fn addresses_survive_the_kernels_form() {
         for text in ["127.0.0.1:8080", "[::1]:61613", "255.1.2.3:1"] {

@@ -4,8 +4,10 @@ use super::pace::Own;
 use super::sockjs::{Call, Reply};
 use crate::handler::SessionInfo;
 use std::sync::Arc;
+use stompede_core::broker::binding::Binding;
 use stompede_core::broker::history::{Past, Position};
 use stompede_core::broker::publication::Publication;
+use stompede_core::broker::queue::arguments::Arguments;
 use stompede_core::broker::queue::{Consumer, ConsumerId, Delivery, Settlement, Unsettled};
 use stompede_core::broker::selector::Filter;
 use stompede_core::broker::user::Session;
@@ -53,6 +55,27 @@ pub struct Terms {
     pub prefetch: Option<u32>,
     /// `exclusive`: nobody else gets messages of this queue meanwhile.
     pub is_exclusive: bool,
+    /// What is asked of the queue.
+    pub arguments: Option<Box<Arguments>>,
+    /// The name that subscribers of a topic share its messages by.
+    pub shared_as: Option<Box<str>>,
+    /// `durable`: it goes on when nobody is connected.
+    pub is_durable: bool,
+}
+
+/// A consumer for a queue, which is made if it is not there.
+#[derive(Debug)]
+pub struct Consume {
+    /// The queue.
+    pub name: Box<str>,
+    /// Who it is.
+    pub consumer: ConsumerId,
+    /// On which terms.
+    pub terms: Consumer,
+    /// What is asked of the queue.
+    pub arguments: Option<Box<Arguments>>,
+    /// The topic that the queue listens to.
+    pub binding: Option<Binding>,
 }
 
 /// A CONNECT that waits for its password check.
@@ -63,9 +86,11 @@ pub struct Login {
     /// Heart-beats agreed.
     pub agreement: Agreement,
     /// Our heart-beat header.
-    pub heartbeat: String,
+    pub heartbeat: (u32, u32),
     /// The name logged in with.
     pub user: Option<String>,
+    /// What the client calls itself.
+    pub client_id: Option<Box<str>>,
     /// The client asked for soft errors.
     pub is_soft: bool,
 }
@@ -127,25 +152,31 @@ pub enum Message {
     /// The answer to `Subscribe`; what the home shard delivers after it is what follows.
     Past { slot: u32, generation: u32, past: Box<Past> },
     /// To the home of a queue: a message, until then in Unix milliseconds. A refusal is answered
-    /// always, success if `is_awaited`.
+    /// always, success if `is_awaited`. It may have arguments if `is_declaring`.
     Enqueue {
         publication: Arc<Publication>,
         expires_ms: Option<u64>,
         asker: Option<Asker>,
         is_awaited: bool,
+        is_declaring: bool,
     },
     /// To an asker: no, and why; `is_answer` if it waits for this one.
     Refused { asker: Asker, error: Error, is_answer: bool },
-    /// To the home of a queue: its name, a consumer and its terms.
-    Consume(Box<(Box<str>, ConsumerId, Consumer)>),
-    /// The answer: the consumer is registered with the queue of this index.
+    /// To the home of a queue: a consumer.
+    Consume(Box<Consume>),
+    /// From the home of a queue to that of a topic, of a pattern to every shard: the queue listens
+    /// to it, for this consumer.
+    Listen { topic: Box<str>, consumer: ConsumerId },
+    /// The answer: what is published after it comes.
+    Listening { consumer: ConsumerId },
+    /// The answer to `Consume`: the consumer is registered with the queue of this index.
     Consuming { consumer: ConsumerId, queue: u32 },
     /// From the home of a queue: for one of the consumers there.
     Delivery(Delivery),
     /// To the home of a queue: what became of a delivery.
     Settle { queue: u32, consumer: ConsumerId, tag: u64, settlement: Settlement },
-    /// To the home of a queue: the consumer is gone.
-    Leave { queue: u32, consumer: ConsumerId, unsettled: Unsettled },
+    /// To the home of a queue: the consumer is gone, and if `is_final` the queue with its last one.
+    Leave { queue: u32, consumer: ConsumerId, unsettled: Unsettled, is_final: bool },
     /// To the home of queues: keep room for a transaction.
     Reserve(Box<(Asker, Wanted)>),
     /// To the home of queues: the transaction is off.
@@ -158,8 +189,21 @@ pub enum Message {
 
 const _: () = assert!(size_of::<Message>() <= 64);
 
-/// The room in queues that a transaction wants: name, messages and bytes by queue.
-pub type Wanted = Vec<(Box<str>, usize, usize)>;
+/// The room in queues that a transaction wants.
+pub type Wanted = Vec<Room>;
+
+/// The room in one queue that a transaction wants.
+#[derive(Debug)]
+pub struct Room {
+    /// The queue.
+    pub name: Box<str>,
+    /// Messages.
+    pub count: usize,
+    /// Their bytes.
+    pub bytes: usize,
+    /// What is asked of the queue.
+    pub arguments: Option<Box<Arguments>>,
+}
 
 /// The part of a transaction that one shard applies.
 #[derive(Debug)]

@@ -107,6 +107,7 @@ impl<R: Reactor> Shard<R> {
 mod tests {
     use super::*;
 
+    /// Catalogue: A06, A15.
     #[test]
     fn a_network_counts_as_one_address() {
         let counts = AddressCounts::default();

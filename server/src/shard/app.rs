@@ -121,6 +121,7 @@ impl<R: Reactor> Shard<R> {
     }
 
     fn take_post(&mut self, app::Post { session, publication }: app::Post) {
+        let publication = self.canonical(publication);
         let destination = publication.destination();
         let is_there = self.session(session.slot) == session;
         let outcome = match self.kind(destination) {

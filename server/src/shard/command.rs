@@ -31,8 +31,7 @@ impl<R: Reactor> Shard<R> {
         self.metrics.frame_received(label(frame.command));
         let receipt = request::receipt(frame);
         let receipt = receipt.as_deref();
-        let shared = self.shared.clone();
-        let outcome = request::decode_request(frame, rules, &shared.config.limits)
+        let outcome = request::decode_request(frame, rules, &self.shared.config.limits)
             .and_then(|request| self.carry_out(slot, frame, request, receipt));
         if let Err(error) = outcome {
             let reason = match error {
@@ -43,7 +42,7 @@ impl<R: Reactor> Shard<R> {
                 }
                 _ => DisconnectReason::StompError,
             };
-            let wording = match shared.config.profile {
+            let wording = match self.shared.config.profile {
                 Profile::RabbitMq => Wording::rabbitmq(&error, frame),
                 _ => Wording::of(&error),
             };
@@ -64,7 +63,7 @@ impl<R: Reactor> Shard<R> {
                 let (publication, kind) = self.publication(slot, frame, &destination)?;
                 if let Some(transaction) = transaction {
                     if kind == Kind::Queue {
-                        self.expires_ms(&publication)?;
+                        self.check_for_queue(slot, &publication)?;
                     }
                     // The RECEIPT of a SEND in a transaction leaves after COMMIT.
                     let bytes = publication.bytes();
@@ -81,12 +80,13 @@ impl<R: Reactor> Shard<R> {
                     receipt: receipt.map(Box::from),
                     replay: replay::replay(frame)?,
                     pace: pace::own(frame)?.map(Box::new),
-                    terms: self.terms(frame)?,
+                    terms: self.terms(slot, frame)?,
                 };
                 return self.subscribe(slot, subscribe);
             }
             Request::Unsubscribe { id, destination } => {
-                self.unsubscribe(slot, id.as_deref(), destination.as_deref())?;
+                let is_final = self.is_final(frame)?;
+                self.unsubscribe(slot, id.as_deref(), destination.as_deref(), is_final)?;
             }
             Request::Ack { id, subscription, transaction } => {
                 let (subscription, transaction) = (subscription.as_deref(), transaction.as_deref());
@@ -132,9 +132,8 @@ impl<R: Reactor> Shard<R> {
         if !self.connections[slot as usize].is_live() {
             return;
         }
-        let mut bytes = Vec::new();
-        encode::receipt(&mut bytes, self.connections[slot as usize].version, receipt);
-        self.push_stomp(slot, &bytes);
+        let version = self.connections[slot as usize].version;
+        self.push_frame(slot, |out| encode::receipt(out, version, receipt));
     }
 
     pub(super) fn wait_for(&mut self, slot: u32, answers_count: usize, then: Then) {

@@ -50,6 +50,8 @@ pub mod framing {
     /// Set beside the above for a service connection: one of them gets each SEND to `/app`, and
     /// none what is published there.
     pub const SERVICE: u8 = 8;
+    /// Alone: not a connection's but a queue's subscription, see `shard::queues`.
+    pub const QUEUE: u8 = 128;
     /// Where the number of the [`Window`] stands when broadcasts are compressed; 0: they are not.
     const DEFLATE_SHIFT: u8 = 4;
     /// The bits of that number.
@@ -105,6 +107,11 @@ impl<R: Reactor> Shard<R> {
         });
         self.end_overflowed();
         self.send_due();
+        if !self.scratch.bound.is_empty() {
+            let mut bound = std::mem::take(&mut self.scratch.bound);
+            bound.drain(..).for_each(|queue| self.enqueue_bound(queue, publication));
+            self.scratch.bound = bound;
+        }
     }
 
     /// As [`Shard::deliver`], to the subscribers of `name`, who see `shown` as its destination.
@@ -161,10 +168,7 @@ impl<R: Reactor> Shard<R> {
         let fan_out = FanOut {
             publication,
             destination,
-            redelivered: match self.shared.config.profile {
-                Profile::RabbitMq => Some(("redelivered", "false")),
-                _ => None,
-            },
+            is_redelivered_told: self.shared.config.profile == Profile::RabbitMq,
             sequence,
             position: None,
             whole: None,
@@ -178,6 +182,7 @@ impl<R: Reactor> Shard<R> {
             overflowed: &mut self.overflowed,
             head: &mut self.scratch.head,
             tail: &mut self.scratch.tail,
+            bound: &mut self.scratch.bound,
             compressor: &mut self.compressor,
             message: &mut self.scratch.message,
             metrics: &self.metrics,
@@ -225,8 +230,8 @@ pub(super) struct FanOut<'a> {
     pub(super) publication: &'a Publication,
     /// What its receivers see as its destination.
     destination: &'a str,
-    /// The header that RabbitMQ has on each message.
-    redelivered: Option<(&'static str, &'static str)>,
+    /// `redelivered:false`, which RabbitMQ has on each message.
+    is_redelivered_told: bool,
     sequence: u64,
     /// Its place in its topic's history.
     position: Option<&'a Position>,
@@ -243,6 +248,7 @@ pub(super) struct FanOut<'a> {
     pub(super) overflowed: &'a mut Vec<u32>,
     head: &'a mut Vec<u8>,
     tail: &'a mut Vec<u8>,
+    bound: &'a mut Vec<u32>,
     compressor: &'a mut Compressor,
     message: &'a mut Vec<u8>,
     pub(super) metrics: &'a ShardMetrics,
@@ -264,6 +270,10 @@ impl FanOut<'_> {
         group: &[Subscriber],
     ) {
         if class.filter.as_ref().is_some_and(|filter| !filter.selects(self.publication)) {
+            return;
+        }
+        if class.framing & framing::QUEUE != 0 {
+            self.bound.extend(group.iter().map(|subscriber| subscriber.connection));
             return;
         }
         match self.whole {
@@ -350,9 +360,20 @@ impl FanOut<'_> {
             encode::message_header(self.tail, version, "offset:", &offset);
             encode::message_header(self.tail, version, "epoch:", &position.epoch);
         }
-        let (headers, body) = (self.publication.headers(), self.publication.body());
-        let headers = self.redelivered.into_iter().chain(headers);
-        encode::message_tail(self.tail, version, self.destination, headers, body);
+        if self.is_redelivered_told {
+            encode::message_header(self.tail, version, "redelivered:", "false");
+        }
+        let (publication, destination) = (self.publication, self.destination);
+        let body = publication.body();
+        match publication.lines() {
+            Some(lines) => {
+                encode::message_tail_of_lines(self.tail, version, destination, lines, body);
+            }
+            None => {
+                let headers = publication.headers();
+                encode::message_tail(self.tail, version, destination, headers, body);
+            }
+        }
     }
 
     /// Encodes one complete MESSAGE with the tail of the class's version.
@@ -437,8 +458,8 @@ impl FanOut<'_> {
         }
         if connection.outbound == NONE {
             // One frame is always taken: a legal frame may be larger than the mark.
-            let mut outbound = Outbound::default();
-            self.references += u32::from(outbound.push_unretained(segment));
+            let outbound = Outbound::of_unretained(segment);
+            self.references += 1;
             let backlog = Backlog { outbound, progress_tick: self.tick };
             connection.outbound = self.backlogs.insert(backlog) as u32;
         } else {

@@ -98,10 +98,8 @@ impl<R: Reactor> Shard<R> {
         if let (Some(offset), Some(position)) = (&offset, &past.position) {
             headers.extend([("offset:", &**offset), ("epoch:", &*position.epoch)]);
         }
-        let mut bytes = Vec::new();
         let version = self.connections[slot as usize].version;
-        encode::receipt_with(&mut bytes, version, receipt, &headers);
-        self.push_stomp(slot, &bytes);
+        self.push_frame(slot, |out| encode::receipt_with(out, version, receipt, &headers));
     }
 
     /// Sends the past to a subscription that is live now; nobody else gets it again.

@@ -32,7 +32,8 @@ impl<R: Reactor> Shard<R> {
             agree(connect.heartbeat, connect.version, &shared.config.limits);
         let user = connect.login.as_deref().map(str::to_owned);
         let (version, is_soft) = (connect.version, connect.is_soft);
-        let mut login = Login { version, agreement, heartbeat, user, is_soft };
+        let client_id = connect.client_id.as_deref().map(Box::from);
+        let mut login = Login { version, agreement, heartbeat, user, client_id, is_soft };
         let basic_user = self.connections[slot as usize].take_basic_user();
         if shared.authenticator.is_open() {
             self.connected(slot, login);
@@ -71,33 +72,30 @@ impl<R: Reactor> Shard<R> {
         connection.expect_ticks = interval(login.agreement.client_sends_ms);
         let session = self.session_id(slot);
         let user = if self.shared.authenticator.is_open() { None } else { login.user };
-        let mut bytes = Vec::new();
-        encode::connected(
-            &mut bytes,
-            login.version,
-            &session,
-            SERVER,
-            &login.heartbeat,
-            user.as_deref(),
-        );
-        self.push_stomp(slot, &bytes);
-        self.remember_client(slot, user.map(String::into_boxed_str), login.is_soft);
+        let (version, heartbeat) = (login.version, login.heartbeat);
+        self.push_frame(slot, |out| {
+            let session = std::str::from_utf8(&session).unwrap_or_default();
+            encode::connected(out, version, session, SERVER, heartbeat, user.as_deref());
+        });
+        let user = user.map(String::into_boxed_str);
+        self.remember_client(slot, user, login.client_id, login.is_soft);
     }
 
     /// Derived, not stored: nobody can guess it without the key of this start.
-    fn session_id(&self, slot: u32) -> String {
+    fn session_id(&self, slot: u32) -> [u8; 32] {
         let generation = self.connections[slot as usize].generation;
-        let name = format!("{} {slot} {generation}", self.index);
-        let first = keyed_hash(self.shared.key, &name);
-        let second = keyed_hash(!self.shared.key, &name);
-        format!("{first:016x}{second:016x}")
+        let place = [self.index as u32, slot, generation];
+        let halves = [self.shared.key, !self.shared.key].map(|key| keyed_hash(key, place));
+        std::array::from_fn(|at| {
+            let digit = halves[at / 16] >> (60 - 4 * (at % 16)) & 15;
+            b"0123456789abcdef"[digit as usize]
+        })
     }
 }
 
-fn keyed_hash(key: u64, text: &str) -> u64 {
-    use std::hash::{DefaultHasher, Hasher};
+fn keyed_hash(key: u64, place: [u32; 3]) -> u64 {
+    use std::hash::{DefaultHasher, Hash, Hasher};
     let mut hasher = DefaultHasher::new();
-    hasher.write_u64(key);
-    hasher.write(text.as_bytes());
+    (key, place).hash(&mut hasher);
     hasher.finish()
 }

@@ -265,12 +265,16 @@ struct Scratch {
     batch: Vec<u32>,
     tail: Vec<u8>,
     head: Vec<u8>,
+    /// A frame that is no MESSAGE.
+    frame: Vec<u8>,
     services: Vec<Subscriber>,
     sessions: Vec<Session>,
     name: String,
     shown: String,
     /// What a queue wants done.
     outputs: Vec<Output>,
+    /// Queues that a publication comes to.
+    bound: Vec<u32>,
     /// A MESSAGE as a SockJS frame.
     message: Vec<u8>,
 }
@@ -298,11 +302,7 @@ impl<R: Reactor> Shard<R> {
             paces: Paces::new(&shared),
             swept_tick: 0,
             sequence: 0,
-            queues: Queues::new(
-                shared.config.queue_settings(),
-                shared.key,
-                shared.config.queue_memory_bytes_max,
-            ),
+            queues: Queues::new(&shared.config, shared.key),
             ready: Vec::new(),
             dirty: Vec::new(),
             flushed: Vec::new(),

@@ -16,14 +16,22 @@
 
 mod commit;
 pub mod consume;
+mod declare;
 mod home;
 mod send;
 
 pub(super) use commit::Commit;
 
 use super::action::Asker;
+use crate::config::Config;
+use declare::{Life, Pending};
 use std::collections::{HashMap, VecDeque};
-use stompede_core::broker::queue::{Output, Queue, QueueError, Settings};
+use std::sync::Arc;
+use stompede_core::broker::publication::Publication;
+use stompede_core::broker::queue::arguments::Arguments;
+use stompede_core::broker::queue::{ConsumerId, Death, Queue, QueueError, Settings};
+use stompede_core::broker::subscriptions::NONE;
+use stompede_core::broker::Keyed;
 use stompede_core::stomp::error::Error;
 
 /// Bytes that a queue counts besides its messages: many small ones are not free.
@@ -65,6 +73,26 @@ struct Entry {
     is_listed: bool,
     /// Its part of the sum.
     counted: Counted,
+    /// What its first user asked of it.
+    arguments: Option<Box<Arguments>>,
+    life: Life,
+    /// Had it ever a consumer?
+    was_consumed: bool,
+    /// When it was last in use, in the reactor's milliseconds.
+    used_ms: u64,
+    /// Its subscription to a topic: a list of one, or of none.
+    binding: u32,
+    /// The consumer that it belongs to, if its messages are for nobody else.
+    owner: Option<ConsumerId>,
+}
+
+/// A message that died and has a destination to go to.
+struct Dead {
+    publication: Arc<Publication>,
+    death: Death,
+    deliveries: u32,
+    /// The destination; that of the server if the queue has none.
+    grave: Option<Box<str>>,
 }
 
 /// Room that a transaction has in a queue.
@@ -83,10 +111,24 @@ pub(super) struct Queues {
     bytes_max: usize,
     /// Bytes of the other shards' queues, as of the last tick.
     pub(super) bytes_elsewhere: usize,
-    names: HashMap<Box<str>, u32>,
+    names: HashMap<Box<str>, u32, Keyed>,
     entries: slab::Slab<Entry>,
     /// Queues that may have something to deliver, each once.
     work: VecDeque<u32>,
+    /// Consumers of queues that do not listen to their topic yet.
+    pending: Vec<Pending>,
+    /// The dead of this turn: buried later, for a grave may be a queue whose dead have a grave.
+    dead: VecDeque<Dead>,
+    /// Bindings of queues that were freed.
+    unbound: Vec<u32>,
+    /// Queues that outlive their consumers.
+    kept_count: usize,
+    /// As many there may be.
+    kept_count_max: usize,
+    /// How long they live without one, at most.
+    idle_ms_max: u64,
+    /// The reactor's clock.
+    now_ms: u64,
     /// Room kept for transactions that other shards may still refuse; a connection has one at most.
     rooms: HashMap<Asker, Vec<Room>>,
     sum: Counted,
@@ -95,15 +137,22 @@ pub(super) struct Queues {
 }
 
 impl Queues {
-    pub(super) fn new(settings: Settings, hash_key: u64, bytes_max: usize) -> Queues {
+    pub(super) fn new(config: &Config, hash_key: u64) -> Queues {
         Queues {
-            settings,
+            settings: config.queue_settings(),
             hash_key,
-            bytes_max,
+            bytes_max: config.queue_memory_bytes_max,
             bytes_elsewhere: 0,
-            names: HashMap::new(),
+            names: HashMap::with_hasher(Keyed(hash_key)),
             entries: slab::Slab::new(),
             work: VecDeque::new(),
+            pending: Vec::new(),
+            dead: VecDeque::new(),
+            unbound: Vec::new(),
+            kept_count: 0,
+            kept_count_max: config.limits.queues_kept_count_max.div_ceil(config.shards_count()),
+            idle_ms_max: config.queue_idle_max.as_millis() as u64,
+            now_ms: 0,
             rooms: HashMap::new(),
             sum: Counted::default(),
             expiry_cursor: 0,
@@ -112,7 +161,7 @@ impl Queues {
 
     /// Is there something to deliver in this turn?
     pub(super) fn has_work(&self) -> bool {
-        !self.work.is_empty()
+        !self.work.is_empty() || !self.dead.is_empty()
     }
 
     /// Queues there are.
@@ -136,23 +185,32 @@ impl Queues {
         if let Some(&index) = self.names.get(name) {
             return index;
         }
-        let queue = Queue::new(self.settings, self.hash_key);
-        let (name, counted) = (Box::from(name), Counted::default());
-        let entry = Entry { name, queue, is_listed: false, counted };
+        let entry = Entry {
+            name: Box::from(name),
+            queue: Queue::new(self.settings, self.hash_key),
+            is_listed: false,
+            counted: Counted::default(),
+            arguments: None,
+            life: Life::Used,
+            was_consumed: false,
+            used_ms: self.now_ms,
+            binding: NONE,
+            owner: None,
+        };
         let index = self.entries.insert(entry) as u32;
         let name = self.entries[index as usize].name.clone();
         self.names.insert(name, index);
         index
     }
 
-    fn get_mut(&mut self, index: u32) -> Option<&mut Queue> {
-        self.entries.get_mut(index as usize).map(|entry| &mut entry.queue)
-    }
-
     /// Corrects the sums after a queue has changed, and frees it if nobody needs it.
     fn touch(&mut self, index: u32) {
         let Some(entry) = self.entries.get_mut(index as usize) else { return };
-        let is_unused = entry.queue.is_unused();
+        if entry.is_over() {
+            entry.queue.purge();
+        }
+        let is_kept = matches!(entry.life, Life::Kept { .. });
+        let is_unused = !is_kept && entry.queue.is_unused();
         let now = if is_unused { Counted::default() } else { Counted::of(&entry.queue) };
         let before = std::mem::replace(&mut entry.counted, now);
         for (sum, now) in self.sum.pairs(&now) {
@@ -164,17 +222,20 @@ impl Queues {
         if is_unused {
             let entry = self.entries.remove(index as usize);
             self.names.remove(&entry.name);
+            if entry.binding != NONE {
+                self.unbound.push(entry.binding);
+            }
             if self.entries.is_empty() {
                 self.entries = slab::Slab::new();
-                self.names = HashMap::new();
+                self.names = HashMap::with_hasher(Keyed(self.hash_key));
             }
         }
     }
 
-    /// Puts a queue into the list of those to dispatch.
+    /// Puts a queue that has something to deliver into the list of those to dispatch.
     fn list(&mut self, index: u32) {
         if let Some(entry) = self.entries.get_mut(index as usize) {
-            if !std::mem::replace(&mut entry.is_listed, true) {
+            if entry.queue.has_work() && !std::mem::replace(&mut entry.is_listed, true) {
                 self.work.push_back(index);
             }
         }
@@ -189,42 +250,11 @@ impl Queues {
         }
     }
 
-    /// Keeps room for a transaction in each of these queues, or in none.
-    fn reserve(
-        &mut self,
-        asker: Asker,
-        wanted: &[(Box<str>, usize, usize)],
-        out: &mut Vec<Output>,
-    ) -> Result<(), Error> {
-        let bytes = wanted.iter().map(|(_, _, bytes)| bytes).sum();
-        self.check_memory(bytes)?;
-        let mut rooms = Vec::with_capacity(wanted.len());
-        let mut outcome = Ok(());
-        for (name, count, bytes) in wanted {
-            let queue = self.open(name);
-            let room = Room { queue, count: *count, bytes: *bytes };
-            let reserved = self.entries[queue as usize].queue.reserve(*count, *bytes, out);
-            self.touch(queue);
-            match reserved {
-                Ok(()) => rooms.push(room),
-                Err(error) => {
-                    outcome = Err(queue_error(error));
-                    break;
-                }
-            }
-        }
-        self.rooms.insert(asker, rooms);
-        if outcome.is_err() {
-            self.release(asker);
-        }
-        outcome
-    }
-
     /// Gives a transaction's room back, if it has any.
     fn release(&mut self, asker: Asker) {
         for Room { queue, count, bytes } in self.rooms.remove(&asker).unwrap_or_default() {
-            if let Some(there) = self.get_mut(queue) {
-                there.release(count, bytes);
+            if let Some(entry) = self.entries.get_mut(queue as usize) {
+                entry.queue.release(count, bytes);
             }
             self.touch(queue);
         }

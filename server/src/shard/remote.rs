@@ -86,24 +86,26 @@ impl<R: Reactor> Shard<R> {
             Message::Done { slot, generation } => {
                 self.on_answer(slot, generation, Past::default());
             }
-            Message::Enqueue { publication, expires_ms, asker, is_awaited } => {
-                self.on_enqueue(publication, expires_ms, asker, is_awaited);
+            Message::Enqueue { publication, expires_ms, asker, is_awaited, is_declaring } => {
+                let arguments = is_declaring.then(|| self.asked_before(&publication)).flatten();
+                self.on_enqueue(publication, expires_ms, asker, arguments, is_awaited);
             }
             Message::Refused { asker, error, is_answer } => {
                 self.on_refused(asker, error, is_answer);
             }
-            Message::Consume(consume) => {
-                let (name, consumer, terms) = *consume;
-                let queue = self.add_consumer(&name, consumer, terms);
-                self.mesh.push(source, Message::Consuming { consumer, queue });
+            Message::Consume(consume) => self.on_consume(*consume),
+            Message::Listen { topic, consumer } => {
+                self.note_listener(&topic, source);
+                self.mesh.push(source, Message::Listening { consumer });
             }
+            Message::Listening { consumer } => self.on_listening(consumer),
             Message::Consuming { consumer, queue } => self.on_consuming(source, consumer, queue),
             Message::Delivery(delivery) => self.on_delivery(delivery),
             Message::Settle { queue, consumer, tag, settlement } => {
                 self.settle_here(queue, consumer, tag, settlement);
             }
-            Message::Leave { queue, consumer, unsettled } => {
-                self.remove_consumer(queue, consumer, unsettled);
+            Message::Leave { queue, consumer, unsettled, is_final } => {
+                self.remove_consumer(queue, consumer, unsettled, is_final);
             }
             Message::Reserve(reserve) => self.on_reserve(reserve.0, &reserve.1),
             Message::Release(asker) => self.release_here(asker),
@@ -121,6 +123,10 @@ impl<R: Reactor> Shard<R> {
     pub(super) fn order(&mut self, publication: Arc<Publication>) {
         let sequence = self.next_sequence();
         let position = self.histories.append(&publication, self.now_ms);
+        if self.mesh.shards_count() == 1 {
+            // Who is subscribed is all there is to know.
+            return self.deliver(&Placed { publication, sequence, position });
+        }
         let shards = self.interest.shards(publication.destination());
         let delivery = Placed { publication, sequence, position };
         let mut is_wanted_here = false;
@@ -228,7 +234,7 @@ impl<R: Reactor> Shard<R> {
         }
     }
 
-    fn remove_pending(&mut self, destination: &str) {
+    pub(super) fn remove_pending(&mut self, destination: &str) {
         let place = self.pending_interest.iter().position(|pending| &**pending == destination);
         if let Some(place) = place {
             self.pending_interest.swap_remove(place);

@@ -11,6 +11,7 @@ use super::{Shard, Shared};
 use crate::reactor::Reactor;
 use std::sync::Arc;
 use stompede_core::broker::authorization::Verb;
+use stompede_core::broker::binding::link_name;
 use stompede_core::broker::destination::Kind;
 use stompede_core::broker::history::Past;
 use stompede_core::broker::pattern::{Dialect, Pattern, PatternError};
@@ -41,6 +42,7 @@ impl<R: Reactor> Shard<R> {
             return Ok(());
         }
         subscribe.destination = name;
+        let binding = self.through_queue(kind, &mut subscribe);
         let head = self.connections[slot as usize].subscriptions;
         if self.subscriptions.count_of(head) >= self.shared.config.limits.subscriptions_count_max {
             return Err(Error::TooManySubscriptions);
@@ -51,9 +53,12 @@ impl<R: Reactor> Shard<R> {
             return Err(Error::DuplicateSubscription);
         }
         match kind {
+            Kind::Topic if binding.is_some() => {
+                return self.subscribe_to_queue(slot, subscribe, binding);
+            }
             Kind::Topic => self.subscribe_to_topic(slot, subscribe, pattern),
             Kind::User => self.subscribe_to_user(slot, subscribe),
-            Kind::Queue => return self.subscribe_to_queue(slot, subscribe),
+            Kind::Queue => return self.subscribe_to_queue(slot, subscribe, None),
             // A pattern is a service connection's, which the rules of authorization have allowed.
             Kind::App if pattern.is_some() || self.has_snapshot(&subscribe.destination) => {
                 self.subscribe_to_topic(slot, subscribe, pattern);
@@ -205,6 +210,7 @@ impl<R: Reactor> Shard<R> {
         slot: u32,
         id: Option<&str>,
         destination: Option<&str>,
+        is_final: bool,
     ) -> Result<(), Error> {
         if id.is_some_and(is_reserved_id) {
             return Err(Error::ReservedSubscription);
@@ -214,9 +220,12 @@ impl<R: Reactor> Shard<R> {
             Some(destination) => Some(self.name(slot, destination)?.1),
             None => None,
         };
-        let key = self.subscriptions.find(head, id, name.as_deref());
+        let mut key = self.subscriptions.find(head, id, name.as_deref());
+        if let (None, Some(name)) = (key, &name) {
+            key = self.subscriptions.find(head, None, Some(&link_name(name)));
+        }
         let key = key.ok_or(Error::UnknownSubscription)?;
-        self.unsubscribe_from_queue(slot, key);
+        self.unsubscribe_from_queue(slot, key, is_final);
         self.forget_pace(slot, key);
         let (head, removed) = self.subscriptions.unsubscribe(head, key);
         self.connections[slot as usize].subscriptions = head;

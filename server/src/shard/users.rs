@@ -29,6 +29,8 @@ const ERRORS: &str = "/queue/errors";
 pub struct Client {
     /// The name it logged in with.
     user: Option<Box<str>>,
+    /// What it calls itself.
+    client_id: Option<Box<str>>,
     /// Did it ask for soft errors?
     is_soft: bool,
     /// Does the home shard of the user know the session?
@@ -37,9 +39,15 @@ pub struct Client {
 
 impl<R: Reactor> Shard<R> {
     /// Keeps what CONNECT said, if there is anything to keep.
-    pub(super) fn remember_client(&mut self, slot: u32, user: Option<Box<str>>, is_soft: bool) {
-        if user.is_some() || is_soft {
-            let client = Client { user, is_soft, is_registered: false };
+    pub(super) fn remember_client(
+        &mut self,
+        slot: u32,
+        user: Option<Box<str>>,
+        client_id: Option<Box<str>>,
+        is_soft: bool,
+    ) {
+        if user.is_some() || client_id.is_some() || is_soft {
+            let client = Client { user, client_id, is_soft, is_registered: false };
             // Grown only for those that need it: anonymous clients leave it untouched.
             self.client_numbers.grow(slot, || 0);
             self.client_numbers[slot as usize] = self.clients.insert(client) as u32 + 1;
@@ -54,6 +62,11 @@ impl<R: Reactor> Shard<R> {
         if let (Some(user), true) = (client.user, client.is_registered) {
             self.register(slot, user, false, None);
         }
+    }
+
+    /// What the client calls itself.
+    pub(super) fn client_id(&self, slot: u32) -> Option<&str> {
+        self.client(slot)?.client_id.as_deref()
     }
 
     /// The name that the client logged in with.

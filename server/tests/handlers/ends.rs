@@ -139,6 +139,7 @@ fn the_handler_closes_and_what_waits_is_sent_first() {
     });
 }
 
+/// Catalogue: L26.
 #[test]
 fn a_panic_ends_its_session_and_no_other() {
     everywhere(|config| {
@@ -199,6 +200,7 @@ fn another_thread_sends_and_closes() {
     });
 }
 
+/// Catalogue: K01.
 #[test]
 fn a_client_that_does_not_keep_up_is_ended() {
     everywhere(|config| {

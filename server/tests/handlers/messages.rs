@@ -12,6 +12,7 @@ fn echo(config: Config) -> Running {
     Running::start(services::register(Server::builder(config)))
 }
 
+/// Catalogue: E26.
 #[test]
 fn text_and_bytes_come_back() {
     everywhere(|config| {

@@ -108,6 +108,7 @@ fn basic_with_a_plain_password() {
     }
 }
 
+/// Catalogue: J11.
 #[test]
 fn basic_with_a_hash_that_another_thread_computes() {
     let path = std::env::temp_dir().join(format!("stompede-http-users-{}", std::process::id()));

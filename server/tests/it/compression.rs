@@ -114,6 +114,7 @@ fn check_size(message: &Frame, is_compressed: bool) {
     }
 }
 
+/// Catalogue: F08.
 #[test]
 fn replies_are_never_compressed() {
     on_every_server(shared, |server| {

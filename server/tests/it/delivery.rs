@@ -8,6 +8,7 @@ use super::{everywhere, on_every_server};
 use std::collections::HashSet;
 use std::time::Duration;
 
+/// Catalogue: J09.
 #[test]
 fn headers_pass_through_and_secrets_do_not() {
     // Row 78.
@@ -73,6 +74,7 @@ fn each_version_gets_its_own_escapes() {
     });
 }
 
+/// Catalogue: E26, H20.
 #[test]
 fn text_is_text_and_the_rest_is_binary() {
     // Row 37, and the opcode rule: whatever the SEND came in.
@@ -97,6 +99,7 @@ fn text_is_text_and_the_rest_is_binary() {
     );
 }
 
+/// Catalogue: I05.
 #[test]
 fn a_receipt_of_unsubscribe_is_the_last_word() {
     everywhere(|server, transport| {
@@ -214,6 +217,7 @@ fn one_delivery_for_each_subscription_each_with_its_own_id() {
     });
 }
 
+/// Catalogue: A12, K01.
 #[test]
 fn a_subscriber_that_does_not_read_ends_alone() {
     // Row 79: over its byte limit, or without progress for the stall deadline.

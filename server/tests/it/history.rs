@@ -46,6 +46,7 @@ fn everywhere(test: impl Fn(&TestServer, crate::client::Transport, &str) + Sync)
     });
 }
 
+/// Catalogue: I26.
 #[test]
 fn what_was_missed_comes_first_and_then_the_live_stream() {
     everywhere(|server, over, topic| {
@@ -82,6 +83,7 @@ fn what_was_missed_comes_first_and_then_the_live_stream() {
     });
 }
 
+/// Catalogue: I26.
 #[test]
 fn a_recovery_that_is_not_whole_is_refused_with_its_reason() {
     everywhere(|server, over, topic| {
@@ -157,6 +159,7 @@ fn newcomers_get_the_newest() {
     });
 }
 
+/// Catalogue: H21.
 #[test]
 fn a_publisher_cannot_forge_a_position() {
     everywhere(|server, over, topic| {

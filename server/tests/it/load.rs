@@ -9,6 +9,7 @@ use super::{everywhere, on_every_server, TestServer};
 use std::io::Write;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+/// Catalogue: H01.
 #[test]
 fn ten_thousand_frames_in_one_write() {
     // Row 76.
@@ -83,6 +84,7 @@ fn visit(server: &TestServer, transport: Transport, is_over: &AtomicBool) -> Vec
     visits
 }
 
+/// Catalogue: I04, I24.
 #[test]
 fn one_order_for_everybody_while_subscribers_come_and_go() {
     on_every_server(

@@ -8,6 +8,7 @@
 mod app;
 mod client;
 mod compression;
+mod declared;
 mod delivery;
 mod history;
 mod load;
@@ -148,6 +149,7 @@ impl Drop for TestServer {
 }
 
 /// Runs `test` on every driver, with one shard and with two, at the same time.
+/// Catalogue: L24.
 pub fn on_every_server(change: impl Fn(&mut Config) + Sync, test: impl Fn(&TestServer) + Sync) {
     on_every_built(change, |builder| builder, test);
 }

@@ -31,6 +31,7 @@ const RULES: &[&str] = &[
     "deny any subscribe /user/queue/secret",
 ];
 
+/// Catalogue: J12.
 #[test]
 fn the_first_rule_that_fits_decides() {
     on_every_server(with_rules(RULES), |server| {
@@ -117,6 +118,7 @@ fn a_soft_client_keeps_its_session() {
     });
 }
 
+/// Catalogue: I12.
 #[test]
 fn rules_speak_the_dialect_of_the_profile_and_see_through_aliases() {
     let rules = with_rules(&["deny any both /topic/secret.#"]);

@@ -115,6 +115,7 @@ fn consumers_compete_and_get_equal_shares() {
     );
 }
 
+/// Catalogue: I21.
 #[test]
 fn unsettled_messages_come_back_in_order_and_say_so() {
     // Row 75, and stomp.md §1.9.
@@ -176,6 +177,7 @@ fn a_nack_gives_the_message_to_another() {
     });
 }
 
+/// Catalogue: I07.
 #[test]
 fn prefetch_stops_and_an_ack_goes_on() {
     everywhere(|server, transport| {
@@ -200,6 +202,7 @@ fn prefetch_stops_and_an_ack_goes_on() {
     });
 }
 
+/// Catalogue: I08.
 #[test]
 fn an_ack_may_come_after_unsubscribe_and_what_is_left_comes_back_at_the_end() {
     // Row 67.
@@ -233,6 +236,7 @@ fn an_ack_may_come_after_unsubscribe_and_what_is_left_comes_back_at_the_end() {
     });
 }
 
+/// Catalogue: I06.
 #[test]
 fn acks_that_are_refused() {
     // Rows 64 and 66.
@@ -260,6 +264,7 @@ fn small(config: &mut Config) {
     config.limits.queue_messages_count_max = 3;
 }
 
+/// Catalogue: I23.
 #[test]
 fn a_full_queue_refuses_and_says_so() {
     on_every_server(small, |server| {
@@ -289,6 +294,7 @@ fn a_full_queue_refuses_and_says_so() {
     });
 }
 
+/// Catalogue: I23.
 #[test]
 fn a_full_queue_may_drop_its_oldest() {
     let change = |config: &mut Config| {
@@ -316,6 +322,7 @@ fn a_full_queue_may_drop_its_oldest() {
     });
 }
 
+/// Catalogue: I22.
 #[test]
 fn the_dead_go_where_the_operator_says() {
     for dead_letter in ["/queue/dead", "/topic/dead"] {
@@ -356,6 +363,7 @@ fn the_dead_go_where_the_operator_says() {
     }
 }
 
+/// Catalogue: I29.
 #[test]
 fn the_expired_are_not_delivered() {
     everywhere(|server, transport| {

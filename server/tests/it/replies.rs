@@ -65,6 +65,7 @@ fn the_name_ends_with_the_connection() {
     );
 }
 
+/// Catalogue: I14.
 #[test]
 fn guessing_reaches_nobody() {
     everywhere(|server, over| {
@@ -94,6 +95,7 @@ fn guessing_reaches_nobody() {
     });
 }
 
+/// Catalogue: I16.
 #[test]
 fn the_ids_of_temporary_queues_are_reserved() {
     everywhere(|server, over| {

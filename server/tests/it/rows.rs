@@ -702,26 +702,31 @@ fn check_all(rows: &[Row]) {
     });
 }
 
+/// Catalogue: H12, H15, H16, H18.
 #[test]
 fn opening_a_session() {
     check_all(&openings());
 }
 
+/// Catalogue: H02, H03, H04, H06, H07, H08, H09, H10, H17, H19, H20, H23.
 #[test]
 fn frames_that_are_not_stomp() {
     check_all(&malformed());
 }
 
+/// Catalogue: H21, I01, I02, I13, I18, I20, I29.
 #[test]
 fn destinations_and_subscriptions() {
     check_all(&destinations());
 }
 
+/// Catalogue: H25, I03, I06, I10.
 #[test]
 fn acknowledgements_transactions_and_the_end() {
     check_all(&sessions());
 }
 
+/// Catalogue: B02.
 #[test]
 fn the_wrong_protocol_on_the_stomp_port() {
     everywhere(|server, transport| {
@@ -739,6 +744,7 @@ fn the_wrong_protocol_on_the_stomp_port() {
     });
 }
 
+/// Catalogue: H01.
 #[test]
 fn one_byte_at_a_time() {
     // Row 24, and the same within a session: any cut of the input gives the same answers.

@@ -68,6 +68,7 @@ fn logins_by_the_users_file() {
     std::fs::remove_file(path).expect("the file is ours");
 }
 
+/// Catalogue: J08, J09.
 #[test]
 fn a_user_name_cannot_carry_headers() {
     // Row 86: CONNECTED is not escaped. CR cannot be sent raw in 1.2, so 1.1.
@@ -78,6 +79,7 @@ fn a_user_name_cannot_carry_headers() {
     });
 }
 
+/// Catalogue: J13.
 #[test]
 fn sessions_are_told_apart_and_open_servers_name_nobody() {
     everywhere(|server, transport| {
@@ -91,6 +93,7 @@ fn sessions_are_told_apart_and_open_servers_name_nobody() {
     });
 }
 
+/// Catalogue: H12.
 #[test]
 fn heartbeats_are_mirrored_within_limits() {
     everywhere(|server, transport| {
@@ -112,6 +115,7 @@ fn fast(config: &mut Config) {
     config.heartbeat_min = Duration::from_millis(250);
 }
 
+/// Catalogue: H13, H14.
 #[test]
 fn the_server_beats_and_misses_a_silent_client() {
     on_every_server(fast, |server| {
@@ -147,6 +151,7 @@ fn a_pong_is_life() {
     });
 }
 
+/// Catalogue: H11.
 #[test]
 fn beats_of_the_client_keep_it_and_may_stand_anywhere() {
     on_every_server(fast, |server| {
@@ -165,6 +170,7 @@ fn beats_of_the_client_keep_it_and_may_stand_anywhere() {
     });
 }
 
+/// Catalogue: H18, J01.
 #[test]
 fn a_connect_that_does_not_come_and_one_that_drips() {
     // Rows 26 and 27: the deadline is absolute, bytes do not move it.
@@ -194,6 +200,7 @@ fn a_connect_that_does_not_come_and_one_that_drips() {
     });
 }
 
+/// Catalogue: N01.
 #[test]
 fn a_drain_tells_everybody_and_ends() {
     on_every_server(
@@ -214,6 +221,7 @@ fn a_drain_tells_everybody_and_ends() {
     );
 }
 
+/// Catalogue: E27.
 #[test]
 fn the_end_of_the_stream() {
     // Row 74: half a frame, then the end: quiet; what was whole is handled.
@@ -230,6 +238,7 @@ fn the_end_of_the_stream() {
     });
 }
 
+/// Catalogue: C16.
 #[test]
 fn the_websocket_upgrade() {
     everywhere(|server, transport| {
@@ -266,6 +275,7 @@ fn the_websocket_upgrade() {
     });
 }
 
+/// Catalogue: E01, E10, E14, E18.
 #[test]
 fn websocket_frames() {
     everywhere(|server, transport| {

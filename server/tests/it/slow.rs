@@ -77,6 +77,7 @@ fn the_oldest_go_and_the_client_is_told_how_many() {
     });
 }
 
+/// Catalogue: K04.
 #[test]
 fn the_newest_of_each_destination_or_key_comes_in_order() {
     on_every_server(rules, |server| {

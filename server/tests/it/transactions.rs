@@ -30,6 +30,7 @@ fn ack(message: &Frame, version: &str, command: &str) -> String {
 
 const VERSIONS: [&str; 3] = ["1.0", "1.1", "1.2"];
 
+/// Catalogue: I09.
 #[test]
 fn cumulative_acks_cover_the_subscription_and_nothing_else() {
     everywhere(|server, transport| {
@@ -52,6 +53,7 @@ fn cumulative_acks_cover_the_subscription_and_nothing_else() {
     });
 }
 
+/// Catalogue: I08.
 #[test]
 fn individual_acks_cover_one_and_may_come_after_unsubscribe() {
     // Rows 64 and 67.
@@ -74,6 +76,7 @@ fn individual_acks_cover_one_and_may_come_after_unsubscribe() {
     });
 }
 
+/// Catalogue: I06.
 #[test]
 fn acks_that_are_refused() {
     everywhere(|server, transport| {
@@ -157,6 +160,7 @@ fn a_transaction_is_applied_at_commit_with_its_receipts() {
     });
 }
 
+/// Catalogue: I10.
 #[test]
 fn a_transaction_that_cannot_be_applied_whole_is_not_applied() {
     // Row 71.
@@ -214,6 +218,7 @@ fn an_aborted_ack_can_be_sent_again() {
     });
 }
 
+/// Catalogue: I10.
 #[test]
 fn a_reset_aborts_the_transaction() {
     // Row 75.

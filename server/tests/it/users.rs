@@ -55,6 +55,7 @@ fn an_anonymous_session_has_destinations_of_its_own() {
     });
 }
 
+/// Catalogue: I15.
 #[test]
 fn every_session_of_a_user_is_reached_on_any_shard() {
     on_every_server(with_open_users, |server| {
@@ -94,6 +95,7 @@ fn every_session_of_a_user_is_reached_on_any_shard() {
     });
 }
 
+/// Catalogue: I04.
 #[test]
 fn a_receipt_of_subscribe_counts_for_users_too() {
     on_every_server(with_open_users, |server| {
@@ -107,6 +109,7 @@ fn a_receipt_of_subscribe_counts_for_users_too() {
     });
 }
 
+/// Catalogue: I13.
 #[test]
 fn names_with_a_slash_are_one_segment() {
     // Row 86.
@@ -129,6 +132,7 @@ fn names_with_a_slash_are_one_segment() {
     });
 }
 
+/// Catalogue: I13.
 #[test]
 fn others_are_out_of_reach_without_a_rule() {
     on_every_server(with_users, |server| {
@@ -147,6 +151,7 @@ fn others_are_out_of_reach_without_a_rule() {
     });
 }
 
+/// Catalogue: I14.
 #[test]
 fn nobody_can_name_what_belongs_to_another_session() {
     // Row 62, and every other way to write an internal name.

@@ -5,9 +5,13 @@
 //! the server may not end it, whatever the others do. At a step chosen beforehand its [`Fate`]
 //! strikes; from then on it may be ended (but not served wrongly).
 
+mod fate;
 mod queues;
 
+pub use fate::Fate;
+
 use crate::history::History;
+use crate::queues::{QUEUES, SHARED};
 use crate::wire::{self, opcode, Frame};
 use queues::QueueSubscription;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -25,35 +29,6 @@ const BEAT_MS: u64 = 2_000;
 
 /// Steps (of all clients) without a MESSAGE after which nothing more is on its way to a client.
 const QUIET_STEPS: u64 = 400;
-
-/// How a client ends, or misbehaves.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fate {
-    /// Behaves well to the end.
-    Stay,
-    /// DISCONNECT with a receipt.
-    Disconnect,
-    /// WebSocket's closing handshake; on TCP as `HalfClose`.
-    CloseFrame,
-    /// Ends its sending half and reads on.
-    HalfClose,
-    /// Resets.
-    Reset,
-    /// Ends or resets in the middle of a frame.
-    MidFrame,
-    /// Reads nothing for a while.
-    Stall,
-    /// Neither reads nor writes any more, and nobody is told.
-    Vanish,
-    /// Writes random bytes.
-    Garbage,
-    /// Publishes without end, and behaves well otherwise.
-    Flood,
-    /// Connects and says nothing.
-    Mute,
-    /// Reads little at a time, from the beginning.
-    Slow,
-}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Mood {
@@ -103,6 +78,8 @@ struct Subscription {
     stream: usize,
     ack: Ack,
     is_live: bool,
+    /// `prefetch-count`: the topic reaches it through a queue of its own.
+    window: Option<usize>,
     /// Deliveries to acknowledge, oldest first.
     pending: Vec<String>,
 }
@@ -215,7 +192,13 @@ impl Client {
         self.is_canary = true;
         self.net.spare(self.socket);
         self.subscribe(history, "/topic/**", Ack::Auto);
+        self.begin_sharing();
         self
+    }
+
+    /// The canaries' part of the durable subscription is over before there is anything in it.
+    pub fn stop_consuming(&mut self) {
+        self.leave_queue();
     }
 
     /// Is it on its way in or out?
@@ -243,7 +226,9 @@ impl Client {
     pub fn mark_complete(&self, history: &mut History) {
         if self.mood == Mood::Healthy {
             for subscription in &self.subscriptions {
-                history.streams[subscription.stream].is_complete = subscription.is_live;
+                // What a window holds back is not lost.
+                let is_whole = subscription.is_live && subscription.window.is_none();
+                history.streams[subscription.stream].is_complete = is_whole;
             }
         }
     }
@@ -514,8 +499,14 @@ impl Client {
     }
 
     fn on_message(&mut self, history: &mut History, frame: &Frame) {
-        if frame.header("destination").is_some_and(|to| to.starts_with("/queue/")) {
-            return self.on_queue_message(history, frame);
+        if frame.header("destination").is_some_and(|to| QUEUES.contains(&to)) {
+            // The shared topic reaches who subscribed to its pattern, too, as any other does.
+            let is_other = frame.header("destination") == Some(SHARED)
+                && !self.consumes(frame.header("subscription"));
+            if !is_other {
+                self.on_queue_message(history, frame);
+            }
+            return;
         }
         let number = self.number;
         let id = frame.header("subscription").expect("MESSAGE names its subscription");
@@ -533,6 +524,8 @@ impl Client {
         assert_eq!(ack.is_some(), is_named, "client {number}: ack header");
         if subscription.ack != Ack::Auto {
             subscription.pending.push(ack.unwrap_or(message_id));
+            let (count, window) = (subscription.pending.len(), subscription.window);
+            assert!(window.is_none_or(|most| count <= most), "client {number}: {count} at once");
         }
     }
 
@@ -645,11 +638,17 @@ impl Client {
             history.streams[stream].from_offset = Some(*offset);
             headers.extend([("from-offset", from.as_str()), ("epoch", epoch.as_str())]);
         }
+        let window = (ack != Ack::Auto && self.rng.chance(400)).then(|| 1 + self.rng.below(9));
+        let prefetch = window.map(|count| count.to_string()).unwrap_or_default();
+        if window.is_some() {
+            history.streams[stream].has_queue = true;
+            headers.push(("prefetch-count", &prefetch));
+        }
         self.push_frame("SUBSCRIBE", &headers, b"");
         self.expect(receipt, What::Subscribed(stream));
         self.streams.insert(id.clone(), stream);
         let (is_live, pending) = (false, Vec::new());
-        self.subscriptions.push(Subscription { id, stream, ack, is_live, pending });
+        self.subscriptions.push(Subscription { id, stream, ack, is_live, window, pending });
     }
 
     fn unsubscribe(&mut self) {
@@ -706,6 +705,7 @@ impl Client {
         let subscription = &mut self.subscriptions[at];
         let id = subscription.id.clone();
         let is_individual = subscription.ack == Ack::Individual;
+        let has_queue = subscription.window.is_some();
         let pending = std::mem::take(&mut subscription.pending);
         let last = pending.len() - 1;
         for (at, number) in pending.iter().enumerate() {
@@ -724,7 +724,8 @@ impl Client {
             if let Some(name) = &name {
                 headers.push(("transaction", name));
             }
-            let is_nack = self.version != "1.0" && self.rng.chance(100);
+            // What has a queue would come again.
+            let is_nack = self.version != "1.0" && !has_queue && self.rng.chance(100);
             self.push_frame(if is_nack { "NACK" } else { "ACK" }, &headers, b"");
             if let Some(transaction) = self.transaction.as_mut().filter(|_| name.is_some()) {
                 transaction.acks_count += 1;
@@ -740,54 +741,6 @@ impl Client {
         self.push_frame("DISCONNECT", &[("receipt", &receipt)], b"");
         self.expect(receipt, What::Other);
         self.mood = Mood::Leaving;
-    }
-
-    fn strike(&mut self, history: &mut History, now_ms: u64) {
-        let fate = match self.fate {
-            Fate::CloseFrame if !self.is_ws => Fate::HalfClose,
-            fate => fate,
-        };
-        self.is_well &= matches!(fate, Fate::Stay | Fate::Flood | Fate::Mute | Fate::Disconnect);
-        match fate {
-            Fate::Stay | Fate::Flood | Fate::Mute => return,
-            Fate::Slow => {}
-            Fate::Disconnect => return self.disconnect(history),
-            Fate::CloseFrame => {
-                let code = 1000u16.to_be_bytes();
-                self.out.extend(wire::ws_frame(&mut self.rng, opcode::CLOSE, true, &code));
-            }
-            Fate::HalfClose => {
-                self.write_all();
-                self.net.shutdown_write(self.socket);
-            }
-            Fate::Reset => return self.vanish(libc::ECONNRESET),
-            Fate::MidFrame => {
-                self.publish(history);
-                let keep = self.rng.below(self.out.len());
-                self.out.truncate(keep);
-                self.write_all();
-                self.out.clear();
-                if self.rng.chance(500) {
-                    return self.vanish(libc::ECONNRESET);
-                }
-                self.net.shutdown_write(self.socket);
-            }
-            Fate::Stall => {
-                self.stalled_until_ms = now_ms + self.rng.below(40_000) as u64;
-                self.mood = Mood::Stalled;
-                return;
-            }
-            Fate::Vanish => {
-                self.mood = Mood::Vanished;
-                return;
-            }
-            Fate::Garbage => {
-                let length = 1 + self.rng.below(3000);
-                let garbage: Vec<u8> = (0..length).map(|_| self.rng.next_u64() as u8).collect();
-                self.out.extend(garbage);
-            }
-        }
-        self.mood = Mood::Tolerant;
     }
 
     fn write_all(&mut self) {

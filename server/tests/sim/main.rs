@@ -31,6 +31,7 @@ fn run_seed(seed: u64) -> Outcome {
     })
 }
 
+/// Catalogue: I24, L06, L11, L23.
 #[test]
 fn seeds() {
     let seeds = match number_from("STOMPEDE_SIM_SEED") {
@@ -79,32 +80,38 @@ fn all_with(fate: Fate) -> Outcome {
     Plan { fates, rounds_count: 300, ..Plan::new(fate as u64) }.run()
 }
 
+/// Catalogue: I25, K05.
 #[test]
 fn a_flood_harms_nobody() {
     let outcome = all_with(Fate::Flood);
     assert!(outcome.publications_count > 5_000, "{outcome:?}");
 }
 
+/// Catalogue: A12, K01, K02.
 #[test]
 fn stalled_readers_are_ended_and_counted() {
     all_with(Fate::Stall);
 }
 
+/// Catalogue: A10, H13.
 #[test]
 fn half_open_peers_are_found() {
     all_with(Fate::Vanish);
 }
 
+/// Catalogue: C24, E27.
 #[test]
 fn clients_killed_in_mid_frame_leave_nothing_behind() {
     all_with(Fate::MidFrame);
 }
 
+/// Catalogue: H22.
 #[test]
 fn garbage_ends_only_its_sender() {
     all_with(Fate::Garbage);
 }
 
+/// Catalogue: K05, L10.
 #[test]
 fn full_rings_between_shards_lose_nothing() {
     let mut fates = vec![Fate::Stay; 4];

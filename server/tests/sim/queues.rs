@@ -6,15 +6,18 @@
 //! - what was never sent, or not committed, never comes; of a transaction all comes or nothing;
 //! - what comes to a subscription for the first time keeps each publisher's order;
 //! - what was promised by a receipt is acknowledged, or still there when everybody has left, except
-//!   on the queue whose consumers do not acknowledge.
+//!   on the queue whose consumers do not acknowledge, and in a durable subscription that was full.
 
 use crate::wire::Frame;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The queues; consumers of the last one may use `ack:auto`.
-pub const QUEUES: [&str; 4] = ["/queue/a", "/queue/b", "/queue/c", "/queue/auto"];
+/// The queues; consumers of one may use `ack:auto`, and one is a topic's: a durable subscription
+/// that everybody shares.
+pub const QUEUES: [&str; 5] = ["/queue/a", "/queue/b", "/queue/c", "/queue/auto", "/topic/shared"];
 /// The queue whose messages may be lost with a client that has not read them.
 pub const AUTO: &str = QUEUES[3];
+/// The topic of the durable subscription. Full, it gives its oldest up.
+pub const SHARED: &str = QUEUES[4];
 
 /// One SEND to a queue.
 pub struct Message {
@@ -120,21 +123,23 @@ impl QueueHistory {
         number
     }
 
-    /// Everybody has left and the rest was collected: checks what must not be lost.
-    pub fn check(&self, collected: &BTreeSet<usize>, is_well: impl Fn(usize) -> bool) {
+    /// Everybody has left and the rest was collected: checks what must not be lost; queues may have
+    /// been full if they are `small`.
+    pub fn check(&self, collected: &BTreeSet<usize>, small: bool, is_well: impl Fn(usize) -> bool) {
         // Who was ended, and has not read so far, may read what others got and acknowledged since.
         let late = self.late.iter().find(|(client, _)| is_well(*client));
         assert_eq!(late, None, "(client, message): it came after its ACK's RECEIPT");
+        let may_lose = |queue| queue == AUTO || (small && queue == SHARED);
         let mut transactions: BTreeMap<usize, BTreeSet<bool>> = BTreeMap::new();
         for (number, message) in self.messages.iter().enumerate() {
             let is_there = message.is_acknowledged || collected.contains(&number);
             let queue = message.queue;
             assert!(
-                is_there || !message.is_promised || queue == AUTO,
+                is_there || !message.is_promised || may_lose(queue),
                 "{number} of client {} on {queue} was lost",
                 message.publisher
             );
-            if let Some(transaction) = message.transaction.filter(|_| queue != AUTO) {
+            if let Some(transaction) = message.transaction.filter(|_| !may_lose(queue)) {
                 transactions.entry(transaction).or_default().insert(message.is_seen);
             }
         }

@@ -2,6 +2,7 @@
 
 use crate::client::{config, exchange, masked, request, start, until, SHARDS};
 
+/// Catalogue: G04.
 #[test]
 fn sends_to_sessions_that_are_not_ones_own_are_unknown() {
     for shards in SHARDS {
@@ -22,6 +23,7 @@ fn sends_to_sessions_that_are_not_ones_own_are_unknown() {
     }
 }
 
+/// Catalogue: G13.
 #[test]
 fn broken_payloads_are_refused_and_the_session_survives() {
     let server = start(config(4));
@@ -44,6 +46,7 @@ fn broken_payloads_are_refused_and_the_session_survives() {
     assert_eq!(session.poll(), r#"a["alive"]"#);
 }
 
+/// Catalogue: G13.
 #[test]
 fn large_bodies_are_bounded_before_they_come() {
     let mut config = config(2);
@@ -60,6 +63,7 @@ fn large_bodies_are_bounded_before_they_come() {
     assert_eq!(session.post("xhr_send", &many).status, 413);
 }
 
+/// Catalogue: G10, G11.
 #[test]
 fn callbacks_with_script_are_refused() {
     let server = start(config(1));
@@ -74,6 +78,7 @@ fn callbacks_with_script_are_refused() {
     }
 }
 
+/// Catalogue: G17, J15.
 #[test]
 fn foreign_origins_are_refused() {
     let mut config = config(2);
@@ -93,6 +98,7 @@ fn foreign_origins_are_refused() {
     }
 }
 
+/// Catalogue: K02.
 #[test]
 fn who_does_not_read_is_bounded_and_ended() {
     for shards in SHARDS {
@@ -117,6 +123,7 @@ fn who_does_not_read_is_bounded_and_ended() {
     }
 }
 
+/// Catalogue: G03, G15.
 #[test]
 fn sessions_that_are_left_are_gone() {
     for shards in SHARDS {
@@ -144,6 +151,7 @@ fn sessions_that_are_left_are_gone() {
     }
 }
 
+/// Catalogue: G03.
 #[test]
 fn more_sessions_than_allowed_are_refused() {
     let mut config = config(1);

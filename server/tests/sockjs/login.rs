@@ -60,6 +60,7 @@ fn check_login(server: &Running) {
     assert!(session.poll().starts_with(r#"a["ERROR"#));
 }
 
+/// Catalogue: G06, G07.
 #[test]
 fn who_opens_a_session_logs_in() {
     for shards in SHARDS {

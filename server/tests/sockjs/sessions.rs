@@ -2,6 +2,7 @@
 
 use crate::client::{config, start, until, SHARDS};
 
+/// Catalogue: G16.
 #[test]
 fn order_holds_over_many_connections() {
     for shards in SHARDS {
@@ -22,6 +23,7 @@ fn order_holds_over_many_connections() {
     }
 }
 
+/// Catalogue: G14.
 #[test]
 fn a_stream_ends_at_its_limit_and_nothing_is_lost() {
     for shards in SHARDS {
@@ -51,6 +53,7 @@ fn a_stream_ends_at_its_limit_and_nothing_is_lost() {
     }
 }
 
+/// Catalogue: G05.
 #[test]
 fn a_second_receiver_is_told_and_the_first_is_untouched() {
     for shards in SHARDS {
@@ -68,6 +71,7 @@ fn a_second_receiver_is_told_and_the_first_is_untouched() {
     }
 }
 
+/// Catalogue: G16.
 #[test]
 fn first_requests_at_once_are_one_session() {
     for shards in SHARDS {
@@ -91,6 +95,7 @@ fn first_requests_at_once_are_one_session() {
     }
 }
 
+/// Catalogue: G09.
 #[test]
 fn an_aborted_receiver_ends_the_session() {
     for shards in SHARDS {
@@ -140,6 +145,7 @@ fn a_close_is_told_again_and_again_behind_what_waits() {
     assert_eq!(stream.chunk(), "");
 }
 
+/// Catalogue: G08, G15.
 #[test]
 fn a_session_expires_is_remembered_and_then_forgotten() {
     let mut config = config(2);

@@ -92,6 +92,7 @@ fn a_queue_waits_for_a_polling_consumer() {
     }
 }
 
+/// Catalogue: G20.
 #[test]
 fn heart_beats_of_stomp_replace_those_of_sockjs() {
     let mut config = config(2);

@@ -96,6 +96,7 @@ fn a_connection_carries_poll_after_poll() {
     assert_eq!(answer.next("").body(), "c[3000,\"Go away!\"]\n");
 }
 
+/// Catalogue: G17, G18.
 #[test]
 fn pages_methods_and_cors() {
     let server = start(config(2));

@@ -49,6 +49,7 @@ fn case_matters() {
     assert!(!matches("/topic/A*", "/topic/ab"));
 }
 
+/// Catalogue: I18.
 #[test]
 fn limits_and_braces_are_refused() {
     let limits = Limits::default();
@@ -66,6 +67,7 @@ fn limits_and_braces_are_refused() {
     assert_eq!(Pattern::parse("/topic/?", &limits).unwrap().as_str(), "/topic/?");
 }
 
+/// Catalogue: I18, I19.
 #[test]
 fn hostile_patterns_cost_little() {
     let text = format!("/topic/{}", "a".repeat(1_000));
@@ -90,6 +92,7 @@ proptest! {
         prop_assert_eq!(matches(&pattern, &destination), naive(&pattern, &destination));
     }
 
+    /// Catalogue: I18.
     #[test]
     fn never_panics(pattern in "\\PC{0,40}", destination in "\\PC{0,40}") {
         if let Ok(pattern) = Pattern::parse(&pattern, &Limits::default()) {

@@ -7,7 +7,7 @@
 
 use super::super::Keyed;
 use super::backlog::{Cursor, Message};
-use super::{Consumer, ConsumerId, Mode};
+use super::{Consumer, ConsumerId};
 use std::collections::{HashMap, VecDeque};
 
 const NONE: u32 = u32::MAX;
@@ -52,10 +52,6 @@ impl Record {
             && self.in_flight_bytes < self.terms.credit_bytes.unwrap_or(usize::MAX)
     }
 
-    pub(super) fn is_auto(&self) -> bool {
-        self.terms.mode == Mode::Auto
-    }
-
     /// Gives credit back.
     pub(super) fn land(&mut self, count: u32, bytes: usize) {
         self.in_flight_count = self.in_flight_count.saturating_sub(count);
@@ -85,6 +81,8 @@ pub(super) struct Consumers {
     exclusive: VecDeque<u32>,
     /// Number of consumers with a selector.
     selective: usize,
+    /// Number of those that are not detached.
+    attached_count: usize,
 }
 
 impl Consumers {
@@ -97,11 +95,17 @@ impl Consumers {
             parked: EMPTY,
             exclusive: VecDeque::new(),
             selective: 0,
+            attached_count: 0,
         }
     }
 
     pub(super) fn len(&self) -> usize {
         self.index.len()
+    }
+
+    /// Consumers that have not left.
+    pub(super) fn attached_count(&self) -> usize {
+        self.attached_count
     }
 
     pub(super) fn find(&self, id: ConsumerId) -> Option<u32> {
@@ -139,18 +143,21 @@ impl Consumers {
             after: NONE,
         }));
         self.index.insert(id, slot);
+        self.attached_count += 1;
         self.refresh(slot);
     }
 
     /// Ends deliveries to a consumer; what it has may still be settled.
     pub(super) fn detach(&mut self, slot: u32) {
         self.move_to(slot, Place::Nowhere);
-        if let Some(record) = self.get_mut(slot) {
-            record.is_detached = true;
-            if record.terms.is_exclusive {
-                self.exclusive.retain(|other| *other != slot);
-            }
+        let Some(record) = self.get_mut(slot) else { return };
+        if std::mem::replace(&mut record.is_detached, true) {
+            return;
         }
+        if record.terms.is_exclusive {
+            self.exclusive.retain(|other| *other != slot);
+        }
+        self.attached_count -= 1;
     }
 
     /// Frees a detached consumer.

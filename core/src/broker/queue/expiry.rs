@@ -6,6 +6,12 @@
 
 use std::fmt;
 
+/// The headers that say when a message expires.
+pub const NAMES: [&str; 3] = ["expires", "expiration", "x-message-ttl"];
+
+/// The one of them that is a time; the others are a life.
+const TIME: usize = 0;
+
 /// Why a message is refused. The client's fault; the answer is ERROR and close.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ExpiryError {
@@ -40,19 +46,22 @@ pub fn expires_at_ms<'a>(
     now_ms: u64,
     ttl_ms: Option<u64>,
 ) -> Result<Option<u64>, ExpiryError> {
-    const NAMES: [&str; 3] = ["expires", "expiration", "x-message-ttl"];
-    let mut seen = [None; 3];
+    let mut earliest = ttl_ms.map(|life| now_ms.saturating_add(life));
+    let mut are_seen = [false; NAMES.len()];
     for (name, value) in headers {
         let Some(at) = NAMES.iter().position(|known| *known == name) else { continue };
-        if seen[at].is_none() {
-            let error = ExpiryError::NotANumber { header: NAMES[at] };
-            seen[at] = Some(value.parse::<u64>().map_err(|_| error)?);
+        if std::mem::replace(&mut are_seen[at], true) {
+            continue;
         }
+        let number = value.parse().map_err(|_| ExpiryError::NotANumber { header: NAMES[at] })?;
+        let time = match at {
+            TIME if number == 0 => continue,
+            TIME => number,
+            _ => now_ms.saturating_add(number),
+        };
+        earliest = Some(earliest.map_or(time, |earlier| time.min(earlier)));
     }
-    let [time, expiration, ttl] = seen;
-    let lives = [expiration, ttl, ttl_ms].into_iter().flatten();
-    let times = lives.map(|life| now_ms.saturating_add(life));
-    Ok(times.chain(time.filter(|time| *time != 0)).min())
+    Ok(earliest)
 }
 
 #[cfg(test)]

@@ -110,6 +110,7 @@ fn seen(list: &[(u32, &str, u32)]) -> Vec<(u32, String, u32)> {
     list.iter().map(|(number, name, count)| (*number, (*name).to_string(), *count)).collect()
 }
 
+/// Catalogue: I07.
 #[test]
 fn consumers_take_turns_within_their_credit() {
     let mut bench = bench(settings());
@@ -128,25 +129,9 @@ fn a_message_waits_for_its_first_consumer() {
     let mut bench = bench(settings());
     bench.publish(&["a", "b"]);
     assert_eq!(bench.dispatch(), seen(&[]));
-    bench.add(1, terms(Mode::Auto, 10));
+    bench.add(1, terms(Mode::Individual, 10));
     assert_eq!(bench.names(), ["a", "b"]);
-    assert_eq!(bench.queue.unsettled_count(), 0);
-}
-
-#[test]
-fn auto_is_settled_at_dispatch_and_credit_comes_back_with_the_bytes() {
-    let mut bench = bench(settings());
-    bench.add(1, terms(Mode::Auto, 2));
-    bench.publish(&["a", "b", "c"]);
-    assert_eq!(bench.names(), ["a", "b"]);
-    let tag = bench.tags()[0];
-    // stomp.md §5 row 66: an ACK on an auto subscription is an error, the message unaffected.
-    assert_eq!(bench.settle(1, tag, Settlement::Ack), Err(QueueError::UnknownDelivery));
-    bench.queue.replenish(id(1), 1, 100);
-    assert_eq!(bench.names(), ["c"]);
-    bench.publish(&["d"]);
-    bench.remove(1, Unsettled::Return);
-    assert_eq!((bench.queue.waiting_count(), bench.queue.consumers_count()), (1, 0));
+    assert_eq!(bench.queue.unsettled_count(), 2);
 }
 
 #[test]
@@ -181,6 +166,7 @@ fn what_is_refused_goes_back_to_its_place_and_to_another_consumer() {
 }
 
 /// stomp.md §5 row 75.
+/// Catalogue: I21.
 #[test]
 fn a_lost_consumers_messages_come_back_in_order_and_marked() {
     let mut bench = bench(settings());
@@ -191,11 +177,12 @@ fn a_lost_consumers_messages_come_back_in_order_and_marked() {
     bench.settle(1, tags[1], Settlement::Ack).unwrap();
     bench.dispatch();
     bench.remove(1, Unsettled::Return);
-    bench.add(2, terms(Mode::Auto, 10));
+    bench.add(2, terms(Mode::Individual, 10));
     assert_eq!(bench.dispatch(), seen(&[(2, "a", 2), (2, "c", 2), (2, "d", 2), (2, "e", 1)]));
 }
 
 /// stomp.md §5 row 67.
+/// Catalogue: I08.
 #[test]
 fn a_delivery_can_be_settled_after_its_consumer_left() {
     let mut bench = bench(settings());
@@ -225,6 +212,7 @@ fn one_that_left_goes_with_its_last_delivery() {
     assert!(bench.queue.is_unused());
 }
 
+/// Catalogue: I22.
 #[test]
 fn a_message_that_comes_back_too_often_dies() {
     let mut bench = bench(Settings { deliveries_count_max: 2, ..settings() });
@@ -239,6 +227,7 @@ fn a_message_that_comes_back_too_often_dies() {
     assert_eq!(bench.queue.waiting_count(), 0);
 }
 
+/// Catalogue: I23.
 #[test]
 fn a_full_queue_rejects_or_drops_its_oldest() {
     let bounds = Settings { messages_count_max: 2, ..settings() };
@@ -264,6 +253,7 @@ fn a_full_queue_rejects_or_drops_its_oldest() {
     assert_eq!(dropping.queue.publish(publication("d"), None, &mut Vec::new()), Err(full));
 }
 
+/// Catalogue: I23.
 #[test]
 fn bytes_are_bounded_too() {
     let bytes = publication("a").bytes();
@@ -291,6 +281,7 @@ fn credit_in_bytes_stops_at_the_message_that_passes_it() {
     assert_eq!(bench.names(), ["c"]);
 }
 
+/// Catalogue: I29.
 #[test]
 fn expired_messages_are_not_delivered() {
     let mut bench = bench(settings());
@@ -340,7 +331,7 @@ fn a_selector_takes_what_matches_and_leaves_the_rest_in_order() {
     let tag = bench.tags()[0];
     bench.settle(1, tag, Settlement::Ack).unwrap();
     assert_eq!(bench.dispatch(), seen(&[(1, "r2", 1)]));
-    bench.add(2, terms(Mode::Auto, 10));
+    bench.add(2, terms(Mode::Individual, 10));
     assert_eq!(bench.dispatch(), seen(&[(2, "b1", 1), (2, "b2", 1)]));
     let tag = bench.queue.next_tag - 3;
     bench.settle(1, tag, Settlement::Ack).unwrap();
@@ -366,7 +357,7 @@ fn a_selector_looks_again_at_an_earlier_message_that_comes_back() {
 #[test]
 fn the_work_of_a_dispatch_is_bounded_and_goes_on_where_it_stopped() {
     let mut bench = bench(settings());
-    bench.add(1, Consumer { selector: red(), ..terms(Mode::Auto, 1_000) });
+    bench.add(1, Consumer { selector: red(), ..terms(Mode::Individual, 1_000) });
     let blue = vec!["b"; 100];
     bench.publish(&blue);
     bench.publish(&["r"]);
@@ -398,9 +389,29 @@ fn room_can_be_reserved_for_a_transaction() {
 }
 
 #[test]
+fn a_purge_drops_what_waits_and_nothing_else() {
+    let mut bench = bench(settings());
+    bench.add(1, terms(Mode::Individual, 1));
+    bench.publish(&["a", "b", "c"]);
+    bench.dispatch();
+    let tag = bench.tags()[0];
+    bench.queue.reserve(1, 7, &mut Vec::new()).unwrap();
+    bench.queue.purge();
+    assert_eq!((bench.queue.waiting_count(), bench.queue.unsettled_count()), (0, 1));
+    assert_eq!(bench.queue.bytes(), publication("a").bytes() + 7);
+    bench.settle(1, tag, Settlement::Requeue).unwrap();
+    assert_eq!(bench.queue.attached_count(), 1);
+    bench.remove(1, Unsettled::KeepThrough(u64::MAX));
+    bench.queue.purge();
+    bench.queue.release(1, 7);
+    assert_eq!(bench.queue.attached_count(), 0);
+    assert!(bench.queue.is_unused());
+}
+
+#[test]
 fn a_consumer_cannot_come_twice() {
     let mut bench = bench(settings());
-    bench.add(1, terms(Mode::Auto, 1));
-    let again = bench.queue.add_consumer(id(1), terms(Mode::Auto, 1));
+    bench.add(1, terms(Mode::Individual, 1));
+    let again = bench.queue.add_consumer(id(1), terms(Mode::Individual, 1));
     assert_eq!(again, Err(QueueError::DuplicateConsumer));
 }

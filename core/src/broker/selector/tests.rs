@@ -195,6 +195,7 @@ fn errors_name_the_place_and_what_was_expected() {
 }
 
 /// stomp.md §5 row 58: bounded in length, depth and nodes, and no stack overflow.
+/// Catalogue: I20.
 #[test]
 fn limits_hold() {
     let long = format!("s = '{}'", "x".repeat(1 << 20));
@@ -226,6 +227,7 @@ fn the_stack_is_an_array_and_never_passed() {
     );
 }
 
+/// Catalogue: I20.
 #[test]
 fn an_evaluation_that_runs_out_of_steps_is_no_match() {
     let limits = Limits { selector_steps_count_max: 1_000, ..Limits::default() };
@@ -293,6 +295,7 @@ proptest! {
         }
     }
 
+    /// Catalogue: I20.
     #[test]
     fn no_text_panics(
         text in "([a-c0-9 .'%_()+*<>=!&|-]|AND|OR|NOT|IN|LIKE|IS|NULL|BETWEEN|ä){0,40}",

@@ -95,6 +95,7 @@ fn the_last_one_out_is_told() {
     assert!(table.is_empty());
 }
 
+/// Catalogue: I11.
 #[test]
 fn a_key_of_another_connection_changes_nothing() {
     let mut table = Subscriptions::new(1);
@@ -117,6 +118,7 @@ fn a_pattern_and_a_literal_of_the_same_text_are_two() {
     table.check_invariants();
 }
 
+/// Catalogue: I17, K10.
 #[test]
 fn unique_ids_and_destinations_leave_nothing_behind() {
     let mut table = Subscriptions::new(1);

@@ -5,7 +5,7 @@
 //! message, which nothing there comes in between. If a home refuses or the connection ends
 //! meanwhile, the others give the room back and nothing has happened. stomp.md §1.10, §5 row 71.
 
-use super::super::action::{Action, Batch, Message, Step, Wanted};
+use super::super::action::{Action, Batch, Message, Room, Step, Wanted};
 use super::super::connection::Then;
 use super::super::settle::{settle_in, transaction_error};
 use super::super::Shard;
@@ -40,7 +40,7 @@ impl<R: Reactor> Shard<R> {
             settle_in(&mut ledger, action)?;
         }
         let receipt = receipt.map(Box::from);
-        let mut wanted = self.wanted(&actions)?;
+        let mut wanted = self.wanted(slot, &actions)?;
         let homes: Vec<usize> = wanted.keys().copied().collect();
         let asker = self.asker(slot);
         if let Some(here) = wanted.remove(&self.index) {
@@ -60,21 +60,24 @@ impl<R: Reactor> Shard<R> {
     }
 
     /// The room that the SENDs need, by home.
-    fn wanted(&self, actions: &[Action]) -> Result<BTreeMap<usize, Wanted>, Error> {
+    fn wanted(&self, slot: u32, actions: &[Action]) -> Result<BTreeMap<usize, Wanted>, Error> {
         let mut wanted: BTreeMap<usize, Wanted> = BTreeMap::new();
         for action in actions {
             let Action::Publish(publication, _) = action else { continue };
             if self.kind(publication.destination())? != Kind::Queue {
                 continue;
             }
-            let name = self.queue_name(publication.destination());
-            let there = wanted.entry(self.home(&name)).or_default();
-            match there.iter_mut().find(|(known, ..)| **known == *name) {
-                Some((_, count, bytes)) => {
-                    *count += 1;
-                    *bytes += publication.bytes();
+            let (name, bytes) = (publication.destination(), publication.bytes());
+            let arguments = self.asked_of_queue(slot, publication)?;
+            let there = wanted.entry(self.home(name)).or_default();
+            match there.iter_mut().find(|room| *room.name == *name) {
+                Some(room) => {
+                    room.count += 1;
+                    room.bytes += bytes;
+                    // Of several that ask, the first does.
+                    room.arguments = room.arguments.take().or(arguments);
                 }
-                None => there.push((name.into(), 1, publication.bytes())),
+                None => there.push(Room { name: name.into(), count: 1, bytes, arguments }),
             }
         }
         Ok(wanted)
@@ -110,8 +113,7 @@ impl<R: Reactor> Shard<R> {
                         continue;
                     }
                     self.metrics.messages_published.inc();
-                    let name = self.queue_name(publication.destination());
-                    let home = self.home(&name);
+                    let home = self.home(publication.destination());
                     let publication = publication.clone();
                     let step = match kind {
                         Ok(Kind::Queue) => {

@@ -8,17 +8,22 @@
 //! After UNSUBSCRIBE what was written may still be acknowledged, on the terms it was delivered on
 //! (stomp.md §1.9, §5 row 67); what was parked or on its way goes back at once.
 
-use super::super::action::{Message, Subscribe, Terms};
+use super::super::action::{Consume, Message, Subscribe, Terms};
 use super::super::connection::{Phase, Then};
 use super::super::deliver::{framing, version_of, MessageId};
 use super::super::reason::DisconnectReason;
 use super::super::Shard;
 use crate::metrics::FrameOut;
 use crate::reactor::Reactor;
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::sync::Arc;
-use stompede_core::broker::ledger::{self, Ledger, Source};
-use stompede_core::broker::queue::{Consumer, ConsumerId, Delivery, Mode, Settlement, Unsettled};
+use stompede_core::broker::binding::{link_name, private_name, shared_name, Binding};
+use stompede_core::broker::destination::Kind;
+use stompede_core::broker::history::Past;
+use stompede_core::broker::ledger::{Ledger, Mode, Settled, Source};
+use stompede_core::broker::queue::arguments::flag;
+use stompede_core::broker::queue::{Consumer, ConsumerId, Delivery, Settlement, Unsettled};
 use stompede_core::broker::selector::{Filter, SelectorError};
 use stompede_core::broker::subscriptions::SubscriptionKey;
 use stompede_core::stomp::encode;
@@ -84,7 +89,7 @@ impl Links {
 
 impl<R: Reactor> Shard<R> {
     /// What SUBSCRIBE says besides id, destination and ack mode.
-    pub(in super::super) fn terms(&self, frame: &Frame<'_>) -> Result<Terms, Error> {
+    pub(in super::super) fn terms(&self, slot: u32, frame: &Frame<'_>) -> Result<Terms, Error> {
         let mut terms = Terms::default();
         if let Some(text) = frame.header("selector") {
             let filter = Filter::compile(&text, &self.shared.config.limits);
@@ -97,42 +102,103 @@ impl<R: Reactor> Shard<R> {
             }
         }
         for name in ["exclusive", "activemq.exclusive"] {
-            match frame.header(name).as_deref() {
-                None | Some("false") => {}
-                Some("true") => terms.is_exclusive = true,
-                Some(_) => return Err(Error::BadValue(name)),
-            }
+            terms.is_exclusive |= is_set(frame, name)?;
+        }
+        terms.arguments = self.arguments(slot, |name| frame.header(name), true)?;
+        terms.is_durable = is_set(frame, "durable")? | is_set(frame, "persistent")?;
+        if let Some(name) = durable_name(frame) {
+            // ActiveMQ knows them by both names.
+            let client = self.client_id(slot).ok_or(Error::MissingHeader("client-id"))?;
+            terms.is_durable = true;
+            terms.shared_as = Some(format!("of {} {client} {name}", client.len()).into());
+        } else if let Some(name) = frame.header("x-queue-name") {
+            terms.shared_as = Some(format!("name {name}").into());
+        } else if terms.is_durable {
+            let id = frame.header("id").ok_or(Error::MissingHeader("id"))?;
+            terms.shared_as = Some(format!("id {id}").into());
         }
         Ok(terms)
+    }
+
+    /// UNSUBSCRIBE: is the durable subscription to end with it?
+    pub(in super::super) fn is_final(&self, frame: &Frame<'_>) -> Result<bool, Error> {
+        let is_final = is_set(frame, "durable")? | is_set(frame, "persistent")?;
+        Ok(is_final || durable_name(frame).is_some())
+    }
+
+    /// A topic is subscribed through a queue if messages are to wait for the subscriber: within its
+    /// prefetch until they are acknowledged, or, durable, until it is back.
+    pub(in super::super) fn through_queue(
+        &self,
+        kind: Kind,
+        subscribe: &mut Subscribe,
+    ) -> Option<Binding> {
+        let terms = &subscribe.terms;
+        let is_windowed = subscribe.ack != AckMode::Auto && terms.prefetch.is_some_and(|n| n > 0);
+        if kind != Kind::Topic || !(is_windowed || terms.shared_as.is_some()) {
+            return None;
+        }
+        let is_private = terms.shared_as.is_none();
+        let (filter, is_durable) = (terms.filter.clone(), terms.is_durable);
+        let link = link_name(&subscribe.destination).into();
+        let topic = std::mem::replace(&mut subscribe.destination, link);
+        Some(Binding { topic, filter, is_private, is_durable })
     }
 
     /// Registers a consumer at the queue's home; the subscription is live when it answers.
     pub(in super::super) fn subscribe_to_queue(
         &mut self,
         slot: u32,
-        subscribe: Subscribe,
+        mut subscribe: Subscribe,
+        binding: Option<Binding>,
     ) -> Result<(), Error> {
         let (shard, generation) = (self.index as u32, self.connections[slot as usize].generation);
         let links = self.connections[slot as usize].stomp().links.get_or_insert_default();
         links.last_number += 1;
-        let consumer = ConsumerId { shard, slot, generation, subscription: links.last_number };
-        let terms = self.consumer_terms(&subscribe);
-        let name = self.queue_name(&subscribe.destination).into_owned();
-        let home = self.home(&name);
-        if home == self.index {
-            let queue = self.add_consumer(&name, consumer, terms);
-            self.linked(slot, consumer.subscription, home, queue, subscribe);
-        } else {
-            let message = Message::Consume(Box::new((name.into(), consumer, terms)));
-            self.mesh.push(home, message);
-            self.wait_for(slot, 1, Then::Consume(Box::new(subscribe)));
+        let number = links.last_number;
+        let consumer = ConsumerId { shard, slot, generation, subscription: number };
+        let mut terms = self.consumer_terms(&subscribe);
+        let (name, home) = match &binding {
+            None => (subscribe.destination.clone(), self.home(&subscribe.destination)),
+            Some(binding) => {
+                // The queue takes in nothing else.
+                terms.selector = None;
+                self.name_and_home(slot, &subscribe, binding, consumer)
+            }
+        };
+        let arguments = subscribe.terms.arguments.take();
+        let consume = Consume { name, consumer, terms, arguments, binding };
+        if home != self.index {
+            self.mesh.push(home, Message::Consume(Box::new(consume)));
+        } else if let Some(queue) = self.consume(consume)? {
+            self.linked(slot, number, home, queue, subscribe);
+            return Ok(());
         }
+        self.wait_for(slot, 1, Then::Consume(Box::new(subscribe)));
         Ok(())
+    }
+
+    /// A queue that listens to a topic: its name, and where it lives. A private one lives here.
+    fn name_and_home(
+        &self,
+        slot: u32,
+        subscribe: &Subscribe,
+        binding: &Binding,
+        consumer: ConsumerId,
+    ) -> (Box<str>, usize) {
+        match &subscribe.terms.shared_as {
+            None => (private_name(consumer).into(), self.index),
+            Some(name) => {
+                let name = shared_name(self.user(slot), name, &binding.topic);
+                let home = self.home(&name);
+                (name.into(), home)
+            }
+        }
     }
 
     fn consumer_terms(&self, subscribe: &Subscribe) -> Consumer {
         let config = &self.shared.config;
-        let Terms { prefetch, is_exclusive, filter } = &subscribe.terms;
+        let Terms { prefetch, is_exclusive, filter, .. } = &subscribe.terms;
         let most = u32::try_from(config.limits.unacknowledged_count_max).unwrap_or(u32::MAX);
         // RabbitMQ's 0 is no limit; ours is that of every subscription.
         let prefetch = prefetch.unwrap_or(config.queue_prefetch);
@@ -161,18 +227,23 @@ impl<R: Reactor> Shard<R> {
             }
         }
         // The connection ended meanwhile.
-        let unsettled = Unsettled::Return;
-        self.mesh.push(home, Message::Leave { queue, consumer, unsettled });
+        self.leave_at(home, queue, consumer, Unsettled::Return, false);
     }
 
     fn linked(&mut self, slot: u32, number: u32, home: usize, queue: u32, subscribe: Subscribe) {
-        self.push_receipt(slot, subscribe.receipt.as_deref());
+        let past = Past::none(&subscribe.replay);
+        self.push_subscribe_receipt(slot, subscribe.receipt.as_deref(), &past);
         let ack = subscribe.ack;
         let subscription = Some(self.enter_subscription(slot, subscribe, None));
         let links = self.connections[slot as usize].stomp().links.get_or_insert_default();
         let (last_tag, settled_tag) = (0, 0);
         let link = Link { number, subscription, home, queue, ack, last_tag, settled_tag };
         links.links.push(link);
+    }
+
+    fn consumer(&self, slot: u32, number: u32) -> ConsumerId {
+        let (shard, generation) = (self.index as u32, self.connections[slot as usize].generation);
+        ConsumerId { shard, slot, generation, subscription: number }
     }
 
     fn links(&mut self, slot: u32) -> Option<&mut Links> {
@@ -224,8 +295,8 @@ impl<R: Reactor> Shard<R> {
         } else {
             let name = class.id.as_deref().unwrap_or(self.subscriptions.destination(key));
             let mode = match ack {
-                AckMode::Client => ledger::Mode::Cumulative,
-                _ => ledger::Mode::Individual,
+                AckMode::Client => Mode::Cumulative,
+                _ => Mode::Individual,
             };
             let ledger = stomp.ledger.get_or_insert_with(Ledger::new);
             let source = Source::Queue { consumer: number };
@@ -292,9 +363,8 @@ impl<R: Reactor> Shard<R> {
 
     /// Where a settlement of a link's delivery goes.
     pub(super) fn route(&mut self, slot: u32, number: u32) -> Option<(usize, u32, ConsumerId)> {
-        let (shard, generation) = (self.index as u32, self.connections[slot as usize].generation);
+        let consumer = self.consumer(slot, number);
         let link = self.links(slot)?.find(number)?;
-        let consumer = ConsumerId { shard, slot, generation, subscription: number };
         Some((link.home, link.queue, consumer))
     }
 
@@ -311,7 +381,7 @@ impl<R: Reactor> Shard<R> {
     pub(in super::super) fn settle_delivery(
         &mut self,
         slot: u32,
-        settled: ledger::Settled,
+        settled: Settled,
         settlement: Settlement,
     ) {
         let Source::Queue { consumer } = settled.source else { return };
@@ -320,7 +390,7 @@ impl<R: Reactor> Shard<R> {
     }
 
     /// Frees a link that was unsubscribed and has nothing left to settle.
-    pub(super) fn forget_settled(&mut self, slot: u32, settled: ledger::Settled) {
+    pub(super) fn forget_settled(&mut self, slot: u32, settled: Settled) {
         let Source::Queue { consumer } = settled.source else { return };
         let Some(links) = self.links(slot).filter(|_| settled.left == 0) else { return };
         if links.find(consumer).is_some_and(|link| link.subscription.is_none()) {
@@ -328,8 +398,14 @@ impl<R: Reactor> Shard<R> {
         }
     }
 
-    /// UNSUBSCRIBE: the consumer leaves; what was written for it may still be settled.
-    pub(in super::super) fn unsubscribe_from_queue(&mut self, slot: u32, key: SubscriptionKey) {
+    /// UNSUBSCRIBE: the consumer leaves; what was written for it may still be settled. If it
+    /// `is_final`, a durable subscription ends.
+    pub(in super::super) fn unsubscribe_from_queue(
+        &mut self,
+        slot: u32,
+        key: SubscriptionKey,
+        is_final: bool,
+    ) {
         let has_pending = self.has_pending(slot, key);
         let Some(links) = self.links(slot) else { return };
         let Some(link) = links.links.iter_mut().find(|link| link.subscription == Some(key)) else {
@@ -339,7 +415,7 @@ impl<R: Reactor> Shard<R> {
         let (number, unsettled) = (link.number, Unsettled::KeepThrough(link.last_tag));
         let is_done = !link.is_owing() && !has_pending;
         links.parked.retain(|delivery| delivery.consumer.subscription != number);
-        self.leave(slot, number, unsettled);
+        self.leave(slot, number, unsettled, is_final);
         if let (true, Some(links)) = (is_done, self.links(slot)) {
             links.remove(number);
         }
@@ -362,18 +438,41 @@ impl<R: Reactor> Shard<R> {
                 // Its last bytes are on their way to a client that waits for them.
                 self.settle_written(slot, number);
             }
-            self.leave(slot, number, Unsettled::Return);
+            self.leave(slot, number, Unsettled::Return, false);
         }
     }
 
-    fn leave(&mut self, slot: u32, number: u32, unsettled: Unsettled) {
-        let Some((home, queue, consumer)) = self.route(slot, number) else { return };
-        if home == self.index {
-            self.remove_consumer(queue, consumer, unsettled);
-        } else {
-            self.mesh.push(home, Message::Leave { queue, consumer, unsettled });
+    fn leave(&mut self, slot: u32, number: u32, unsettled: Unsettled, is_final: bool) {
+        if let Some((home, queue, consumer)) = self.route(slot, number) {
+            self.leave_at(home, queue, consumer, unsettled, is_final);
         }
     }
+
+    fn leave_at(
+        &mut self,
+        home: usize,
+        queue: u32,
+        consumer: ConsumerId,
+        unsettled: Unsettled,
+        is_final: bool,
+    ) {
+        if home == self.index {
+            self.remove_consumer(queue, consumer, unsettled, is_final);
+        } else {
+            self.mesh.push(home, Message::Leave { queue, consumer, unsettled, is_final });
+        }
+    }
+}
+
+/// The name of a durable subscription, as ActiveMQ's clients and Artemis's say it.
+fn durable_name<'a>(frame: &Frame<'a>) -> Option<Cow<'a, str>> {
+    ["activemq.subscriptionName", "durable-subscription-name", "durable-subscriber-name"]
+        .into_iter()
+        .find_map(|name| frame.header(name))
+}
+
+fn is_set(frame: &Frame<'_>, name: &'static str) -> Result<bool, Error> {
+    flag(frame.header(name), name).map_err(|error| Error::BadValue(error.header))
 }
 
 fn selector_error(error: SelectorError) -> Error {

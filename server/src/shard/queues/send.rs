@@ -10,8 +10,11 @@ use super::super::connection::{Phase, Then};
 use super::super::reason::DisconnectReason;
 use super::super::Shard;
 use crate::reactor::Reactor;
+use std::borrow::Cow;
 use std::sync::Arc;
+use stompede_core::broker::destination::Profile;
 use stompede_core::broker::publication::Publication;
+use stompede_core::broker::queue::arguments::Arguments;
 use stompede_core::broker::queue::expiry::{expires_at_ms, ExpiryError};
 use stompede_core::stomp::error::Error;
 
@@ -27,6 +30,47 @@ impl<R: Reactor> Shard<R> {
             .map_err(|ExpiryError::NotANumber { header }| Error::BadValue(header))
     }
 
+    /// What a SEND asks of its queue.
+    pub(super) fn asked_of_queue(
+        &self,
+        slot: u32,
+        publication: &Publication,
+    ) -> Result<Option<Box<Arguments>>, Error> {
+        if !publication.headers().any(|(name, _)| Arguments::may_be(name)) {
+            return Ok(None);
+        }
+        self.arguments(slot, header_of(publication), self.takes_ttl())
+    }
+
+    /// In a SEND, only RabbitMQ's clients mean the queue with `x-message-ttl`; the message it is
+    /// anyhow.
+    fn takes_ttl(&self) -> bool {
+        self.shared.config.profile == Profile::RabbitMq
+    }
+
+    /// What a SEND that was looked at before asks of its queue.
+    pub(in super::super) fn asked_before(
+        &self,
+        publication: &Publication,
+    ) -> Option<Box<Arguments>> {
+        let read = Arguments::read(header_of(publication), self.takes_ttl());
+        read.ok().flatten().map(|mut arguments| {
+            let grave = arguments.dead_letter.as_deref();
+            arguments.dead_letter = grave.map(|grave| self.queue_name(grave).into());
+            Box::new(arguments)
+        })
+    }
+
+    /// What can be refused of a SEND to a queue before it is sent.
+    pub(in super::super) fn check_for_queue(
+        &self,
+        slot: u32,
+        publication: &Publication,
+    ) -> Result<(), Error> {
+        self.expires_ms(publication)?;
+        self.asked_of_queue(slot, publication).map(drop)
+    }
+
     /// Hands a publication to the home of its queue.
     pub(in super::super) fn publish_to_queue(
         &mut self,
@@ -35,15 +79,17 @@ impl<R: Reactor> Shard<R> {
         receipt: Option<&str>,
     ) -> Result<(), Error> {
         let expires_ms = self.expires_ms(&publication)?;
+        let arguments = self.asked_of_queue(slot, &publication)?;
         self.metrics.messages_published.inc();
-        let home = self.home(&self.queue_name(publication.destination()));
+        let home = self.home(publication.destination());
         if home == self.index {
-            self.enqueue(publication, expires_ms)?;
+            self.enqueue(publication, expires_ms, arguments.as_deref())?;
             self.push_receipt(slot, receipt);
             return Ok(());
         }
         let (asker, is_awaited) = (Some(self.asker(slot)), receipt.is_some());
-        let message = Message::Enqueue { publication, expires_ms, asker, is_awaited };
+        let is_declaring = arguments.is_some();
+        let message = Message::Enqueue { publication, expires_ms, asker, is_awaited, is_declaring };
         self.mesh.push(home, message);
         if let Some(receipt) = receipt {
             self.wait_for(slot, 1, Then::Receipts(vec![receipt.into()]));
@@ -67,6 +113,7 @@ impl<R: Reactor> Shard<R> {
         let receipt = match waiting.filter(|_| is_answer).map(|waiting| &waiting.then) {
             Some(Then::Receipts(receipts)) => receipts.first().cloned(),
             Some(Then::Commit(commit)) => commit.receipt.clone(),
+            Some(Then::Consume(subscribe)) => subscribe.receipt.clone(),
             _ => None,
         };
         self.fail_stomp(slot, &error, receipt.as_deref(), DisconnectReason::StompError);
@@ -94,4 +141,10 @@ impl<R: Reactor> Shard<R> {
         self.push_close(slot, 1000, "");
         self.end(slot, DisconnectReason::Disconnect);
     }
+}
+
+fn header_of<'a>(
+    publication: &'a Publication,
+) -> impl Fn(&'static str) -> Option<Cow<'a, str>> + 'a {
+    move |name| publication.header(name).map(Cow::Borrowed)
 }

@@ -2,7 +2,7 @@
 
 use super::{Ack, Client, What};
 use crate::history::History;
-use crate::queues::{Places, AUTO, QUEUES};
+use crate::queues::{Places, AUTO, QUEUES, SHARED};
 use crate::wire::Frame;
 use std::collections::BTreeSet;
 
@@ -85,6 +85,9 @@ impl Client {
         if is_named {
             headers.push(("prefetch-count", &text));
         }
+        if queue == SHARED {
+            headers.extend([("durable", "true"), ("x-queue-name", "everybody's")]);
+        }
         self.push_frame("SUBSCRIBE", &headers, b"");
         self.expect(receipt, What::Consuming(id.clone()));
         let prefetch = if is_named { count } else { PREFETCH_MAX };
@@ -94,7 +97,7 @@ impl Client {
         self.queues.push(subscription);
     }
 
-    fn leave_queue(&mut self) {
+    pub(super) fn leave_queue(&mut self) {
         let live = self.queues.iter_mut().find(|subscription| subscription.is_live);
         let Some(subscription) = live else { return };
         subscription.is_live = false;
@@ -185,6 +188,16 @@ impl Client {
     pub(super) fn on_left_queue(&mut self, id: &str) {
         // What it had may still be acknowledged, but here it is left to come back at the end.
         self.queues.retain(|subscription| subscription.id != id);
+    }
+
+    /// Is this id one of a queue's subscription?
+    pub(super) fn consumes(&self, id: Option<&str>) -> bool {
+        self.queues.iter().any(|subscription| Some(subscription.id.as_str()) == id)
+    }
+
+    /// From now on the durable subscription is there, whoever comes and goes.
+    pub(super) fn begin_sharing(&mut self) {
+        self.consume(SHARED, Ack::Individual);
     }
 
     /// Consumes all queues, to see what is left in them.
