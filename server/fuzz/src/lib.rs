@@ -5,7 +5,8 @@
 //! back again what was encoded. `scripts/fuzz` lets libFuzzer look for inputs; on a stable
 //! toolchain `cargo test -p stompede-fuzz` replays the corpora and mutates them a little.
 //!
-//! A finding is fixed, and its input is kept in `corpus/TARGET/` under a name that says what it was.
+//! A finding is fixed, and its input is kept in `corpus/TARGET/` under a name that says what it
+//! was.
 
 pub mod config;
 pub mod deflate;

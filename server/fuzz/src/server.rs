@@ -150,7 +150,8 @@ impl World {
                 _ => _ = net.read(socket, usize::MAX),
             },
             11 => {
-                self.nets.iter().for_each(|net| net.advance([1, 40, 250, 3_000][source.below(4)]))
+                let ms = [1, 40, 250, 3_000][source.below(4)];
+                self.nets.iter().for_each(|net| net.advance(ms));
             }
             12 => {
                 let mut level = || [0, 0, 100, 500][source.below(4)];
