@@ -36,7 +36,7 @@ pub struct Census {
     /// Clients that logged in or asked for soft errors, users whose home is here, and tables of
     /// reply queues.
     pub identities: usize,
-    /// Queues whose home is here.
+    /// Queues whose home is here, and connections that have private ones with messages.
     pub queues: usize,
     /// Transactions that have room in queues here.
     pub reservations: usize,
@@ -63,7 +63,7 @@ impl<R: Reactor> Shard<R> {
             identities: self.clients.len()
                 + self.users.len()
                 + usize::from(!self.replies.is_empty()),
-            queues: self.queues.len(),
+            queues: self.queues.len() + self.queues.private_len(),
             reservations: self.queues.rooms_len(),
             mesh_overflow: self.mesh.overflow_count(),
         }
