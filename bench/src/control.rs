@@ -70,6 +70,8 @@ pub struct Tally {
     pub reads: u64,
     /// Bytes received.
     pub bytes: u64,
+    /// Polls of SockJS that were answered with deliveries, and were followed by another.
+    pub polls: u64,
     /// Heart-beats received.
     pub beats_received: u64,
     /// Heart-beats sent.
@@ -99,6 +101,7 @@ impl Tally {
         self.unsettled += other.unsettled;
         self.reads += other.reads;
         self.bytes += other.bytes;
+        self.polls += other.polls;
         self.beats_received += other.beats_received;
         self.beats_sent += other.beats_sent;
         self.beats_missed += other.beats_missed;

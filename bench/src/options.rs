@@ -6,13 +6,14 @@ use crate::plan::{Plan, Rate, Target, Workload};
 use crate::queue::AckMode;
 use crate::soak::{scrape::Source, Terms};
 use crate::verdict::Bound;
+use crate::wire::Transport;
 use clap::{Args, Parser, Subcommand};
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::time::Duration;
 use stompede_core::amount;
 
-/// Loads a push server (STOMP over WebSocket or TCP, or plain WebSocket) and checks every delivery.
+/// Loads a push server (STOMP over WebSocket, TCP or SockJS, or no STOMP): checks each delivery.
 #[derive(Debug, Parser)]
 #[command(name = "stompede-bench", version)]
 pub struct Options {
@@ -182,9 +183,12 @@ pub struct Invocation<'a> {
 /// Options of every scenario.
 #[derive(Debug, Args)]
 pub struct Common {
-    /// ws://host:port/path or tcp://host:port
+    /// ws://host:port/path, tcp://host:port, or http://host:port/path for SockJS
     #[arg(long, default_value = "ws://127.0.0.1:8080/ws")]
     pub url: String,
+    /// How SockJS travels; websocket unless told
+    #[arg(long, value_parser = ["websocket", "xhr-streaming", "xhr-polling"])]
+    pub transport: Option<String>,
     /// STOMP version to offer: 1.0, 1.1, 1.2, or none for plain WebSocket
     #[arg(long, default_value = "1.2", value_parser = ["1.0", "1.1", "1.2", "none"])]
     pub stomp: String,
@@ -271,7 +275,14 @@ pub struct Sources(pub Vec<IpAddr>);
 
 impl Common {
     fn plan(&self) -> Result<Plan, String> {
-        let mut plan = Plan::new(Target::parse(&self.url)?);
+        let mut target = Target::parse(&self.url)?;
+        if let Some(wanted) = &self.transport {
+            let mut known = Transport::SOCKJS.into_iter();
+            if let Some((_, transport)) = known.find(|(name, _)| name == wanted) {
+                target = target.by(transport)?;
+            }
+        }
+        let mut plan = Plan::new(target);
         // A client of 1.0 sends no accept-version; one that lists 1.0 alone means the same.
         plan.version = (self.stomp != "none").then(|| self.stomp.clone());
         plan.subscribers = self.connections;
@@ -534,8 +545,21 @@ mod tests {
     }
 
     #[test]
+    fn sockjs_has_transports() {
+        for (name, transport) in Transport::SOCKJS {
+            let line =
+                format!("stompede-bench connect --url http://127.0.0.1:1 --transport {name}");
+            assert_eq!(plan(&line).unwrap().target.transport, transport);
+        }
+        let plan = plan("stompede-bench connect --url http://127.0.0.1:1/echo").unwrap();
+        assert_eq!(plan.target.transport, Transport::SockJsWebSocket);
+    }
+
+    #[test]
     fn mistakes_are_told() {
         for line in [
+            "stompede-bench fanout --transport xhr-polling",
+            "stompede-bench fanout --url http://127.0.0.1:1 --transport jsonp",
             "stompede-bench fanout --size big",
             "stompede-bench fanout --duration 10",
             "stompede-bench fanout --duration 1.5s",

@@ -20,7 +20,7 @@ pub struct Target {
 }
 
 impl Target {
-    /// Reads `ws://host:port/path` or `tcp://host:port`.
+    /// Reads `ws://host:port/path`, `tcp://host:port`, or for SockJS `http://host:port/path`.
     ///
     /// # Errors
     /// What is wrong, with what is allowed.
@@ -28,11 +28,12 @@ impl Target {
         let (scheme, rest) = url.split_once("://").ok_or_else(|| unknown(url))?;
         let (host, path) = match rest.find('/') {
             Some(at) => (&rest[..at], &rest[at..]),
-            None => (rest, "/ws"),
+            None => (rest, if scheme == "http" { "/sockjs" } else { "/ws" }),
         };
         let transport = match scheme {
             "ws" => Transport::WebSocket,
             "tcp" => Transport::Tcp,
+            "http" => Transport::SockJsWebSocket,
             _ => return Err(unknown(url)),
         };
         let resolve = |error| format!("cannot resolve `{host}`: {error}; give host:port");
@@ -40,10 +41,24 @@ impl Target {
         let address = address.ok_or_else(|| format!("`{host}` has no address"))?;
         Ok(Target { address, host: host.into(), path: path.into(), transport })
     }
+
+    /// The same by a transport of SockJS.
+    ///
+    /// # Errors
+    /// The url was none of SockJS.
+    pub fn by(self, transport: Transport) -> Result<Target, String> {
+        if !self.transport.is_sockjs() {
+            return Err("seen --transport without sockjs: write a url http://host:port/path".into());
+        }
+        Ok(Target { transport, ..self })
+    }
 }
 
 fn unknown(url: &str) -> String {
-    format!("seen url `{url}`; write ws://host:port/path or tcp://host:port")
+    format!(
+        "seen url `{url}`; write ws://host:port/path, tcp://host:port or, for sockjs, \
+         http://host:port/path"
+    )
 }
 
 /// How publishers and subscribers belong together.
@@ -196,6 +211,11 @@ impl Plan {
         } else {
             self.publishers
         }
+    }
+
+    /// Sockets of a connection: one for each direction if it is by HTTP.
+    pub fn sockets_per_connection(&self) -> u32 {
+        1 + u32::from(self.target.transport.is_http())
     }
 
     /// Streams that arrive at one subscriber.
@@ -357,6 +377,10 @@ mod tests {
         assert_eq!(target.host, "127.0.0.1:8080");
         assert_eq!(Target::parse("ws://127.0.0.1:1").unwrap().path, "/ws");
         assert_eq!(Target::parse("tcp://127.0.0.1:1").unwrap().transport, Transport::Tcp);
+        let sockjs = Target::parse("http://127.0.0.1:1").unwrap();
+        assert_eq!((sockjs.path.as_str(), sockjs.transport.is_sockjs()), ("/sockjs", true));
+        assert_eq!(sockjs.by(Transport::XhrPolling).unwrap().transport, Transport::XhrPolling);
+        assert!(plan().target.by(Transport::XhrPolling).is_err());
         for bad in ["127.0.0.1:1", "wss://127.0.0.1:1", "ws://127.0.0.1"] {
             assert!(Target::parse(bad).is_err(), "{bad}");
         }

@@ -188,12 +188,13 @@ pub fn run(plan: Plan, observer: &mut dyn Observer) -> Result<Outcome, String> {
 fn work(index: usize, plan: Arc<Plan>, control: Arc<Control>) -> io::Result<()> {
     affinity::pin(plan.first_core + index);
     let wake = control.doorbell(index).fd();
-    let slots_count = (plan.connections() as usize).div_ceil(plan.threads) as u32 + 64;
+    let sockets = plan.connections() * plan.sockets_per_connection();
+    let slots_count = (sockets as usize).div_ceil(plan.threads) as u32 + 64;
     if plan.is_epoll {
         let mut runtime = monoio::RuntimeBuilder::<monoio::LegacyDriver>::new().build()?;
         return runtime.block_on(async move {
             // A slot is a descriptor number: of all threads, and some of the process.
-            let reactor = EpollReactor::new(Vec::new(), wake, plan.connections() + 1024)?;
+            let reactor = EpollReactor::new(Vec::new(), wake, sockets + 1024)?;
             Worker::new(index, plan, control, reactor).run().await
         });
     }

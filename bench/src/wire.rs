@@ -1,15 +1,19 @@
-//! The bytes of a client: what it sends, and the frames it receives.
+//! The bytes of a client: what it sends, and the frames it receives. [`sockjs`] has what SockJS
+//! adds.
 //!
 //! Sending reuses the server's own masking; receiving is written here, because the server has no
 //! decoder for its own frames. A delivery in a WebSocket frame takes a short way that checks its
 //! ends only (command, blank line before a body of the expected size, NUL); everything else is read
 //! header by header. "Need more bytes" is `Ok(None)`.
 
+pub mod sockjs;
+
 use base64::engine::general_purpose::STANDARD;
 use base64::Engine;
 use memchr::memchr;
 use sha1::{Digest, Sha1};
 use std::io::Write as _;
+use stompede_core::sockjs::frame::push_message;
 use stompede_core::ws::frame::{encode_masked, Opcode};
 
 /// How STOMP frames travel.
@@ -19,6 +23,31 @@ pub enum Transport {
     WebSocket,
     /// As a TCP stream.
     Tcp,
+    /// As SockJS messages, in WebSocket messages.
+    SockJsWebSocket,
+    /// As SockJS messages, in HTTP answers that go on.
+    XhrStreaming,
+    /// As SockJS messages, in one HTTP answer after the other.
+    XhrPolling,
+}
+
+impl Transport {
+    /// Those of SockJS, by the names that clients know.
+    pub const SOCKJS: [(&'static str, Transport); 3] = [
+        ("websocket", Transport::SockJsWebSocket),
+        ("xhr-streaming", Transport::XhrStreaming),
+        ("xhr-polling", Transport::XhrPolling),
+    ];
+
+    /// Is it one of SockJS?
+    pub fn is_sockjs(self) -> bool {
+        self.is_http() || self == Transport::SockJsWebSocket
+    }
+
+    /// Does it need a connection for each direction?
+    pub fn is_http(self) -> bool {
+        matches!(self, Transport::XhrStreaming | Transport::XhrPolling)
+    }
 }
 
 /// What a server said.
@@ -92,8 +121,8 @@ impl Reader {
     #[inline]
     pub fn next<'a>(&self, input: &'a [u8]) -> Result<Option<(Inbound<'a>, usize)>, Violation> {
         match self.transport {
-            Transport::WebSocket => self.next_ws(input),
             Transport::Tcp => next_stomp(input),
+            _ => self.next_ws(input),
         }
     }
 
@@ -226,11 +255,22 @@ pub struct Writer {
 }
 
 impl Writer {
-    /// Appends one STOMP frame, or without STOMP one message.
+    /// Appends one STOMP frame, or without STOMP one message. For HTTP, a comma and a string: see
+    /// [`sockjs::Requests::send`].
     pub fn frame(&self, out: &mut Vec<u8>, frame: &[u8]) {
         match self.transport {
             Transport::WebSocket => encode_masked(out, Opcode::Text, self.mask, frame),
             Transport::Tcp => out.extend_from_slice(frame),
+            Transport::SockJsWebSocket => {
+                let mut message = b"[".to_vec();
+                push_message(&mut message, &[frame]);
+                message.push(b']');
+                encode_masked(out, Opcode::Text, self.mask, &message);
+            }
+            Transport::XhrStreaming | Transport::XhrPolling => {
+                out.push(b',');
+                push_message(out, &[frame]);
+            }
         }
     }
 

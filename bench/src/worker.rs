@@ -1,14 +1,16 @@
 //! A thread of the generator: it owns a reactor, its share of the clients, and their checks.
 //!
 //! The turn: wait, connect what the ramp allows, publish what is due, receive and check, send. A
-//! client is a record of 28 bytes and a stream per publisher it listens to; it has a buffer only
-//! while a frame is partly received. Publishing is looked at again between two batches of receives,
+//! client is a record of 36 bytes and a stream per publisher it listens to; it has a buffer only
+//! while a frame is partly received. One by HTTP has a second connection while it sends: another
+//! record and a [`sockjs::line`]. Publishing is looked at again between two batches of receives,
 //! so that a flood of deliveries delays it by one batch at most.
 
 mod check;
 mod connect;
 mod outbox;
 mod receive;
+mod sockjs;
 
 use crate::broadcast::Watch;
 use crate::clock::{nanos, Nanos};
@@ -21,6 +23,7 @@ use crate::wire::{self, Reader, Writer};
 use outbox::Outbox;
 use receive::RECV_BATCH;
 use slab::Slab;
+use sockjs::{Answer, SockJs};
 use std::collections::VecDeque;
 use std::io;
 use std::ops::Range;
@@ -40,9 +43,31 @@ enum Phase {
     Free,
     Connecting,
     Upgrading,
+    /// A session of SockJS is asked for.
+    Opening,
     LoggingIn,
     Subscribing,
     Live,
+    /// Live, while its next connection is being made.
+    Rejoining,
+    /// Not a client: the connection that one sends by is being made.
+    Calling,
+    /// Not a client: the connection that one sends by. Its seat is the number of its line.
+    Sending,
+    /// It is being made, and nobody wants it any more.
+    Orphan,
+}
+
+impl Phase {
+    fn is_live(self) -> bool {
+        matches!(self, Phase::Live | Phase::Rejoining)
+    }
+
+    /// Is there a connection that can be closed?
+    fn is_open(self) -> bool {
+        use Phase::{Calling, Connecting, Free, Orphan, Rejoining};
+        !matches!(self, Free | Connecting | Rejoining | Calling | Orphan)
+    }
 }
 
 /// One connection, by slot.
@@ -59,7 +84,12 @@ struct Client {
     /// Ticks at which bytes last came and went.
     last_read: u32,
     last_write: u32,
+    /// Number of its session among those of the run.
+    session: u32,
+    /// What it sends by, if it is a session over HTTP and has something to send.
+    line: u32,
     phase: Phase,
+    answer: Answer,
     is_ready: bool,
     is_stalled: bool,
 }
@@ -72,13 +102,18 @@ impl Client {
         started_us: 0,
         last_read: 0,
         last_write: 0,
+        session: 0,
+        line: NONE,
         phase: Phase::Free,
+        answer: Answer::Head,
         is_ready: false,
         is_stalled: false,
     };
 }
 
-/// An idle client: its record, its stream, and 12 bytes of the reactor.
+/// An idle client: its record, its stream, and 12 bytes of the reactor. One by HTTP that publishes,
+/// acknowledges or owes heart-beats has as much again for the connection that it sends by, and its
+/// line.
 const _: () = assert!(size_of::<Client>() + size_of::<Stream>() + 12 <= 64);
 
 /// A thread of the generator.
@@ -114,6 +149,7 @@ pub struct Worker<R> {
     in_the_making: u32,
     ready: Vec<u32>,
     outbox: Outbox,
+    sockjs: SockJs,
     began: Nanos,
     alarm_at: Option<Nanos>,
     tick: u32,
@@ -144,7 +180,7 @@ impl<R: Connector> Worker<R> {
             Writer { transport: plan.target.transport, mask: [random[0] | 1, 35, 71, 142] };
         let reader = Reader {
             transport: plan.target.transport,
-            is_stomp: plan.version.is_some(),
+            is_stomp: plan.version.is_some() && !plan.target.transport.is_sockjs(),
             body_bytes: plan.body_bytes,
             accept,
         };
@@ -180,6 +216,7 @@ impl<R: Connector> Worker<R> {
             in_the_making: 0,
             ready: Vec::new(),
             outbox: Outbox::default(),
+            sockjs: SockJs::new(&plan, &key, control.clock.origin()),
             began: control.clock.now(),
             alarm_at: None,
             tick: 1,
@@ -212,10 +249,11 @@ impl<R: Connector> Worker<R> {
             self.start_connections();
             self.publish();
             self.receive_ready();
+            self.connect_further();
             self.flush_outbox();
         }
         for slot in 0..self.clients.len() as u32 {
-            if !matches!(self.clients[slot as usize].phase, Phase::Free | Phase::Connecting) {
+            if self.clients[slot as usize].phase.is_open() {
                 self.reactor.close(slot);
             }
         }
@@ -257,6 +295,9 @@ impl<R: Connector> Worker<R> {
         match event {
             Event::Connected { slot } => self.on_connected(slot),
             Event::ConnectFailed { slot, errno } => {
+                if self.on_further_failed(slot, errno) {
+                    return;
+                }
                 if connect::is_own_shortage(errno) {
                     return self.connect_later(slot, errno);
                 }
@@ -266,7 +307,9 @@ impl<R: Connector> Worker<R> {
             Event::Readable { slot } | Event::Ended { slot } => self.mark_ready(slot),
             Event::Writable { slot } => {
                 self.flush_rest(slot);
-                if let Some(index) = self.publisher_of(slot) {
+                if self.clients[slot as usize].phase == Phase::Sending {
+                    self.on_line_writable(slot);
+                } else if let Some(index) = self.publisher_of(slot) {
                     self.publishers.all[index].is_blocked = false;
                     self.flush_publishers();
                 }
@@ -335,6 +378,7 @@ impl<R: Connector> Worker<R> {
             self.churn_due = self.churn_due.fract();
         }
         let interval = self.plan.heart_beat_ms / TICK_MS as u32;
+        let mut beating = Vec::new();
         let mut desk = self.control.desk(self.index);
         for slot in 0..self.clients.len() as u32 {
             let client = &mut self.clients[slot as usize];
@@ -351,8 +395,7 @@ impl<R: Connector> Worker<R> {
                 if self.tick - client.last_write + 2 >= interval {
                     client.last_write = self.tick;
                     desk.tally.beats_sent += 1;
-                    let writer = &self.writer;
-                    self.outbox.push(slot, |out| writer.frame(out, b"\n"));
+                    beating.push(slot);
                 }
             }
             if fell_silent && !client.is_ready && !client.is_stalled {
@@ -361,6 +404,9 @@ impl<R: Connector> Worker<R> {
             }
         }
         drop(desk);
+        let mut beat = Vec::new();
+        self.writer.frame(&mut beat, b"\n");
+        beating.into_iter().for_each(|slot| self.say(slot, &beat));
         self.flush_outbox();
     }
 
@@ -404,6 +450,9 @@ impl<R: Connector> Worker<R> {
     }
 
     fn flush_publishers(&mut self) {
+        if self.plan.target.transport.is_http() {
+            return self.feed_lines();
+        }
         let Worker { reactor, publishers, shortfalls, clients, .. } = self;
         let requests = publishers.all.iter().filter_map(|publisher| {
             let slot = publisher.slot?;

@@ -20,6 +20,9 @@ pub struct Limits {
     pub ws_message_bytes_max: u64,
     /// Fragments of one WebSocket message. Default 128: book-keeping costs, not only bytes.
     pub ws_fragments_count_max: u32,
+    /// Bytes per second at which an unfinished frame or message must come. Default 100: slower than
+    /// any line; 0 is no limit.
+    pub message_rate_bytes_min: usize,
     /// Bytes of the server's and of the session's name in a SockJS path. Default 128: clients use
     /// up to 36.
     pub sockjs_id_bytes_max: usize,
@@ -107,6 +110,7 @@ impl Default for Limits {
             http_requests_count_max: 1_000,
             ws_message_bytes_max: 1 << 20,
             ws_fragments_count_max: 128,
+            message_rate_bytes_min: 100,
             sockjs_id_bytes_max: 128,
             sockjs_callback_bytes_max: 32,
             sockjs_payload_bytes_max: 1 << 20,

@@ -113,8 +113,10 @@ fn serve(config: config::Config) -> ExitCode {
     handle.drain();
     std::thread::spawn(move || {
         signals.forever().next();
+        log::flush();
         std::process::exit(1);
     });
     handle.wait();
+    log::flush();
     ExitCode::SUCCESS
 }

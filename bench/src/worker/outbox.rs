@@ -39,6 +39,11 @@ impl Outbox {
         self.rest.remove(&slot);
     }
 
+    /// All that was said.
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
     /// The piece of a slot.
     fn piece(&self, slot: u32) -> &[u8] {
         let Some(at) = self.pieces.iter().position(|piece| piece.0 == slot) else { return &[] };
@@ -49,6 +54,7 @@ impl Outbox {
 
 impl<R: Connector> Worker<R> {
     pub(super) fn flush_outbox(&mut self) {
+        self.flush_lines();
         if self.outbox.pieces.is_empty() {
             return;
         }

@@ -11,6 +11,7 @@
 use super::error::Error;
 use crate::limits::Limits;
 use crate::search::has_any;
+use std::mem::MaybeUninit;
 
 /// The HTTP version of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,6 +72,9 @@ impl<'a> Request<'a> {
     }
 }
 
+/// Fields of a head that need no memory of their own to be parsed; browsers send some fifteen.
+const FIELDS_COUNT_USUAL: usize = 24;
+
 /// Decodes the head at the front of `input`. `Ok(None)` means more bytes are needed and nothing
 /// was consumed; the number is the bytes of the head, after which the body follows.
 ///
@@ -89,10 +93,19 @@ pub fn decode<'a>(input: &'a [u8], limits: &Limits) -> Result<Option<(Request<'a
         return Ok(None);
     };
     let head = &input[skipped..skipped + head_bytes];
-    let mut fields = vec![httparse::EMPTY_HEADER; fields_count];
-    let mut parsed = httparse::Request::new(&mut fields);
+    let mut few = [const { MaybeUninit::uninit() }; FIELDS_COUNT_USUAL];
+    let mut many;
+    let fields = match few.get_mut(..fields_count) {
+        Some(fields) => fields,
+        None => {
+            many = vec![MaybeUninit::uninit(); fields_count];
+            &mut many
+        }
+    };
+    let mut parsed = httparse::Request::new(&mut []);
+    let outcome = parsed.parse_with_uninit_headers(head, fields).map_err(from_httparse)?;
     // The scan has found the empty line, so "partial" can only mean a head it misread.
-    if parsed.parse(head).map_err(from_httparse)?.is_partial() {
+    if outcome.is_partial() {
         return Err(Error::RequestLine);
     }
     let method = parsed.method.ok_or(Error::RequestLine)?;

@@ -137,6 +137,15 @@ pub enum Error {
         /// Bytes a frame may have at this point of the session.
         limit: u64,
     },
+    /// An unfinished frame comes too slowly.
+    FrameTooSlow {
+        /// Bytes of it that came.
+        seen: usize,
+        /// Bytes that must come.
+        wanted: usize,
+        /// In this time, in milliseconds.
+        ms: u32,
+    },
     /// A destination over its limit.
     DestinationTooLong {
         /// Bytes of the destination.
@@ -275,6 +284,7 @@ impl Error {
             | Error::TooManyReplyQueues
             | Error::TooManyTransactions
             | Error::TransactionTooLarge
+            | Error::FrameTooSlow { .. }
             | Error::TooManyUnacknowledged => Blame::Limit,
             Error::LoginTimeout
             | Error::SlowConsumer
@@ -330,6 +340,7 @@ impl Error {
             Error::HeadTooLarge { .. } => "Headers too large",
             Error::TooManyHeaders { .. } => "Too many headers",
             Error::FrameTooLarge { .. } => "Frame too large",
+            Error::FrameTooSlow { .. } => "Frame too slow",
             Error::DestinationTooLong { .. } => "Destination too long",
             Error::IdTooLong => "Identifier too long",
             Error::PatternTooComplex => "Pattern too complex",
@@ -356,6 +367,7 @@ impl Error {
             | Error::LoginTimeout
             | Error::NotAllowed
             | Error::SlowConsumer
+            | Error::FrameTooSlow { .. }
             | Error::HeartbeatMissed { .. }
             | Error::IdTooLong
             | Error::PatternTooComplex
@@ -442,6 +454,11 @@ impl fmt::Display for Error {
             Error::QueueFull { seen, limit, unit } => {
                 write!(f, "seen {seen} {unit} with this one, limit is {limit}: send it later")
             }
+            Error::FrameTooSlow { seen, wanted, ms } => write!(
+                f,
+                "seen {seen} bytes of an unfinished frame in {ms} ms, \
+                 at least {wanted} are wanted: send it in one go"
+            ),
             Error::QueueDiffers(name) => write!(
                 f,
                 "seen another '{name}' than that of the queue, which its first user chose: \

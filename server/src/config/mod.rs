@@ -91,6 +91,8 @@ pub struct Config {
     pub connect_deadline: Duration,
     /// `--handshake-deadline`: from accept to a whole HTTP head.
     pub handshake_deadline: Duration,
+    /// `--message-rate-span`: time over which the rate of an unfinished message is measured.
+    pub message_rate_span: Duration,
     /// `--connections-max`: per shard; 0 is what the descriptor limit allows.
     pub connections_max: usize,
     /// `--connections-per-ip-max`: 0 is no limit.
@@ -235,6 +237,7 @@ impl Default for Config {
             memory_bytes_max: 1 << 30,
             connect_deadline: Duration::from_secs(10),
             handshake_deadline: Duration::from_secs(5),
+            message_rate_span: Duration::from_secs(30),
             connections_max: 0,
             connections_per_ip_max: 0,
             drain_timeout: Duration::from_secs(10),

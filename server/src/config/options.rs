@@ -497,6 +497,13 @@ pub static OPTIONS: &[Opt] = &[
         limits.ws_fragments_count_max
     ),
     size!(
+        "message-rate-min",
+        "100",
+        "Bytes per second at which an unfinished message must come; 0 is no limit",
+        limits.message_rate_bytes_min
+    ),
+    deadline!("message-rate-span", "30s", "Time over which it must", message_rate_span),
+    size!(
         "handler-inbox-max",
         "16MiB",
         "Bytes that other threads may have waiting for the handlers of one shard",

@@ -32,6 +32,7 @@ pub mod remote;
 pub mod replies;
 pub mod send;
 pub mod settle;
+pub mod slow_input;
 pub mod sockjs;
 pub mod subscribe;
 pub mod table;
@@ -372,7 +373,7 @@ impl<R: Reactor> Shard<R> {
         self.dispatch_queues();
         self.flush_sessions();
         self.flush_dirty();
-        self.forget_chunk();
+        self.forget_written();
         self.mesh.flush();
         self.say_farewells();
         Ok(self.is_draining && self.is_drained())

@@ -46,6 +46,8 @@ pub enum DisconnectReason {
     Stalled,
     /// More connections than allowed.
     TooManyConnections,
+    /// An unfinished message came at less than the minimum rate.
+    SlowMessage,
     /// The server is shutting down.
     Drain,
     /// An error of the operating system.
@@ -55,7 +57,7 @@ pub enum DisconnectReason {
 }
 
 /// Names of all reasons, by their number: the `reason` label of metrics and logs.
-pub const NAMES: [&str; 23] = [
+pub const NAMES: [&str; 24] = [
     "peer_closed",
     "peer_closed_mid_frame",
     "peer_reset",
@@ -76,6 +78,7 @@ pub const NAMES: [&str; 23] = [
     "slow_consumer",
     "stalled",
     "too_many_connections",
+    "slow_message",
     "drain",
     "io",
     "panic",

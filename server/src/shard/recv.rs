@@ -7,6 +7,7 @@
 use super::connection::{Phase, Spill, Transport, NONE};
 use super::handlers::CODE_MISSING;
 use super::reason::DisconnectReason;
+use super::slow_input::Arrival;
 use super::{Shard, RECVS_PER_TURN, RECV_BATCH, RECV_STRIDE_BYTES};
 use crate::metrics::{ErrorKind, Protocol};
 use crate::reactor::Reactor;
@@ -154,7 +155,8 @@ impl<R: Reactor> Shard<R> {
         input: &mut [u8],
         decode: fn(&mut Self, u32, &[u8]) -> usize,
     ) {
-        let Some(Spill { mut bytes, mut retry_at_bytes }) = self.take_spill(slot) else {
+        let Some(Spill { mut bytes, mut retry_at_bytes, mut arrival }) = self.take_spill(slot)
+        else {
             let consumed = decode(self, slot, input);
             self.spill(slot, &input[consumed..]);
             return;
@@ -164,11 +166,14 @@ impl<R: Reactor> Shard<R> {
         if bytes.len() >= retry_at_bytes || memchr::memchr(0, input).is_some() {
             let consumed = decode(self, slot, &bytes);
             bytes.drain(..consumed);
+            if consumed > 0 {
+                arrival = Arrival::begin(self.tick);
+            }
             retry_at_bytes = self.bytes_needed(slot, &bytes);
         }
         let connection = &mut self.connections[slot as usize];
         if !bytes.is_empty() && connection.is_live() && connection.spill == NONE {
-            connection.spill = self.spills.insert(Spill { bytes, retry_at_bytes }) as u32;
+            connection.spill = self.spills.insert(Spill { bytes, retry_at_bytes, arrival }) as u32;
         }
     }
 
@@ -179,7 +184,8 @@ impl<R: Reactor> Shard<R> {
         let retry_at_bytes = self.bytes_needed(slot, rest);
         let mut bytes = Vec::with_capacity(rest.len().max(SPILL_BYTES_MIN));
         bytes.extend_from_slice(rest);
-        let spill = self.spills.insert(Spill { bytes, retry_at_bytes });
+        let arrival = Arrival::begin(self.tick);
+        let spill = self.spills.insert(Spill { bytes, retry_at_bytes, arrival });
         self.connections[slot as usize].spill = spill as u32;
     }
 

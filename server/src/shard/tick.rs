@@ -100,6 +100,8 @@ impl<R: Reactor> Shard<R> {
                 let silent = self.tick.saturating_sub(self.last_read[slot]);
                 let quiet = self.tick.saturating_sub(self.last_write[slot]);
                 connection.outbound == NONE
+                    && connection.spill == NONE
+                    && !connection.is_mid_message()
                     && !connection.is_session
                     && !connection.is_sockjs()
                     && !matches!(connection.transport, Transport::SockJs)
@@ -135,6 +137,9 @@ impl<R: Reactor> Shard<R> {
     }
 
     fn check_open(&mut self, slot: u32) {
+        if self.check_slow_input(slot) {
+            return;
+        }
         if self.connections[slot as usize].is_session {
             self.check_session(slot);
             let quiet = self.tick.saturating_sub(self.last_write[slot as usize]);
