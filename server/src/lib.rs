@@ -22,7 +22,7 @@ pub mod shard;
 pub mod sockjs;
 pub mod static_files;
 
-use app::{App, AppError, Context, MessageMapping, Payload, Task};
+use app::{App, AppError, Context, MessageMapping, Payload, Snapshot, Task};
 use config::{Config, IoChoice};
 use handler::endpoint::Endpoints;
 use handler::{Handler, SockJsOptions};
@@ -152,6 +152,22 @@ impl Builder {
     where
         F: Fn(&Context) -> Result<Option<Payload>, AppError> + Send + Sync + 'static,
     {
+        let mapping = Snapshot::Immediate(Box::new(mapping));
+        let added = self.app.add_snapshot(pattern, mapping);
+        self.mistake = self.mistake.or(added.err());
+        self
+    }
+
+    /// As [`Builder::subscribe`], as a task on the shard. The subscription is live when the task
+    /// begins; what is published while it runs waits, up to `outbound-bytes-max`, and is delivered
+    /// behind what the task gives.
+    pub fn subscribe_async<F, T>(mut self, pattern: &str, mapping: F) -> Builder
+    where
+        F: Fn(Context) -> T + Send + Sync + 'static,
+        T: Future<Output = Result<Option<Payload>, AppError>> + 'static,
+    {
+        let boxed = move |context| -> Task<Option<Payload>> { Box::pin(mapping(context)) };
+        let mapping = Snapshot::Deferred(Box::new(boxed));
         let added = self.app.add_snapshot(pattern, mapping);
         self.mistake = self.mistake.or(added.err());
         self

@@ -205,6 +205,8 @@ pub struct ShardMetrics {
     pub accept_errors: Counter,
     /// Times that a mesh ring to another shard was full.
     pub mesh_full: Counter,
+    /// Messages to other shards that wait because a ring is full (gauge).
+    pub mesh_overflow: Counter,
     /// Completions that the kernel had to keep because the completion queue was full.
     pub uring_cq_overflow: Counter,
     /// Turns of the shard's loop.
@@ -268,6 +270,7 @@ impl Default for ShardMetrics {
             panics: Counter::default(),
             accept_errors: Counter::default(),
             mesh_full: Counter::default(),
+            mesh_overflow: Counter::default(),
             uring_cq_overflow: Counter::default(),
             loop_turns: Counter::default(),
             arena_bytes: Counter::default(),
@@ -382,13 +385,14 @@ pub fn render(shards: &[Arc<ShardMetrics>], reasons: &[&str], build: &BuildInfo)
 /// Name without prefix and `_total`, help, and where it is.
 type Single = (&'static str, &'static str, fn(&ShardMetrics) -> &Counter);
 
-const GAUGES: [Single; 12] = [
+const GAUGES: [Single; 13] = [
     ("connections", "Connections that are open", |s| &s.connections),
     ("subscriptions", "Subscriptions there are", |s| &s.subscriptions),
     ("outbound_bytes", "Bytes that wait for clients", |s| &s.outbound_bytes),
     ("sockjs_sessions", "SockJS sessions over HTTP", |s| &s.sockjs_sessions),
     ("sockjs_waiting_bytes", "Bytes that wait in SockJS sessions", |s| &s.sockjs_waiting_bytes),
     ("arena_bytes", "Bytes of the send arenas", |s| &s.arena_bytes),
+    ("mesh_overflow", "Messages between shards that wait for room", |s| &s.mesh_overflow),
     ("history_bytes", "Bytes of the histories of topics", |s| &s.history_bytes),
     ("queues", "Queues there are", |s| &s.queues),
     ("queue_messages", "Messages that wait in queues", |s| &s.queue_messages),

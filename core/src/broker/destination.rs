@@ -44,6 +44,9 @@ pub const EVERYTHING: &str = "/**";
 /// The pattern of all names of a fanout.
 const ALL: &str = "#";
 
+/// In an operator's rule, behind a prefix: all that it claims, whatever its dialect.
+const ALL_BELOW: &str = "**";
+
 /// What one prefix means.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Prefix {
@@ -261,7 +264,10 @@ impl Prefixes {
     /// behind a prefix of a kind that `wanted` takes. An alias is none, for rules see the other
     /// name of its destinations; nor are names without a prefix.
     pub fn has_rules_for(&self, text: &str, wanted: fn(Kind) -> bool) -> bool {
-        let is_named = |prefix: &&Prefix| prefix.is_fanout || text.len() > prefix.text.len();
+        let is_named = |prefix: &&Prefix| {
+            let name = &text[prefix.text.len()..];
+            prefix.is_fanout || !(name.is_empty() || prefix.is_flat && name.contains('/'))
+        };
         let prefix = self.find(text).filter(is_named);
         text == EVERYTHING
             || prefix.is_some_and(|prefix| prefix.alias.is_none() && wanted(prefix.kind))
@@ -274,11 +280,23 @@ impl Prefixes {
         format!("{texts}{EVERYTHING}")
     }
 
-    /// Parses the destination of an operator's rule: a literal name matches itself.
+    /// Parses the destination of an operator's rule, in the dialect of its prefix: a literal name
+    /// matches itself, `**` alone behind a prefix is all of it in any dialect, and each name of a
+    /// fanout is all of it.
+    ///
+    /// # Errors
+    /// Those of [`Pattern::parse_as`], and a wildcard of another dialect, which would be taken
+    /// literally: the rule would be void, and a denial open.
     pub fn rule(&self, text: &str, limits: &Limits) -> Result<Pattern, PatternError> {
         let prefix = self.find(text);
         let dialect = prefix.and_then(|prefix| prefix.dialect).unwrap_or_default();
         let head = prefix.map_or("", |prefix| &prefix.text);
+        let name = &text[head.len()..];
+        if prefix.is_some_and(|prefix| prefix.is_fanout) || name == ALL_BELOW {
+            let all = format!("{head}{}", dialect.all());
+            return Pattern::parse_as(dialect, &all, head, limits);
+        }
+        dialect.check_own(name)?;
         Pattern::parse_as(dialect, text, head, limits)
     }
 }

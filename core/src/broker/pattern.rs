@@ -54,6 +54,29 @@ impl Dialect {
         }
     }
 
+    /// The pattern of all names.
+    pub(super) fn all(self) -> &'static str {
+        match self {
+            Dialect::Ant => "**",
+            Dialect::Amqp => "#",
+            Dialect::ActiveMq => ">",
+        }
+    }
+
+    /// Refuses a name with what looks like a wildcard of another dialect.
+    pub(super) fn check_own(self, name: &str) -> Result<(), PatternError> {
+        let is_foreign = |word: &str| match self {
+            Dialect::Ant => matches!(word, "#" | ">"),
+            Dialect::Amqp | Dialect::ActiveMq => {
+                word != "*" && word != self.all() && word.contains(['*', '#', '>', '?', '{', '}'])
+            }
+        };
+        match self.segments(name).any(is_foreign) {
+            true => Err(PatternError::Foreign { dialect: self }),
+            false => Ok(()),
+        }
+    }
+
     /// The segments of a name; in Ant without the empty ones.
     fn segments(self, name: &str) -> Segments<'_> {
         Segments { rest: Some(name), dialect: self }
@@ -90,6 +113,8 @@ pub enum PatternError {
     Unsupported,
     /// `>` before the last word (ActiveMQ).
     Misplaced,
+    /// A wildcard of another dialect, in a rule.
+    Foreign { dialect: Dialect },
 }
 
 impl PatternError {
@@ -99,7 +124,7 @@ impl PatternError {
             PatternError::Empty | PatternError::Misplaced => "bad pattern",
             PatternError::TooLong { .. } => "pattern too long",
             PatternError::TooComplex { .. } => "pattern too complex",
-            PatternError::Unsupported => "unsupported pattern",
+            PatternError::Unsupported | PatternError::Foreign { .. } => "unsupported pattern",
         }
     }
 }
@@ -117,6 +142,14 @@ impl fmt::Display for PatternError {
             }
             PatternError::Unsupported => {
                 write!(out, "{message}: seen a brace that is not part of {{name}}")
+            }
+            PatternError::Foreign { dialect } => {
+                let own = match dialect {
+                    Dialect::Ant => "* and ? within a segment, ** for any number of segments",
+                    Dialect::Amqp => "* for one word, # for any number of words, words end at .",
+                    Dialect::ActiveMq => "* for one word, > at the end for all below",
+                };
+                write!(out, "{message}: seen a wildcard of another dialect: here use {own}")
             }
             PatternError::Misplaced => {
                 write!(out, "{message}: seen > before the last word: use * for one word")

@@ -27,6 +27,8 @@ pub struct Publication {
     text: Box<str>,
     /// The body, if it is not UTF-8.
     binary: Option<Box<[u8]>>,
+    /// The queue that it goes to, if that is not its destination.
+    queue: Option<Box<str>>,
     destination_len: u32,
     head_len: u32,
     ends: Ends,
@@ -76,10 +78,26 @@ impl Publication {
         Publication {
             text: text.into_boxed_str(),
             binary,
+            queue: None,
             destination_len: destination.len() as u32,
             head_len: head_len as u32,
             ends,
         }
+    }
+
+    /// The same, for the queue of that name, whatever its destination.
+    pub fn for_queue(self, name: &str) -> Publication {
+        Publication { queue: Some(name.into()), ..self }
+    }
+
+    /// The queue that [`Publication::for_queue`] named.
+    pub fn queue(&self) -> Option<&str> {
+        self.queue.as_deref()
+    }
+
+    /// The name of the queue that it goes to, if it goes to one.
+    pub fn queue_name(&self) -> &str {
+        self.queue().unwrap_or_else(|| self.destination())
     }
 
     /// The destination as the sender wrote it.

@@ -171,6 +171,13 @@ pub enum Error {
         /// Parts or levels a selector may have.
         limit: usize,
     },
+    /// A selector too much for its destination.
+    SelectorsTooCostly {
+        /// Steps that all selectors of the destination would take for one message.
+        seen: u64,
+        /// Steps that they may take.
+        limit: u64,
+    },
     /// A SEND to a queue without room for it.
     QueueFull {
         /// Messages or bytes there would be.
@@ -278,6 +285,7 @@ impl Error {
             | Error::PatternTooComplex
             | Error::SelectorTooLong { .. }
             | Error::SelectorTooComplex { .. }
+            | Error::SelectorsTooCostly { .. }
             | Error::QueueFull { .. }
             | Error::TooManyQueues { .. }
             | Error::TooManySubscriptions
@@ -346,6 +354,7 @@ impl Error {
             Error::PatternTooComplex => "Pattern too complex",
             Error::SelectorTooLong { .. } => "Selector too long",
             Error::SelectorTooComplex { .. } => "Selector too complex",
+            Error::SelectorsTooCostly { .. } => "Too many selectors",
             Error::QueueFull { .. } => "Queue full",
             Error::TooManyQueues { .. } => "Too many queues",
             Error::TooManySubscriptions => "Too many subscriptions",
@@ -372,6 +381,7 @@ impl Error {
             | Error::IdTooLong
             | Error::PatternTooComplex
             | Error::SelectorTooComplex { .. }
+            | Error::SelectorsTooCostly { .. }
             | Error::QueueFull { .. }
             | Error::TooManyQueues { .. }
             | Error::TooManySubscriptions
@@ -451,6 +461,11 @@ impl fmt::Display for Error {
             Error::SelectorTooComplex { at, limit } => {
                 write!(f, "seen too much at byte {at} of the selector, limit is {limit}: split it")
             }
+            Error::SelectorsTooCostly { seen, limit } => write!(
+                f,
+                "seen selectors of this destination that may take {seen} steps for a message, \
+                 limit is {limit}: subscribe without one, or compare instead of LIKE"
+            ),
             Error::QueueFull { seen, limit, unit } => {
                 write!(f, "seen {seen} {unit} with this one, limit is {limit}: send it later")
             }

@@ -366,13 +366,19 @@ impl Config {
             .slow_consumer
             .iter()
             .filter_map(|text| Some(("slow-consumer", text, conflate::parse_rule(text).ok()?.0)));
-        match histories.chain(paces).find(|(.., on)| !prefixes.has_rules_for(on, is_topic)) {
-            Some((option, text, on)) => Err(ConfigError::Conflict(format!(
-                "seen {option} {text:?}, but under this profile {on} is no topic; allowed is {}",
-                prefixes.rule_prefixes(is_topic)
-            ))),
-            None => Ok(()),
+        for (option, text, on) in histories.chain(paces) {
+            if !prefixes.has_rules_for(on, is_topic) {
+                let allowed = prefixes.rule_prefixes(is_topic);
+                return Err(ConfigError::Conflict(format!(
+                    "seen {option} {text:?}, but under this profile {on} is no topic; \
+                     allowed is {allowed}"
+                )));
+            }
+            prefixes.rule(on, &self.limits).map_err(|error| {
+                ConfigError::Conflict(format!("seen {option} {text:?}: {error}"))
+            })?;
         }
+        Ok(())
     }
 
     /// The path of every SockJS endpoint that speaks STOMP.

@@ -415,6 +415,12 @@ pub static OPTIONS: &[Opt] = &[
         limits.unacknowledged_count_max
     ),
     count!(
+        "selector-sum-max",
+        "8388608",
+        "Steps that all selectors of a topic on one shard may take for a message; so may patterns'",
+        limits.selector_sum_steps_max
+    ),
+    count!(
         "reply-queues-max",
         "32",
         "Labels of /temp-queue/ of one connection",

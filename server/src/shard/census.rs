@@ -31,6 +31,12 @@ pub struct Census {
     pub interests_pending: usize,
     /// Subscriptions whose deliveries wait, or are counted.
     pub paces: usize,
+    /// Subscriptions that wait for their snapshot.
+    pub gates: usize,
+    /// Asynchronous mappings that run.
+    pub app_tasks: usize,
+    /// Connections that go on in the next turn.
+    pub postponed: usize,
     /// Topics whose home is here and that have a history.
     pub histories: usize,
     /// Clients that logged in or asked for soft errors, users whose home is here, and tables of
@@ -59,6 +65,9 @@ impl<R: Reactor> Shard<R> {
             interests: self.interest.len(),
             interests_pending: self.pending_interest.len(),
             paces: self.paces.len(),
+            gates: self.gates.len(),
+            app_tasks: self.outbox.tasks_count(),
+            postponed: self.postponed.len(),
             histories: self.histories.len(),
             identities: self.clients.len()
                 + self.users.len()

@@ -37,7 +37,8 @@ impl<R: Reactor> Shard<R> {
             let reason = match error {
                 Error::LoginFailed => DisconnectReason::LoginFailed,
                 Error::NotAllowed => {
-                    self.on_denied(slot);
+                    let destination = frame.header("destination").unwrap_or_default();
+                    self.on_denied(slot, frame.command.as_str(), &destination);
                     DisconnectReason::StompError
                 }
                 _ => DisconnectReason::StompError,
@@ -70,7 +71,11 @@ impl<R: Reactor> Shard<R> {
                     let action = Action::Publish(Arc::new(publication), receipt.map(Box::from));
                     return self.add_action(slot, &transaction, action, bytes);
                 }
-                return self.publish(slot, Arc::new(publication), kind, receipt);
+                self.publish(slot, Arc::new(publication), kind, receipt)?;
+                if self.is_overworked() {
+                    self.postpone(slot);
+                }
+                return Ok(());
             }
             Request::Subscribe { id, destination, ack } => {
                 let subscribe = Subscribe {

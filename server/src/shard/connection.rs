@@ -329,6 +329,8 @@ pub enum Then {
     SockJs(Box<super::sockjs::exchange::Exchange>),
     /// All that was queued is sent: take the next request.
     Flushed,
+    /// The next turn has begun: go on.
+    Turn,
 }
 
 /// Input of one connection that is not decoded yet: the start of a STOMP frame or of a request.

@@ -12,7 +12,6 @@
 //! other half is for what is published while it is under way.
 
 use super::action::{Asker, Message, Placed, Subscribe};
-use super::deliver::{Note, One};
 use super::{Shard, Shared};
 use crate::reactor::{Reactor, TICK_MS};
 use std::hash::{DefaultHasher, Hasher};
@@ -108,7 +107,7 @@ impl<R: Reactor> Shard<R> {
         for (offset, publication) in past.publications {
             let position = Some(Position { offset, epoch: newest.epoch.clone() });
             let delivery = Placed { publication, sequence: self.next_sequence(), position };
-            self.deliver_to(slot, key, &One { delivery: &delivery, note: Note::Recovered });
+            self.deliver_past(slot, key, &delivery);
         }
     }
 

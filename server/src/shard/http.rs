@@ -69,6 +69,13 @@ impl<R: Reactor> Shard<R> {
         self.connections[slot as usize].spill != NONE || self.is_in_body(slot)
     }
 
+    /// All answers are sent: the pause before the next request begins.
+    pub(super) fn rest_http(&mut self, slot: u32) {
+        if self.connections[slot as usize].is_http() && !self.is_in_request(slot) {
+            self.last_write[slot as usize] = self.tick;
+        }
+    }
+
     fn is_in_body(&self, slot: u32) -> bool {
         let extras = self.connections[slot as usize].extras.as_ref();
         extras.is_some_and(|extras| extras.held.is_some())

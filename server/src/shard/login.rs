@@ -11,7 +11,7 @@ use crate::auth::Verdict;
 use crate::metrics::{AuthMethod, AuthResult};
 use crate::reactor::Reactor;
 use std::time::Duration;
-use stompede_core::broker::user::is_usable_name;
+use stompede_core::broker::user::{is_usable_name, session_id};
 use stompede_core::stomp::encode;
 use stompede_core::stomp::error::Error;
 use stompede_core::stomp::heartbeat::agree;
@@ -70,32 +70,13 @@ impl<R: Reactor> Shard<R> {
         connection.phase = Phase::Open;
         connection.send_ticks = interval(login.agreement.server_sends_ms);
         connection.expect_ticks = interval(login.agreement.client_sends_ms);
-        let session = self.session_id(slot);
+        let session = session_id(self.shared.key, self.session(slot));
         let user = if self.shared.authenticator.is_open() { None } else { login.user };
         let (version, heartbeat) = (login.version, login.heartbeat);
         self.push_frame(slot, |out| {
-            let session = std::str::from_utf8(&session).unwrap_or_default();
-            encode::connected(out, version, session, SERVER, heartbeat, user.as_deref());
+            encode::connected(out, version, session.as_str(), SERVER, heartbeat, user.as_deref());
         });
         let user = user.map(String::into_boxed_str);
         self.remember_client(slot, user, login.client_id, login.is_soft);
     }
-
-    /// Derived, not stored: nobody can guess it without the key of this start.
-    fn session_id(&self, slot: u32) -> [u8; 32] {
-        let generation = self.connections[slot as usize].generation;
-        let place = [self.index as u32, slot, generation];
-        let halves = [self.shared.key, !self.shared.key].map(|key| keyed_hash(key, place));
-        std::array::from_fn(|at| {
-            let digit = halves[at / 16] >> (60 - 4 * (at % 16)) & 15;
-            b"0123456789abcdef"[digit as usize]
-        })
-    }
-}
-
-fn keyed_hash(key: u64, place: [u32; 3]) -> u64 {
-    use std::hash::{DefaultHasher, Hash, Hasher};
-    let mut hasher = DefaultHasher::new();
-    (key, place).hash(&mut hasher);
-    hasher.finish()
 }

@@ -100,6 +100,10 @@ impl<R: Reactor> Shard<R> {
         let is_more = count == piece.len() || connection.is_ended;
         // Closing: read on until the peer ends too, so that no reset overtakes our last bytes.
         if connection.is_live() {
+            if self.is_overworked() {
+                self.postpone(slot);
+            }
+            let connection = &mut self.connections[slot as usize];
             connection.is_pinged = false;
             self.last_read[slot as usize] = self.tick;
             self.on_bytes(slot, &mut piece[..count]);

@@ -219,6 +219,8 @@ impl<R: Reactor> Shard<R> {
                 self.mark_ready(slot);
             }
             Phase::Waiting => self.flushed.push(slot),
+            // Who took its answer slowly has all the time for the next request.
+            Phase::Opening => self.rest_http(slot),
             _ => {}
         }
         if self.paces.is_any_waiting() {

@@ -227,6 +227,36 @@ fn the_stack_is_an_array_and_never_passed() {
     );
 }
 
+/// What a selector may cost is known before there is a message.
+#[test]
+fn no_evaluation_costs_more_than_was_foreseen() {
+    let limits = Limits { stomp_header_line_bytes_max: 300, ..Limits::default() };
+    let long = "ab".repeat(150);
+    for text in [
+        "a = 'x'",
+        "a = b",
+        "'ab' = a",
+        "a = (b AND c)",
+        "a IN ('x', 'abababab')",
+        "a LIKE 'ab%'",
+        "a LIKE '%b'",
+        "a LIKE '%a%b%aa' OR b LIKE 'a_a%c'",
+        "a BETWEEN 1 AND 7 OR NOT a IS NULL AND b <> a",
+        "headers['a'] == 'x'",
+    ] {
+        let filter = Filter::compile(text, &limits).unwrap().unwrap();
+        for header in ["", "x", "ab", &long, &long[1..]] {
+            let publication =
+                Publication::new("/topic/a", [("a", header), ("b", &long)].iter().copied(), b"");
+            let steps = filter.evaluate(&publication).steps;
+            assert!(steps <= filter.steps_most(), "{text}: {steps} > {}", filter.steps_most());
+        }
+    }
+    let steps = |text| Filter::compile(text, &Limits::default()).unwrap().unwrap().steps_most();
+    assert!(steps("a = 'x' AND b > 3") < 10);
+    assert!(steps("a LIKE 'ab%'") < 10 && steps("a LIKE '%ab%'") > 16_384);
+}
+
 /// Catalogue: I20.
 #[test]
 fn an_evaluation_that_runs_out_of_steps_is_no_match() {

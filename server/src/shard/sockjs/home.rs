@@ -344,6 +344,16 @@ impl<R: Reactor> Shard<R> {
         self.close_session(slot, code::NORMAL, "Normal closure");
     }
 
+    /// We were held up, or a shard does not read because the mesh is full: what clients did may
+    /// still be on its way, and nobody is ended for it.
+    pub(in crate::shard) fn excuse_sessions(&mut self) {
+        let tick = self.tick;
+        for (index, entry) in &mut self.sessions.entries {
+            entry.session.excuse(tick);
+            self.last_read[(VIRTUAL | index as u32) as usize] = tick;
+        }
+    }
+
     /// Time passes for all sessions.
     pub(in crate::shard) fn tick_sessions(&mut self) {
         let mut waiting_bytes = 0;
