@@ -412,7 +412,7 @@ mod tests {
             for (k, &destination) in (0..3).zip(&own) {
                 assert_eq!(plan.subscription_of(subscriber, destination), Some(k));
             }
-            own.sort();
+            own.sort_unstable();
             let others = (0..11).filter(|destination| !own.contains(destination));
             for other in others {
                 assert_eq!(plan.subscription_of(subscriber, other), None);

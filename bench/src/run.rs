@@ -178,7 +178,7 @@ pub fn run(plan: Plan, observer: &mut dyn Observer) -> Result<Outcome, String> {
         threads.push(thread.spawn(work).map_err(explain)?);
     }
     let mut coordinator = Coordinator::new(plan, control.clone());
-    let is_anyone_gone = || threads.iter().any(|thread| thread.is_finished());
+    let is_anyone_gone = || threads.iter().any(std::thread::JoinHandle::is_finished);
     coordinator.go(observer, &is_anyone_gone);
     control.enter(Stage::Stop);
     for thread in threads {

@@ -4,6 +4,10 @@
 //! [`http`], [`ws`], [`sockjs`], [`stomp`], [`broker`]. Nothing here opens a socket, reads a clock
 //! or draws a random number.
 
+#![forbid(unsafe_code)]
+// Whatever a peer or an operator did: an error, not a panic.
+#![cfg_attr(not(test), deny(clippy::unwrap_used))]
+
 pub mod amount;
 pub mod limits;
 pub mod outbound;

@@ -3,6 +3,9 @@
 //! [`Server::start`] runs the whole server inside any process; the binary is a thin command line
 //! around it. Read in this order: [`shard`] (a message's way), [`reactor`], [`mesh`].
 
+// Whatever a peer or an operator did: an error, not a panic.
+#![cfg_attr(not(test), deny(clippy::unwrap_used))]
+
 pub mod admin;
 pub mod app;
 pub mod assets;
@@ -28,6 +31,7 @@ use reactor::epoll::EpollReactor;
 use reactor::listener::{claim, listen, local_address};
 use reactor::uring::UringReactor;
 use shard::action::Message;
+use shard::guard::AbortOnPanic;
 use shard::{Shard, Shared};
 use std::future::Future;
 use std::io;
@@ -331,6 +335,7 @@ fn run_shard(
     is_uring: bool,
     slots_count: u32,
 ) -> io::Result<()> {
+    let _guard = AbortOnPanic { shard: index };
     if shared.config.pin {
         shard::affinity::pin(index);
     }

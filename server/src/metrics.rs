@@ -199,6 +199,8 @@ pub struct ShardMetrics {
     pub handler_messages_sent: Counter,
     /// Callbacks of handlers that panicked.
     pub handler_panics: Counter,
+    /// Panics of our own; each ended a connection.
+    pub panics: Counter,
     /// Errors of accept.
     pub accept_errors: Counter,
     /// Times that a mesh ring to another shard was full.
@@ -265,6 +267,7 @@ impl Default for ShardMetrics {
             handler_messages_received: Counter::default(),
             handler_messages_sent: Counter::default(),
             handler_panics: Counter::default(),
+            panics: Counter::default(),
             accept_errors: Counter::default(),
             mesh_full: Counter::default(),
             mesh_overflow: Counter::default(),
@@ -364,7 +367,11 @@ pub struct BuildInfo {
 pub fn render(shards: &[Arc<ShardMetrics>], reasons: &[&str], build: &BuildInfo) -> String {
     let scrape = Scrape {
         shards: shards.to_vec(),
-        reasons: reasons.iter().take(REASONS_COUNT_MAX).map(|name| name.to_string()).collect(),
+        reasons: reasons
+            .iter()
+            .take(REASONS_COUNT_MAX)
+            .map(std::string::ToString::to_string)
+            .collect(),
         build: build.clone(),
     };
     let mut registry = Registry::with_prefix("stompede");
@@ -394,7 +401,7 @@ const GAUGES: [Single; 13] = [
     ("queue_bytes", "Bytes that queues hold", |s| &s.queue_bytes),
 ];
 
-const COUNTERS: [Single; 29] = [
+const COUNTERS: [Single; 30] = [
     ("connections_opened", "Connections accepted", |s| &s.connections_opened),
     ("bytes_received", "Bytes read from clients", |s| &s.bytes_received),
     ("bytes_sent", "Bytes handed to the kernel for clients", |s| &s.bytes_sent),
@@ -422,6 +429,7 @@ const COUNTERS: [Single; 29] = [
     ("handler_messages_received", "Messages given to handlers", |s| &s.handler_messages_received),
     ("handler_messages_sent", "Messages that handlers sent", |s| &s.handler_messages_sent),
     ("handler_panics", "Callbacks of handlers that panicked", |s| &s.handler_panics),
+    ("panics", "Panics of the server's own, each of which ended a connection", |s| &s.panics),
     ("accept_errors", "Errors of accept", |s| &s.accept_errors),
     ("mesh_full", "Times a ring between shards was full", |s| &s.mesh_full),
     ("uring_cq_overflow", "Completions the ring had no room for", |s| &s.uring_cq_overflow),

@@ -82,11 +82,17 @@ impl Dialect {
         Segments { rest: Some(name), dialect: self }
     }
 
+    /// Whether a segment stands for any number of them, none included.
+    fn is_any_depth(self, segment: &str) -> bool {
+        matches!(
+            (self, segment),
+            (Dialect::Ant, "**") | (Dialect::Amqp, "#") | (Dialect::ActiveMq, ">")
+        )
+    }
+
     fn segment(self, text: &str) -> Result<Segment, PatternError> {
         Ok(match (self, text) {
-            (Dialect::Ant, "**") | (Dialect::Amqp, "#") | (Dialect::ActiveMq, ">") => {
-                Segment::AnyDepth
-            }
+            _ if self.is_any_depth(text) => Segment::AnyDepth,
             (_, "*") => Segment::One,
             (Dialect::Ant, _) if text.contains(['*', '?', '{', '}']) => Segment::glob(text)?,
             _ => Segment::Literal(text.into()),
@@ -408,3 +414,5 @@ impl<T> ByPattern<T> {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod twin;

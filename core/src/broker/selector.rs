@@ -18,6 +18,8 @@ mod parser;
 mod program;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod twin;
 
 use super::publication::Publication;
 use crate::limits::{Limits, SELECTOR_STACK_COUNT_MAX};

@@ -287,7 +287,7 @@ mod tests {
     #[test]
     fn error_has_message_receipt_and_length() {
         let frame = text(|out| {
-            error(out, Version::V1_2, &Error::UnknownCommand, Some("r:1"), Some("FOO\r\n\0"))
+            error(out, Version::V1_2, &Error::UnknownCommand, Some("r:1"), Some("FOO\r\n\0"));
         });
         let body = format!("{}\nFOO\\r\\n\\u{{0}}\n", Error::UnknownCommand);
         let expected = format!(

@@ -19,7 +19,7 @@ use std::cmp::Reverse;
 use std::collections::HashSet;
 use std::ffi::OsString;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use stompede_core::broker::authorization::{Authorization, RuleError};
@@ -454,6 +454,14 @@ pub fn parse(
     env: impl Iterator<Item = (String, String)>,
 ) -> Result<Invocation, ConfigError> {
     sources::parse(args, env)
+}
+
+/// The configuration that a file alone gives: `path` is its name for errors, `text` what it says.
+///
+/// # Errors
+/// As [`parse`].
+pub fn parse_file(path: &Path, text: &str) -> Result<Config, ConfigError> {
+    sources::parse_file(path, text)
 }
 
 #[cfg(test)]

@@ -638,7 +638,7 @@ pub static OPTIONS: &[Opt] = &[
         "",
         "Where /info sends SockJS clients instead of here",
         sockjs.base_url,
-        |url: &str| Ok::<_, String>(Some(url.to_owned())),
+        |url: &str| Ok::<_, String>((!url.is_empty()).then(|| url.to_owned())),
         |url: Option<String>| url.unwrap_or_default()
     ),
     count!(

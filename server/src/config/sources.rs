@@ -59,6 +59,11 @@ pub(super) fn parse(
     })
 }
 
+/// See [`super::parse_file`].
+pub(super) fn parse_file(path: &Path, text: &str) -> Result<Config, ConfigError> {
+    resolve(&[(Origin::File(path.to_owned()), from_text(path, text)?)])
+}
+
 /// The commands besides serving, without the options that all of them take.
 fn commands() -> [Command; 4] {
     let config = Command::new("config")
@@ -239,7 +244,12 @@ fn no_rule(origin: Origin, name: &str, seen: &str, rule: &str) -> ConfigError {
 
 fn from_file(path: &Path) -> Result<Values, ConfigError> {
     let bad = |why: String| ConfigError::File { path: path.to_owned(), why };
-    let text = std::fs::read_to_string(path).map_err(|error| bad(error.to_string()))?;
+    from_text(path, &std::fs::read_to_string(path).map_err(|error| bad(error.to_string()))?)
+}
+
+/// The file at `path` says `text`.
+fn from_text(path: &Path, text: &str) -> Result<Values, ConfigError> {
+    let bad = |why: String| ConfigError::File { path: path.to_owned(), why };
     let table = text.parse::<toml::Table>().map_err(|error| bad(error.to_string()))?;
     let origin = Origin::File(path.to_owned());
     let mut values = Values::new();

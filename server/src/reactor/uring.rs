@@ -235,7 +235,7 @@ impl UringReactor {
     }
 
     fn arm_tick(&mut self) {
-        let interval: *const types::Timespec = &*self.tick_interval;
+        let interval: *const types::Timespec = &raw const *self.tick_interval;
         let timeout = opcode::Timeout::new(interval).flags(types::TimeoutFlags::MULTISHOT);
         self.push(&timeout.build().user_data(user_data(KIND_TICK, 0, 0)));
     }
@@ -325,7 +325,7 @@ impl UringReactor {
             self.peers.resize(batch.len(), unsafe { std::mem::zeroed() });
             for (index, &(slot, listener)) in batch.iter().enumerate() {
                 let is_ipv4 = self.listeners[usize::from(listener)].1;
-                let address: *mut libc::sockaddr_storage = &mut self.peers[index];
+                let address: *mut libc::sockaddr_storage = &raw mut self.peers[index];
                 self.push(&peer_name(slot, is_ipv4, address, index as u32));
                 self.arm_readable(slot);
             }

@@ -15,6 +15,7 @@ pub mod compress;
 pub mod connection;
 pub mod deliver;
 pub mod files;
+pub mod guard;
 pub mod handlers;
 pub mod history;
 pub mod http;

@@ -52,10 +52,12 @@ pub enum DisconnectReason {
     Drain,
     /// An error of the operating system.
     Io,
+    /// A panic of ours while it was served.
+    Panic,
 }
 
 /// Names of all reasons, by their number: the `reason` label of metrics and logs.
-pub const NAMES: [&str; 23] = [
+pub const NAMES: [&str; 24] = [
     "peer_closed",
     "peer_closed_mid_frame",
     "peer_reset",
@@ -79,9 +81,10 @@ pub const NAMES: [&str; 23] = [
     "slow_message",
     "drain",
     "io",
+    "panic",
 ];
 
-const _: () = assert!(NAMES.len() == DisconnectReason::Io as usize + 1);
+const _: () = assert!(NAMES.len() == DisconnectReason::Panic as usize + 1);
 
 impl DisconnectReason {
     /// Its name in metrics and logs.

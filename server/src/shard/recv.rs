@@ -42,14 +42,18 @@ impl<R: Reactor> Shard<R> {
             slots.clear();
             for &slot in chunk {
                 self.connections[slot as usize].is_ready = false;
-                if self.may_receive(slot) && !self.inflate_rest(slot) {
+                let mut is_received = false;
+                self.guarded(slot, |shard| {
+                    is_received = shard.may_receive(slot) && !shard.inflate_rest(slot);
+                });
+                if is_received {
                     slots.push(slot);
                 }
             }
             self.reactor.recv_batch(&slots, &mut buffer, RECV_STRIDE_BYTES, &mut results);
             for (index, &slot) in slots.iter().enumerate() {
                 let piece = &mut buffer[index * RECV_STRIDE_BYTES..][..RECV_STRIDE_BYTES];
-                self.on_received(slot, results[index], piece);
+                self.guarded(slot, |shard| shard.on_received(slot, results[index], piece));
             }
         }
         self.scratch.receive = buffer;
@@ -136,6 +140,8 @@ impl<R: Reactor> Shard<R> {
 
     /// Takes new bytes of a connection; what cannot be decoded yet is spilled.
     pub(super) fn on_bytes(&mut self, slot: u32, input: &mut [u8]) {
+        #[cfg(test)]
+        assert!(!input.starts_with(b"PANIC"), "as a test asked");
         match self.connections[slot as usize].transport {
             Transport::Http { .. } => self.on_http_bytes(slot, input),
             Transport::Tcp => self.on_stream(slot, input, Self::decode_stomp),
@@ -413,6 +419,10 @@ impl<R: Reactor> Shard<R> {
 
     /// Goes on with a connection whose wait is over: first with the bytes that were kept.
     pub(super) fn resume(&mut self, slot: u32) {
+        self.guarded(slot, |shard| shard.go_on(slot));
+    }
+
+    fn go_on(&mut self, slot: u32) {
         if self.connections[slot as usize].is_http() {
             self.on_stream(slot, &mut [], Self::decode_http);
             return self.mark_ready(slot);

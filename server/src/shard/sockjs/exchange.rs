@@ -153,7 +153,7 @@ impl Written {
         let is_head_same = self.head.as_ref().is_none_or(|(asked, keep_alive)| {
             *asked == exchange.asked && *keep_alive == exchange.keep_alive
         });
-        std::ptr::eq(&*self.message, &**message)
+        std::ptr::eq(&raw const *self.message, &raw const **message)
             && self.transport == exchange.transport
             && self.is_http11 == exchange.is_http11
             && is_head_same
@@ -278,7 +278,7 @@ impl<R: Reactor> Shard<R> {
             let mut results = Vec::new();
             self.reactor.recv_batch(&[slot], &mut piece, PIPELINED_BYTES_MAX, &mut results);
             if let Some(result) = results.pop() {
-                self.on_received(slot, result, &mut piece);
+                self.guarded(slot, |shard| shard.on_received(slot, result, &mut piece));
             }
         }
     }

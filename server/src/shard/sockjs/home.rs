@@ -67,7 +67,7 @@ impl<R: Reactor> Shard<R> {
                 None
             }),
             Ask::Aborted => {
-                self.with_session(slot, |session, now, rules, _| session.aborted(from, now, rules))
+                self.with_session(slot, |session, now, rules, _| session.aborted(from, now, rules));
             }
         }
     }
