@@ -41,8 +41,9 @@ impl Arrival {
 }
 
 impl<R: Reactor> Shard<R> {
-    /// Ends a connection whose unfinished message came too slowly. Says whether it did.
-    pub(super) fn check_slow_input(&mut self, slot: u32) -> bool {
+    /// Ends a connection whose unfinished message came too slowly. Says whether it did. `held_up`
+    /// are the ticks in which this thread did not run.
+    pub(super) fn check_slow_input(&mut self, slot: u32, held_up: u32) -> bool {
         let config = &self.shared.config;
         let (span, rate) = (config.message_rate_span, config.limits.message_rate_bytes_min);
         let (tick, span_ticks) = (self.tick, ticks(span));
@@ -61,8 +62,8 @@ impl<R: Reactor> Shard<R> {
         } else {
             return false;
         };
-        if is_unread {
-            arrival.since_tick = arrival.since_tick.saturating_add(1);
+        if is_unread || held_up > 0 {
+            arrival.since_tick = arrival.since_tick.saturating_add(held_up.max(1)).min(tick);
             return false;
         }
         let wanted = rate.saturating_mul(span.as_millis() as usize) / 1000;

@@ -44,7 +44,9 @@ impl<R: Reactor> Shard<R> {
         self.keep_house();
         self.keep_queues();
         self.metrics.mesh_overflow.set(self.mesh.overflow_count() as u64);
-        let is_late = self.tick > self.last_tick + PAUSE_TICKS;
+        let passed = self.tick.saturating_sub(self.last_tick);
+        let is_late = passed > PAUSE_TICKS;
+        let held_up = if is_late { passed } else { 0 };
         if is_late || self.shared.metrics.iter().any(|shard| shard.mesh_overflow.get() > 0) {
             self.excuse_sessions();
         }
@@ -64,7 +66,7 @@ impl<R: Reactor> Shard<R> {
                     self.last_write[slot as usize] = self.tick;
                 }
                 Phase::Opening => self.check_opening(slot),
-                Phase::Open | Phase::Waiting => self.check_open(slot),
+                Phase::Open | Phase::Waiting => self.check_open(slot, held_up),
                 Phase::Closing(reason) | Phase::Lingering(reason) => {
                     if self.silent_ticks(slot) > ticks(LINGER) {
                         self.abort(slot, reason);
@@ -151,8 +153,8 @@ impl<R: Reactor> Shard<R> {
         }
     }
 
-    fn check_open(&mut self, slot: u32) {
-        if self.check_slow_input(slot) {
+    fn check_open(&mut self, slot: u32, held_up: u32) {
+        if self.check_slow_input(slot, held_up) {
             return;
         }
         if self.connections[slot as usize].is_session {
