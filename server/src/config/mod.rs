@@ -60,7 +60,7 @@ pub enum LogFormat {
     Json,
 }
 
-/// Everything that can be configured. [`options::OPTIONS`] says what each field means.
+/// Everything that can be configured. [`options::all`] says what each field means.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
     /// `--listen`: HTTP and WebSocket.
