@@ -29,6 +29,19 @@ pub(super) const ROWS: &[Opt] = &[
         "Connections of one client address; 0 is no limit",
         connections_per_ip_max
     ),
+    count!(
+        "connection-rate-max",
+        "0",
+        "Connections that a shard takes in a second; others are told to come later; 0 is no limit",
+        connection_rate_max
+    ),
+    count!(
+        "login-failures-max",
+        "0",
+        "Wrong log-ins of one client address in a minute, after which it has to wait; 0 is no \
+         limit: behind a proxy all have its address",
+        login_failures_max
+    ),
     row!(
         "drain-timeout",
         "TIME",
@@ -54,5 +67,11 @@ pub(super) const ROWS: &[Opt] = &[
         "true",
         "Ping a silent WebSocket client, and take the pong for a heart-beat",
         heartbeat_ping
+    ),
+    count!(
+        "control-frames-max",
+        "100",
+        "Pings, pongs and heart-beats of a client in a row, in 10 s; up to 255, 0 is no limit",
+        limits.control_frames_count_max
     ),
 ];

@@ -61,5 +61,10 @@ pub(super) const ROWS: &[Opt] = &[
         "Bytes that all histories may hold together",
         history_bytes_max
     ),
-    size!("memory-max", "1GiB", "Bytes that may wait for all clients together", memory_bytes_max),
+    size!(
+        "memory-max",
+        "1GiB",
+        "Bytes that may wait for all clients, or be unfinished, together; above, nobody new comes in",
+        memory_bytes_max
+    ),
 ];
