@@ -64,7 +64,7 @@ pub(super) const ROWS: &[Opt] = &[
     size!(
         "memory-max",
         "1GiB",
-        "Bytes that may wait for all clients, or be unfinished, together; above, nobody new comes in",
+        "Bytes that may wait for all clients or be unfinished; above, nobody new comes in",
         memory_bytes_max
     ),
 ];
