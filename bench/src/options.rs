@@ -220,8 +220,8 @@ pub struct Common {
     /// NAME:PASSCODE to log in with
     #[arg(long, value_parser = login)]
     pub login: Option<(String, String)>,
-    /// Addresses to connect from: a number of loopback ones, or a list; to a loopback server
-    /// one for every 10,000 connections, if there are more: the kernel looks long for the last ports
+    /// Addresses to connect from: a number of loopback ones, or a list; by default one for every
+    /// 10,000 connections to a loopback server, for the kernel looks long for the last ports
     #[arg(long, value_parser = sources)]
     pub source_ips: Option<Sources>,
     /// Seed of everything that varies

@@ -23,6 +23,10 @@ pub struct Limits {
     /// Bytes per second at which an unfinished frame or message must come. Default 100: slower than
     /// any line; 0 is no limit.
     pub message_rate_bytes_min: usize,
+    /// Pings, pongs and heart-beats in a row, without another frame, in
+    /// [`CONTROL_FRAMES_SPAN_MS`]. Default 100: ten a second, where heart-beats are one; 0 is no
+    /// limit.
+    pub control_frames_count_max: u8,
     /// Bytes of the server's and of the session's name in a SockJS path. Default 128: clients use
     /// up to 36.
     pub sockjs_id_bytes_max: usize,
@@ -115,6 +119,7 @@ impl Default for Limits {
             ws_message_bytes_max: 1 << 20,
             ws_fragments_count_max: 128,
             message_rate_bytes_min: 100,
+            control_frames_count_max: 100,
             sockjs_id_bytes_max: 128,
             sockjs_callback_bytes_max: 32,
             sockjs_payload_bytes_max: 1 << 20,
@@ -162,6 +167,9 @@ pub const WS_CONTROL_PAYLOAD_BYTES_MAX: usize = 125;
 
 /// Values that a selector may hold at once while it is evaluated; its stack is an array.
 pub const SELECTOR_STACK_COUNT_MAX: usize = 32;
+
+/// Milliseconds over which the allowance of control frames comes back.
+pub const CONTROL_FRAMES_SPAN_MS: u64 = 10_000;
 
 /// Bytes up to which an inflated message may have any ratio: a run of one letter is no
 /// attack yet.

@@ -134,7 +134,7 @@ label!(
 );
 label!(
     /// What became of a log-in.
-    AuthResult { Accepted = "accepted", Refused = "refused" }
+    AuthResult { Accepted = "accepted", Refused = "refused", Limited = "limited" }
 );
 
 /// What one shard counts. Aligned so that no two shards write one pair of cache lines.
@@ -175,6 +175,8 @@ pub struct ShardMetrics {
     pub subscriptions: Counter,
     /// Bytes that wait for clients (gauge).
     pub outbound_bytes: Counter,
+    /// Bytes of messages from clients that are not whole yet (gauge).
+    pub input_bytes: Counter,
     /// Clients ended or thinned out because they did not keep up.
     pub slow_consumers: Counter,
     /// Deliveries given up for newer ones, by a slow-consumer policy.
@@ -255,6 +257,7 @@ impl Default for ShardMetrics {
             sockjs_calls_forwarded: Counter::default(),
             subscriptions: Counter::default(),
             outbound_bytes: Counter::default(),
+            input_bytes: Counter::default(),
             slow_consumers: Counter::default(),
             messages_missed: Counter::default(),
             app_errors: Counter::default(),
@@ -297,9 +300,9 @@ impl ShardMetrics {
         ShardMetrics::default()
     }
 
-    /// Bytes that wait for clients, those of SockJS sessions included.
-    pub fn waiting_bytes(&self) -> u64 {
-        self.outbound_bytes.get() + self.sockjs_waiting_bytes.get()
+    /// Bytes held for clients: what waits for them, and what they have not finished.
+    pub fn held_bytes(&self) -> u64 {
+        self.outbound_bytes.get() + self.sockjs_waiting_bytes.get() + self.input_bytes.get()
     }
 
     /// Counts a connection accepted.
@@ -385,10 +388,11 @@ pub fn render(shards: &[Arc<ShardMetrics>], reasons: &[&str], build: &BuildInfo)
 /// Name without prefix and `_total`, help, and where it is.
 type Single = (&'static str, &'static str, fn(&ShardMetrics) -> &Counter);
 
-const GAUGES: [Single; 13] = [
+const GAUGES: [Single; 14] = [
     ("connections", "Connections that are open", |s| &s.connections),
     ("subscriptions", "Subscriptions there are", |s| &s.subscriptions),
     ("outbound_bytes", "Bytes that wait for clients", |s| &s.outbound_bytes),
+    ("input_bytes", "Bytes of unfinished messages from clients", |s| &s.input_bytes),
     ("sockjs_sessions", "SockJS sessions over HTTP", |s| &s.sockjs_sessions),
     ("sockjs_waiting_bytes", "Bytes that wait in SockJS sessions", |s| &s.sockjs_waiting_bytes),
     ("arena_bytes", "Bytes of the send arenas", |s| &s.arena_bytes),

@@ -93,14 +93,14 @@ pub(super) const ATTACKS: &[Attack] = &[
     Attack {
         id: "H11",
         sends: "a million line ends between frames",
-        answer: "they are passed over",
-        counter: "",
+        answer: "they are passed over for a while, then ERROR and 1008",
+        counter: closed!("control_flood"),
         run: |ground| {
             let mut peer = ground.session()?;
             for _ in 0..20 {
                 peer.send_stomp(vec![b'\n'; 50_000]);
             }
-            peer.expect_alive().map(|()| 0)
+            peer.expect_error("Too many control frames", 1008).map(|()| 1)
         },
         ..ERROR
     },

@@ -122,21 +122,17 @@ pub(super) const ATTACKS: &[Attack] = &[
     Attack {
         id: "E15",
         sends: "a hundred thousand pings, whose pongs are not read",
-        answer: "bounded memory, and the session goes on or ends by policy",
-        counter: "",
-        run: ping_flood,
+        answer: "some pongs, then ERROR and 1008",
+        counter: closed!("control_flood"),
+        run: |ground| control_flood(ground, &frame(0x89, &[b'p'; 125]).repeat(100_000)),
         ..BREACH
     },
     Attack {
         id: "E16",
         sends: "a hundred thousand pongs that nobody asked for",
-        answer: "they are dropped",
-        counter: "",
-        run: |ground| {
-            let mut peer = ground.session()?;
-            peer.send(frame(0x8a, b"unasked").repeat(100_000));
-            peer.expect_alive().map(|()| 0)
-        },
+        answer: "they are dropped, then ERROR and 1008",
+        counter: closed!("control_flood"),
+        run: |ground| control_flood(ground, &frame(0x8a, b"unasked").repeat(100_000)),
         ..BREACH
     },
     Attack {
@@ -259,20 +255,11 @@ fn pings_between_fragments(ground: &Ground) -> Told<u64> {
 }
 
 /// Sends as much as the server takes for a second, and reads nothing meanwhile.
-fn ping_flood(ground: &Ground) -> Told<u64> {
+/// Sends `flood` within a session, and reads only then.
+fn control_flood(ground: &Ground, flood: &[u8]) -> Told<u64> {
     let mut peer = ground.session()?;
-    let mut writer = peer.stream.try_clone()?;
-    writer.set_write_timeout(Some(Duration::from_secs(1)))?;
-    let flood = frame(0x89, &[b'p'; 125]).repeat(1_000);
-    for _ in 0..100 {
-        if std::io::Write::write_all(&mut writer, &flood).is_err() {
-            // It reads no more, as it should while its answers are not taken.
-            break;
-        }
-    }
-    drop(writer);
-    peer.finish();
-    peer.expect_end().map(|_| 0)
+    peer.send(flood);
+    peer.expect_error("Too many control frames", 1008).map(|()| 1)
 }
 
 fn close_together(ground: &Ground) -> Told<u64> {

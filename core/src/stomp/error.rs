@@ -104,6 +104,8 @@ pub enum Error {
     // Not allowed.
     /// Wrong or missing credentials; never says which.
     LoginFailed,
+    /// Too many wrong credentials from this address.
+    TooManyLogins,
     /// No CONNECT in time.
     LoginTimeout,
     /// The user may not do this here.
@@ -145,6 +147,11 @@ pub enum Error {
         wanted: usize,
         /// In this time, in milliseconds.
         ms: u32,
+    },
+    /// Pings, pongs or heart-beats in a row.
+    TooManyControls {
+        /// How many there may be.
+        limit: u8,
     },
     /// A destination over its limit.
     DestinationTooLong {
@@ -274,7 +281,7 @@ impl Error {
             | Error::UnroutableDestination { .. }
             | Error::NoService
             | Error::SendToPattern => Blame::Unsupported,
-            Error::LoginFailed | Error::NotAllowed => Blame::Identity,
+            Error::LoginFailed | Error::TooManyLogins | Error::NotAllowed => Blame::Identity,
             Error::CommandTooLong { .. }
             | Error::HeaderTooLong { .. }
             | Error::HeadTooLarge { .. }
@@ -293,6 +300,7 @@ impl Error {
             | Error::TooManyTransactions
             | Error::TransactionTooLarge
             | Error::FrameTooSlow { .. }
+            | Error::TooManyControls { .. }
             | Error::TooManyUnacknowledged => Blame::Limit,
             Error::LoginTimeout
             | Error::SlowConsumer
@@ -341,6 +349,7 @@ impl Error {
             Error::UnroutableDestination { .. } | Error::NoService => "Unknown destination",
             Error::SendToPattern => "Cannot send to a pattern",
             Error::LoginFailed => "Bad CONNECT",
+            Error::TooManyLogins => "Too many wrong log-ins",
             Error::LoginTimeout => "Login timeout",
             Error::NotAllowed => "Access refused",
             Error::CommandTooLong { .. } => "Command too long",
@@ -349,6 +358,7 @@ impl Error {
             Error::TooManyHeaders { .. } => "Too many headers",
             Error::FrameTooLarge { .. } => "Frame too large",
             Error::FrameTooSlow { .. } => "Frame too slow",
+            Error::TooManyControls { .. } => "Too many control frames",
             Error::DestinationTooLong { .. } => "Destination too long",
             Error::IdTooLong => "Identifier too long",
             Error::PatternTooComplex => "Pattern too complex",
@@ -373,10 +383,12 @@ impl Error {
     pub fn close_code(&self) -> u16 {
         match self {
             Error::LoginFailed
+            | Error::TooManyLogins
             | Error::LoginTimeout
             | Error::NotAllowed
             | Error::SlowConsumer
             | Error::FrameTooSlow { .. }
+            | Error::TooManyControls { .. }
             | Error::HeartbeatMissed { .. }
             | Error::IdTooLong
             | Error::PatternTooComplex
@@ -474,6 +486,11 @@ impl fmt::Display for Error {
                 "seen {seen} bytes of an unfinished frame in {ms} ms, \
                  at least {wanted} are wanted: send it in one go"
             ),
+            Error::TooManyControls { limit } => write!(
+                f,
+                "seen more than {limit} pings, pongs or heart-beats without a frame between, \
+                 limit is that many in 10 s: send them seldom"
+            ),
             Error::QueueDiffers(name) => write!(
                 f,
                 "seen another '{name}' than that of the queue, which its first user chose: \
@@ -526,6 +543,9 @@ fn fixed_body(error: &Error) -> &'static str {
         Error::NoService => "seen a destination that no handler or service is there for",
         Error::SendToPattern => "seen wildcards in the destination of SEND, name one destination",
         Error::LoginFailed => "seen wrong or missing credentials",
+        Error::TooManyLogins => {
+            "seen too many wrong log-ins from this address, try again in a minute"
+        }
         Error::LoginTimeout => "seen no CONNECT in time",
         Error::NotAllowed => "seen a request that this user is not allowed to make",
         Error::IdTooLong => "seen an identifier over the limit of bytes, use a shorter one",

@@ -5,7 +5,7 @@ use crate::source::Source;
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use std::path::Path;
-use stompede::config::options::{show_toml, OPTIONS};
+use stompede::config::options::{all, show_toml};
 use stompede::config::{parse, parse_file, Config, Invocation};
 use stompede::shard::Shared;
 
@@ -30,7 +30,7 @@ fn file(text: &str) {
 fn known_options(mut source: Source<'_>) {
     let mut text = String::new();
     while !source.is_empty() {
-        let option = &OPTIONS[source.below(OPTIONS.len())];
+        let Some(option) = all().nth(source.below(all().count())) else { return };
         let value = match source.below(3) {
             0 => option.default.to_owned(),
             1 => format!("{}{}", source.byte(), source.pick(&["", "s", "ms", "k", "MiB", "h"])),
@@ -55,7 +55,7 @@ fn command_line(mut source: Source<'_>) {
     let args = std::iter::once(OsString::from("stompede")).chain(args);
     let mut env = Vec::new();
     while !source.is_empty() {
-        let option = &OPTIONS[source.below(OPTIONS.len())];
+        let Some(option) = all().nth(source.below(all().count())) else { return };
         if !matches!(option.name, "config" | "users-file") {
             env.push((option.env(), source.text(40)));
         }

@@ -60,7 +60,7 @@ pub enum LogFormat {
     Json,
 }
 
-/// Everything that can be configured. [`options::OPTIONS`] says what each field means.
+/// Everything that can be configured. [`options::all`] says what each field means.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
     /// `--listen`: HTTP and WebSocket.
@@ -85,7 +85,7 @@ pub struct Config {
     pub outbound_bytes_max: usize,
     /// `--stall-deadline`: time a client may take no byte of what waits for it.
     pub stall_deadline: Duration,
-    /// `--memory-max`: bytes that may wait for all clients together.
+    /// `--memory-max`: bytes that may wait for all clients together, or of them for the rest.
     pub memory_bytes_max: u64,
     /// `--connect-deadline`: from accept to a finished log-in.
     pub connect_deadline: Duration,
@@ -97,6 +97,10 @@ pub struct Config {
     pub connections_max: usize,
     /// `--connections-per-ip-max`: 0 is no limit.
     pub connections_per_ip_max: usize,
+    /// `--connection-rate-max`: per shard and second; 0 is no limit.
+    pub connection_rate_max: u32,
+    /// `--login-failures-max`: per client address and minute; 0 is no limit.
+    pub login_failures_max: u32,
     /// `--drain-timeout`: time for clients to leave.
     pub drain_timeout: Duration,
     /// `--drain-rate`: connections closed per second.
@@ -240,6 +244,8 @@ impl Default for Config {
             message_rate_span: Duration::from_secs(30),
             connections_max: 0,
             connections_per_ip_max: 0,
+            connection_rate_max: 0,
+            login_failures_max: 0,
             drain_timeout: Duration::from_secs(10),
             drain_rate: 10_000,
             frame_bytes_max: limits.stomp_frame_bytes_max,

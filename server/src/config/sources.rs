@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
 use super::error::Origin;
-use super::options::{self, Opt, OPTIONS};
+use super::options::{self, Opt};
 use super::{value, Config, ConfigError, Invocation};
 
 const ENV_PREFIX: &str = "STOMPEDE_";
@@ -85,7 +85,7 @@ pub(super) fn command() -> Command {
     Command::new("stompede")
         .version(env!("CARGO_PKG_VERSION"))
         .about("Push server for WebSocket and STOMP clients; without a command it serves")
-        .args(OPTIONS.iter().map(arg))
+        .args(options::all().map(arg))
         .args(SHORT_RULES.iter().map(|kind| {
             let help = format!("A rule that begins with '{kind}', in its place among the rules");
             let arg = Arg::new(*kind).long(*kind).help(help).global(true);
@@ -178,8 +178,7 @@ fn passwd(name: String) -> Result<Invocation, ConfigError> {
 
 fn from_flags(matches: &ArgMatches) -> Values {
     let given = |option: &Opt| matches.get_many::<String>(option.name);
-    let mut values: Values = OPTIONS
-        .iter()
+    let mut values: Values = options::all()
         .filter_map(|option| Some((option.name, given(option)?.cloned().collect())))
         .collect();
     let rules = rules(matches);
@@ -208,7 +207,7 @@ fn from_env(env: impl Iterator<Item = (String, String)>) -> Result<Values, Confi
     let mut values = Values::new();
     for (variable, text) in env {
         let Some(name) = variable.strip_prefix(ENV_PREFIX) else { continue };
-        let option = OPTIONS.iter().find(|option| option.env() == variable).ok_or_else(|| {
+        let option = options::all().find(|option| option.env() == variable).ok_or_else(|| {
             if is_short_rule(name) {
                 return no_rule(Origin::Environment, &variable, &text, "STOMPEDE_RULE");
             }
@@ -295,7 +294,7 @@ fn scalar(seen: &toml::Value) -> Option<String> {
 /// it, the strongest first: of rules the first that fits decides.
 fn resolve(sources: &[(Origin, Values)]) -> Result<Config, ConfigError> {
     let mut config = Config::default();
-    for option in OPTIONS {
+    for option in options::all() {
         let mut givers =
             sources.iter().filter_map(|(origin, all)| Some((origin, all.get(option.name)?)));
         if option.repeatable {
@@ -338,7 +337,7 @@ fn invalid(origin: &Origin, option: &Opt, seen: &str, allowed: String) -> Config
 
 fn hint(seen: &str) -> Option<&'static str> {
     let seen = seen.to_ascii_lowercase().replace('_', "-");
-    value::nearest(&seen, OPTIONS.iter().map(|option| option.name))
+    value::nearest(&seen, options::all().map(|option| option.name))
 }
 
 #[cfg(test)]
@@ -605,7 +604,7 @@ mod tests {
     #[test]
     fn help_names_every_option() {
         let Ok(Invocation::PrintHelp(text)) = run(&["--help"], &[]) else { panic!("help") };
-        for option in OPTIONS {
+        for option in options::all() {
             assert!(text.contains(&format!("--{}", option.name)), "{}", option.name);
             assert!(text.contains(&option.env()), "{}", option.name);
         }

@@ -9,6 +9,8 @@
 //! that completions of a socket that is gone fall out by one comparison.
 
 mod connect;
+#[cfg(test)]
+mod tests;
 
 use super::listener::decode_address;
 use super::{errno, Event, Parts, Reactor, SendRequest, Shortfall, PARTS_MAX, TICK_MS};
@@ -134,10 +136,20 @@ impl UringReactor {
     /// # Errors
     /// What the kernel says to io_uring_setup or to the registration of the table.
     pub fn new(listeners: Vec<OwnedFd>, wake: RawFd, slots_count: u32) -> io::Result<Self> {
+        UringReactor::with_queues(listeners, wake, slots_count, (SQ_ENTRIES, CQ_ENTRIES))
+    }
+
+    /// As [`UringReactor::new`], with so many entries for submissions and for completions.
+    fn with_queues(
+        listeners: Vec<OwnedFd>,
+        wake: RawFd,
+        slots_count: u32,
+        (sq_entries, cq_entries): (u32, u32),
+    ) -> io::Result<Self> {
         let mut builder = IoUring::builder();
-        builder.setup_cqsize(CQ_ENTRIES).setup_single_issuer();
+        builder.setup_cqsize(cq_entries).setup_single_issuer();
         builder.setup_coop_taskrun().setup_taskrun_flag();
-        let ring: IoUring = builder.build(SQ_ENTRIES)?;
+        let ring: IoUring = builder.build(sq_entries)?;
         ring.submitter().register_files_sparse(slots_count)?;
         let readable = watch(duplicate(ring.as_raw_fd())?)?;
         let always_readable = watch(signalled_eventfd()?)?;
@@ -438,15 +450,15 @@ impl Reactor for UringReactor {
         loop {
             self.iovecs.clear();
             self.messages.clear();
-            if self.ring.submission().len() + SENDS_PER_SUBMIT > SQ_ENTRIES as usize
-                && self.submit().is_err()
-            {
+            let capacity = self.ring.submission().capacity();
+            let most = SENDS_PER_SUBMIT.min(capacity);
+            if self.ring.submission().len() + most > capacity && self.submit().is_err() {
                 return;
             }
             let (slots, iovecs, messages) = (&self.slots, &mut self.iovecs, &mut self.messages);
             let mut queue = self.ring.submission();
             let before = queue.len();
-            for SendRequest { slot, parts } in requests.by_ref().take(SENDS_PER_SUBMIT) {
+            for SendRequest { slot, parts } in requests.by_ref().take(most) {
                 let fd = types::Fixed(slot);
                 let entry = match parts {
                     Parts::One(part) => {

@@ -60,27 +60,54 @@ impl AddressCounts {
     }
 }
 
+/// Connections taken in the second at hand.
+#[derive(Debug, Default)]
+pub struct ConnectionRate {
+    second: u64,
+    count: u32,
+}
+
+impl ConnectionRate {
+    /// Takes one more at `now_ms`, if there may be one; `count_max` of 0 is no limit.
+    pub fn take(&mut self, now_ms: u64, count_max: u32) -> bool {
+        if self.second != now_ms / 1_000 {
+            *self = ConnectionRate { second: now_ms / 1_000, count: 0 };
+        }
+        let is_taken = count_max == 0 || self.count < count_max;
+        self.count = self.count.saturating_add(u32::from(is_taken));
+        is_taken
+    }
+}
+
 impl<R: Reactor> Shard<R> {
     /// Counts a new connection and refuses it if it is one too many.
     pub(super) fn admit(&mut self, slot: u32) {
         self.live_count += 1;
-        let mut is_admitted = self.live_count <= self.connections_max;
+        let config = &self.shared.config;
+        let mut is_room = self.live_count <= self.connections_max;
         if let Some(counts) = &self.shared.address_counts {
             let count = counts.enter(self.peers[slot as usize].ip());
-            is_admitted &= count as usize <= self.shared.config.connections_per_ip_max;
+            is_room &= count as usize <= config.connections_per_ip_max;
         }
-        if is_admitted {
-            return;
-        }
-        let reason = DisconnectReason::TooManyConnections;
+        let is_slow_enough = self.connection_rate.take(self.now_ms, config.connection_rate_max);
+        let (reason, seen) = match (is_room, is_slow_enough, self.is_over_memory) {
+            (true, true, false) => return,
+            (false, ..) => (
+                DisconnectReason::TooManyConnections,
+                "more than --connections-max or --connections-per-ip-max",
+            ),
+            (_, false, _) => (DisconnectReason::ConnectionRate, "more than --connection-rate-max"),
+            _ => (DisconnectReason::MemoryMark, "more bytes held than --memory-max"),
+        };
         if self.may_log("refused") {
-            tracing::warn!(
-                shard = self.index,
-                peer = %self.peers[slot as usize],
-                "a connection was refused: seen more than --connections-max or \
-                 --connections-per-ip-max"
-            );
+            let peer = self.peers[slot as usize];
+            tracing::warn!(shard = self.index, %peer, "a connection was refused: seen {seen}");
         }
+        self.refuse_busy(slot, reason);
+    }
+
+    /// Tells a client to come again later, in the words of its protocol, and ends it.
+    pub(super) fn refuse_busy(&mut self, slot: u32, reason: DisconnectReason) {
         if !self.connections[slot as usize].is_http() {
             return self.fail_stomp(slot, &Error::ServerBusy, None, reason);
         }
@@ -116,5 +143,14 @@ mod tests {
         assert_eq!(counts.enter("127.0.0.1".parse().unwrap()), 1);
         counts.leave("2001:db8::1".parse().unwrap());
         assert_eq!(counts.enter("2001:db8::3".parse().unwrap()), 2);
+    }
+
+    /// stomp.md §5 row 87.
+    #[test]
+    fn each_second_has_its_number_of_connections() {
+        let mut rate = ConnectionRate::default();
+        assert_eq!([0, 400, 999].map(|now_ms| rate.take(now_ms, 2)), [true, true, false]);
+        assert_eq!([1_000, 1_000, 1_999].map(|now_ms| rate.take(now_ms, 2)), [true, true, false]);
+        assert!((0..1_000).all(|_| rate.take(5_000, 0)));
     }
 }

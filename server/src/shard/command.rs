@@ -35,7 +35,7 @@ impl<R: Reactor> Shard<R> {
             .and_then(|request| self.carry_out(slot, frame, request, receipt));
         if let Err(error) = outcome {
             let reason = match error {
-                Error::LoginFailed => DisconnectReason::LoginFailed,
+                Error::LoginFailed | Error::TooManyLogins => DisconnectReason::LoginFailed,
                 Error::NotAllowed => {
                     let destination = frame.header("destination").unwrap_or_default();
                     self.on_denied(slot, frame.command.as_str(), &destination);

@@ -91,6 +91,8 @@ pub struct Connection {
     pub is_session: bool,
     /// Did we send a WebSocket ping since the peer's last byte?
     pub is_pinged: bool,
+    /// Pings, pongs and heart-beats in a row that are not forgiven yet; see [`super::control`].
+    pub controls_spent: u8,
     /// Counts the connections that used this slot.
     pub generation: u32,
     /// Head of the list of subscriptions in the broker.
@@ -124,6 +126,7 @@ impl Connection {
             sockjs: 0,
             is_session: false,
             is_pinged: false,
+            controls_spent: 0,
             generation: 0,
             subscriptions: NONE,
             outbound: NONE,
@@ -227,6 +230,15 @@ pub struct Extras {
 const _: () = assert!(size_of::<Extras>() <= 88);
 
 impl Extras {
+    /// Bytes of a request body, frame or message that is not whole.
+    pub fn unfinished_bytes(&self) -> usize {
+        let held = self.held.as_ref().map_or(0, |held| held.gathered_bytes());
+        let input = self.ws_input.as_ref();
+        let pieces =
+            |input: &WsInput| input.rest.len() + input.deflated.len() + input.message.len();
+        held + input.map_or(0, |input| pieces(input))
+    }
+
     /// May the box be given back?
     pub fn is_empty(&self) -> bool {
         self.waiting.is_none()

@@ -129,6 +129,7 @@ impl<R: Reactor> Shard<R> {
     }
 
     pub(super) fn on_session_message(&mut self, slot: u32, kind: MessageKind, payload: &[u8]) {
+        self.note_work(slot);
         let message = match kind {
             MessageKind::Binary => Message::Binary(payload),
             MessageKind::Text => match std::str::from_utf8(payload) {

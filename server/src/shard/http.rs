@@ -46,6 +46,13 @@ pub struct Held {
     gathered: Option<Vec<u8>>,
 }
 
+impl Held {
+    /// Bytes of the body that are kept.
+    pub fn gathered_bytes(&self) -> usize {
+        self.gathered.as_ref().map_or(0, Vec::len)
+    }
+}
+
 /// What a refusal says; without text it has no body.
 struct Refusal<'a> {
     status: u16,
@@ -353,6 +360,9 @@ impl<R: Reactor> Shard<R> {
     /// RFC 7617: an upgrade request may log in by itself.
     fn check_basic(&mut self, slot: u32, login: &[u8], mut upgrade: Upgrade) {
         let Some((name, password)) = decode_basic(login) else { return self.refuse_login(slot) };
+        if let Some(wait_ms) = self.login_wait_ms(slot, AuthMethod::Basic) {
+            return self.refuse_logins(slot, wait_ms);
+        }
         let shared = self.shared.clone();
         let verdict = shared.authenticator.check(&name, &password);
         upgrade.user = name.into();
@@ -384,11 +394,23 @@ impl<R: Reactor> Shard<R> {
 
     /// The login of an upgrade request is wrong.
     pub(super) fn refuse_login(&mut self, slot: u32) {
-        self.metrics.auth(AuthMethod::Basic, AuthResult::Refused);
+        self.note_login_refused(slot, AuthMethod::Basic);
         let refusal = Refusal {
             status: 401,
             headers: &[("WWW-Authenticate", "Basic realm=\"stompede\"")],
             text: "wrong user or password",
+            reason: DisconnectReason::LoginFailed,
+        };
+        self.refuse_with(slot, &refusal);
+    }
+
+    /// Too many logins from this address were wrong (RFC 6585 §4).
+    pub(super) fn refuse_logins(&mut self, slot: u32, wait_ms: u64) {
+        let seconds = wait_ms.div_ceil(1_000).to_string();
+        let refusal = Refusal {
+            status: 429,
+            headers: &[("Retry-After", &seconds)],
+            text: "too many wrong log-ins from this address, come again later",
             reason: DisconnectReason::LoginFailed,
         };
         self.refuse_with(slot, &refusal);

@@ -25,7 +25,7 @@ impl<R: Reactor> Shard<R> {
         let shared = self.shared.clone();
         // CONNECTED is not escaped: a line end in `user-name` would become a header of its own.
         if connect.login.as_deref().is_some_and(|name| !name.is_empty() && !is_usable_name(name)) {
-            self.metrics.auth(AuthMethod::Connect, AuthResult::Refused);
+            self.note_login_refused(slot, AuthMethod::Connect);
             return Err(Error::LoginFailed);
         }
         let (agreement, heartbeat) =
@@ -47,10 +47,13 @@ impl<R: Reactor> Shard<R> {
             self.connected(slot, login);
             return Ok(());
         }
+        if self.login_wait_ms(slot, AuthMethod::Connect).is_some() {
+            return Err(Error::TooManyLogins);
+        }
         match shared.authenticator.check(name, passcode) {
             Verdict::Accepted => self.connected(slot, login),
             Verdict::Refused => {
-                self.metrics.auth(AuthMethod::Connect, AuthResult::Refused);
+                self.note_login_refused(slot, AuthMethod::Connect);
                 return Err(Error::LoginFailed);
             }
             Verdict::NeedsHash(job) => {

@@ -9,10 +9,12 @@ pub mod action;
 pub mod admission;
 pub mod affinity;
 mod app;
+pub mod attempts;
 pub mod census;
 pub mod command;
 pub mod compress;
 pub mod connection;
+pub mod control;
 pub mod deliver;
 pub mod files;
 pub mod guard;
@@ -21,6 +23,7 @@ pub mod history;
 pub mod http;
 pub mod inflate;
 pub mod login;
+pub mod memory;
 pub mod pace;
 pub mod password;
 pub mod peer;
@@ -52,7 +55,8 @@ use crate::metrics::ShardMetrics;
 use crate::reactor::{Event, Reactor, Shortfall, TICK_MS};
 use crate::sockjs::SockJs;
 use action::{Asker, Message};
-use admission::{AddressCounts, SLOTS_RESERVED};
+use admission::{AddressCounts, ConnectionRate, SLOTS_RESERVED};
+use attempts::FailedLogins;
 use compress::Compressor;
 use connection::{Backlog, Connection, Phase, Spill, Transport, NONE};
 use files::FileReads;
@@ -126,6 +130,8 @@ pub struct Shared {
     pub address_counts: Option<AddressCounts>,
     /// SockJS sessions by client address, if they are limited.
     pub session_counts: Option<AddressCounts>,
+    /// Log-ins that failed by client address, if they are limited.
+    pub failed_logins: Option<FailedLogins>,
     /// What handlers serve.
     pub endpoints: Endpoints,
     /// What mappings serve.
@@ -169,6 +175,8 @@ impl Shared {
             app: App::default(),
             endpoints,
             address_counts: (config.connections_per_ip_max > 0).then(AddressCounts::default),
+            failed_logins: (config.login_failures_max > 0)
+                .then(|| FailedLogins::new(config.login_failures_max)),
             session_counts: (config.sockjs_sessions_per_ip_max > 0).then(AddressCounts::default),
             config,
         })
@@ -250,6 +258,9 @@ pub struct Shard<R> {
     live_count: usize,
     /// More connections than these are refused.
     connections_max: usize,
+    connection_rate: ConnectionRate,
+    /// Is the mark of `memory-max` passed, since the last tick?
+    is_over_memory: bool,
     is_draining: bool,
     /// The drain has come so far: slots below were told.
     drain_slot: u32,
@@ -333,6 +344,8 @@ impl<R: Reactor> Shard<R> {
             now_ms: 0,
             live_count: 0,
             connections_max: connections_max(&shared.config, slots_count),
+            connection_rate: ConnectionRate::default(),
+            is_over_memory: false,
             is_draining: false,
             drain_slot: 0,
             suppressor: Suppressor::new(LOG_LINES_PER_SECOND),

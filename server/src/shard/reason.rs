@@ -46,8 +46,14 @@ pub enum DisconnectReason {
     Stalled,
     /// More connections than allowed.
     TooManyConnections,
+    /// More connections in a second than allowed.
+    ConnectionRate,
+    /// All clients together held too much.
+    MemoryMark,
     /// An unfinished message came at less than the minimum rate.
     SlowMessage,
+    /// Pings, pongs or heart-beats in a row, and nothing else.
+    ControlFlood,
     /// The server is shutting down.
     Drain,
     /// An error of the operating system.
@@ -57,7 +63,7 @@ pub enum DisconnectReason {
 }
 
 /// Names of all reasons, by their number: the `reason` label of metrics and logs.
-pub const NAMES: [&str; 24] = [
+pub const NAMES: [&str; 27] = [
     "peer_closed",
     "peer_closed_mid_frame",
     "peer_reset",
@@ -78,7 +84,10 @@ pub const NAMES: [&str; 24] = [
     "slow_consumer",
     "stalled",
     "too_many_connections",
+    "connection_rate",
+    "memory_mark",
     "slow_message",
+    "control_flood",
     "drain",
     "io",
     "panic",

@@ -103,9 +103,7 @@ impl<R: Reactor> Shard<R> {
             if self.is_overworked() {
                 self.postpone(slot);
             }
-            let connection = &mut self.connections[slot as usize];
-            connection.is_pinged = false;
-            self.last_read[slot as usize] = self.tick;
+            self.note_read(slot);
             self.on_bytes(slot, &mut piece[..count]);
         }
         if is_more {
@@ -211,8 +209,16 @@ impl<R: Reactor> Shard<R> {
                 Ok(None) => break,
                 Ok(Some((item, consumed))) => {
                     progress.consumed += consumed;
-                    if let Item::Frame(frame) = item {
-                        self.on_frame(slot, &frame, rules);
+                    let is_within = match item {
+                        Item::Frame(frame) => {
+                            self.note_work(slot);
+                            self.on_frame(slot, &frame, rules);
+                            true
+                        }
+                        Item::Eol => self.may_beat(slot, consumed),
+                    };
+                    if !is_within {
+                        break;
                     }
                 }
                 Err(failure) => {
@@ -294,8 +300,14 @@ impl<R: Reactor> Shard<R> {
             Event::Data { kind, payload, starts, ends, .. } => {
                 self.on_ws_data(slot, kind, payload, starts, ends);
             }
-            Event::Ping(payload) => self.push_ws(slot, Opcode::Pong, payload),
-            Event::Pong(_) => {}
+            Event::Ping(payload) => {
+                if self.may_control(slot) {
+                    self.push_ws(slot, Opcode::Pong, payload);
+                }
+            }
+            Event::Pong(_) => {
+                self.may_control(slot);
+            }
             Event::Close { code, reason } => {
                 self.note_close(slot, code.unwrap_or(CODE_MISSING), reason);
                 // RFC 6455 §5.5.1: "When sending a Close frame in response, the endpoint typically
@@ -342,6 +354,17 @@ impl<R: Reactor> Shard<R> {
         close::encode(&mut bytes, error.close_code(), &error.to_string());
         self.push_bytes(slot, &bytes);
         self.end(slot, DisconnectReason::WebSocketError);
+    }
+
+    /// As [`Shard::fail_stomp`]; a handler's client, which knows no ERROR, is told by the close
+    /// frame alone.
+    pub(super) fn fail_by_policy(&mut self, slot: u32, error: &Error, reason: DisconnectReason) {
+        if !self.connections[slot as usize].is_session {
+            return self.fail_stomp(slot, error, None, reason);
+        }
+        self.note_close(slot, error.close_code(), &error.to_string());
+        self.push_close(slot, error.close_code(), error.message());
+        self.end(slot, reason);
     }
 
     /// Answers with ERROR and ends the connection; over WebSocket a close frame follows.

@@ -2,16 +2,13 @@
 
 use super::action::{Asker, Message, Placed};
 use super::connection::{Phase, Then, Transport};
-use super::reason::DisconnectReason;
 use super::{Shard, MESH_MESSAGES_PER_TURN};
-use crate::metrics::{AuthMethod, AuthResult};
 use crate::reactor::Reactor;
 use std::sync::Arc;
 use stompede_core::broker::destination::Kind;
 use stompede_core::broker::history::Past;
 use stompede_core::broker::publication::Publication;
 use stompede_core::broker::user::is_internal;
-use stompede_core::stomp::error::Error;
 
 impl<R: Reactor> Shard<R> {
     /// Takes a bounded number of messages from every other shard.
@@ -210,9 +207,7 @@ impl<R: Reactor> Shard<R> {
             if connection.is_http() {
                 return self.refuse_login(asker.slot);
             }
-            self.metrics.auth(AuthMethod::Connect, AuthResult::Refused);
-            let reason = DisconnectReason::LoginFailed;
-            self.fail_stomp(asker.slot, &Error::LoginFailed, None, reason);
+            self.refuse_connect(asker.slot);
         }
     }
 

@@ -11,7 +11,6 @@ use super::tick::ticks;
 use super::Shard;
 use crate::reactor::Reactor;
 use stompede_core::stomp::error::Error;
-use stompede_core::ws::close::code;
 
 /// The span over which an unfinished message is measured at present.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -69,14 +68,7 @@ impl<R: Reactor> Shard<R> {
         let wanted = rate.saturating_mul(span.as_millis() as usize) / 1000;
         let Some(seen) = arrival.look(tick, bytes, span_ticks, wanted) else { return false };
         let error = Error::FrameTooSlow { seen, wanted, ms: span.as_millis() as u32 };
-        let (text, reason) = (error.to_string(), DisconnectReason::SlowMessage);
-        if self.connections[slot as usize].is_session {
-            self.note_close(slot, code::POLICY, &text);
-            self.push_close(slot, code::POLICY, error.message());
-            self.end(slot, reason);
-        } else {
-            self.fail_stomp(slot, &error, None, reason);
-        }
+        self.fail_by_policy(slot, &error, DisconnectReason::SlowMessage);
         true
     }
 }

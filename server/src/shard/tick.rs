@@ -51,12 +51,13 @@ impl<R: Reactor> Shard<R> {
             self.excuse_sessions();
         }
         self.last_tick = self.tick;
-        let mut next = 0;
+        let (mut next, mut input_bytes) = (0, 0);
         while let Some(slot) = self.connections.slot_from(next) {
             next = slot + 1;
             if self.is_quiet(slot) {
                 continue;
             }
+            input_bytes += self.unfinished_bytes(slot) as u64;
             match self.connections[slot as usize].phase {
                 Phase::Free => {}
                 // Its request may have come meanwhile and be told of in the next turn; its last
@@ -74,6 +75,8 @@ impl<R: Reactor> Shard<R> {
                 }
             }
         }
+        self.metrics.input_bytes.set(input_bytes);
+        self.shed_unfinished();
         self.tick_sessions();
         self.send_all_held_back();
         self.sweep_histories();
@@ -86,9 +89,10 @@ impl<R: Reactor> Shard<R> {
     /// Sets the mark for slow consumers, and gives back what only a burst needed.
     fn keep_house(&mut self) {
         let config = &self.shared.config;
-        let waiting: u64 = self.shared.metrics.iter().map(|shard| shard.waiting_bytes()).sum();
+        let held: u64 = self.shared.metrics.iter().map(|shard| shard.held_bytes()).sum();
+        self.is_over_memory = held > config.memory_bytes_max;
         // Over the global mark everyone's limit shrinks, so that the slowest go first.
-        let divisor = if waiting > config.memory_bytes_max { 8 } else { 1 };
+        let divisor = if self.is_over_memory { 8 } else { 1 };
         self.outbound_bytes_max = config.outbound_bytes_max / divisor;
         self.sessions.bound_queues(&self.shared.sockjs, divisor);
         if self.backlogs.is_empty() && self.backlogs.capacity() > KEPT_CAPACITY {

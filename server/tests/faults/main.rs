@@ -114,6 +114,29 @@ fn l19_time_in_which_the_server_stood_still_is_nobodys_silence() {
     }
 }
 
+/// Catalogue: K01.
+#[test]
+fn a_stopped_client_is_ended_and_nobody_else_notices() {
+    for io in DRIVERS {
+        let server = Server::start(&["--io", io, "--shards", "1"]);
+        let stopped = server.subscriber_process();
+        let mut reader = server.subscriber();
+        stopped.signal("STOP");
+        let publisher = server.load();
+        server.until("end of the slow consumer", || {
+            (0..1_000).for_each(|_| assert!(reader.frame().starts_with("MESSAGE\n")));
+            server.closed_count("slow_consumer") + server.closed_count("stalled") == 1
+        });
+        assert!(reader.frame().starts_with("MESSAGE\n"));
+        assert_eq!(server.closed_count("slow_consumer") + server.closed_count("stalled"), 1);
+        stopped.signal("CONT");
+        stopped.wait();
+        server.signal("KILL");
+        server.wait();
+        publisher.join().expect("it ends with the connection");
+    }
+}
+
 #[test]
 fn n01_n02_a_drain_during_a_fan_out_with_clients_that_are_stuck() {
     for io in DRIVERS {

@@ -1,6 +1,6 @@
 //! The server as a process of its own, under limits.
 
-use crate::client::{Client, PATIENCE};
+use crate::client::{http, Client, PATIENCE};
 use std::cell::RefCell;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
@@ -46,6 +46,23 @@ assert libc.prctl(22, 2, ctypes.byref(program), 0, 0) == 0, os.strerror(ctypes.g
 os.execv(sys.argv[1], sys.argv[1:])
 ";
 
+/// Listens to [`Server::load`] at the port in its argument.
+const SUBSCRIBER: &str = "
+import socket, sys
+peer = socket.create_connection(('127.0.0.1', int(sys.argv[1])))
+peer.sendall(b'CONNECT\\naccept-version:1.2\\nhost:/\\n\\n\\0')
+peer.sendall(b'SUBSCRIBE\\nid:s\\ndestination:/topic/load\\nreceipt:s\\n\\n\\0')
+seen = b''
+while b'RECEIPT' not in seen:
+    seen += peer.recv(65536)
+print('subscribed', flush=True)
+try:
+    while peer.recv(65536):
+        pass
+except ConnectionError:
+    pass
+";
+
 /// A running server. It is killed if a test fails.
 pub struct Server {
     child: RefCell<Child>,
@@ -65,6 +82,35 @@ impl Drop for Server {
         let _ = child.kill();
         let _ = child.wait();
     }
+}
+
+/// A client in a process of its own, killed when it is dropped.
+pub struct Process(RefCell<Child>);
+
+impl Process {
+    /// Sends it a signal by name.
+    pub fn signal(&self, name: &str) {
+        signal(&self.0.borrow(), name);
+    }
+
+    /// Waits for its end.
+    pub fn wait(&self) {
+        self.0.borrow_mut().wait().expect("our child");
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let child = self.0.get_mut();
+        let _ = child.kill();
+        let _ = child.wait();
+    }
+}
+
+fn signal(child: &Child, name: &str) {
+    let line = format!("kill -{name} {}", child.id());
+    let status = Command::new("sh").args(["-c", &line]).status();
+    assert!(status.is_ok_and(|status| status.success()), "{line}");
 }
 
 fn command(limits: &Limits, options: &[&str]) -> Command {
@@ -133,9 +179,7 @@ impl Server {
 
     /// Sends it a signal by name.
     pub fn signal(&self, name: &str) {
-        let line = format!("kill -{name} {}", self.child.borrow().id());
-        let status = Command::new("sh").args(["-c", &line]).status();
-        assert!(status.is_ok_and(|status| status.success()), "{line}");
+        signal(&self.child.borrow(), name);
     }
 
     /// Waits for its end; `None` if a signal ended it.
@@ -169,6 +213,26 @@ impl Server {
         client.send("SUBSCRIBE\nid:s\ndestination:/topic/load\nreceipt:s\n\n\0");
         assert!(client.frame().starts_with("RECEIPT"));
         client
+    }
+
+    /// One in a process of its own, which listens until its connection ends.
+    pub fn subscriber_process(&self) -> Process {
+        let mut command = Command::new("python3");
+        command.args(["-c", SUBSCRIBER, &self.stomp.port().to_string()]);
+        let mut child = command.stdout(Stdio::piped()).spawn().expect("python3");
+        let mut line = String::new();
+        let mut output = BufReader::new(child.stdout.take().expect("piped"));
+        output.read_line(&mut line).expect("text");
+        assert_eq!(line, "subscribed\n");
+        Process(RefCell::new(child))
+    }
+
+    /// Connections that ended for this reason.
+    pub fn closed_count(&self, reason: &str) -> u64 {
+        let metrics = http(self.admin, "GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n");
+        let name = format!("stompede_connections_closed_total{{reason=\"{reason}\"}} ");
+        let count = metrics.lines().find_map(|line| line.strip_prefix(&name));
+        count.and_then(|count| count.parse().ok()).expect("a counter")
     }
 
     /// Publishes some 2 MB a second, if it can, until its connection ends.

@@ -6,6 +6,7 @@
 //! the same. No test looks at a clock: they wait for events, with generous deadlines.
 
 mod app;
+mod budgets;
 mod client;
 mod compression;
 mod coverage;

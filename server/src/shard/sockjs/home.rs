@@ -260,8 +260,7 @@ impl<R: Reactor> Shard<R> {
 
     /// A message of a SockJS client, by whatever transport.
     pub(super) fn on_sockjs_message(&mut self, slot: u32, text: &str) {
-        self.connections[slot as usize].is_pinged = false;
-        self.last_read[slot as usize] = self.tick;
+        self.note_read(slot);
         self.metrics.sockjs_messages_received.inc();
         if self.connections[slot as usize].is_session {
             return self.on_session_message(slot, MessageKind::Text, text.as_bytes());

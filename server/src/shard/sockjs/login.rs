@@ -63,6 +63,11 @@ impl<R: Reactor> Shard<R> {
         let Some((name, password)) = decode_basic(&claim.authorization) else {
             return self.refuse_login(slot);
         };
+        if let Some(wait_ms) = self.login_wait_ms(slot, AuthMethod::Basic) {
+            return self.refuse_logins(slot, wait_ms);
+        }
+        let Some(exchange) = self.exchange(slot) else { return };
+        let Some(claim) = exchange.claim.as_mut() else { return };
         claim.checked = Some(Checked { user: name.as_str().into(), opening });
         let shared = self.shared.clone();
         match shared.authenticator.check(&name, &password) {

@@ -4,7 +4,7 @@ use super::*;
 
 #[test]
 fn every_default_is_what_the_table_says() {
-    for option in OPTIONS.iter().filter(|option| !option.default.is_empty()) {
+    for option in all().filter(|option| !option.default.is_empty()) {
         let mut config = Config::default();
         // A list that is not repeatable is one value.
         let separator = if option.repeatable { ',' } else { '\n' };
@@ -21,19 +21,19 @@ fn every_default_is_what_the_table_says() {
 
 #[test]
 fn names_are_unique_and_plain() {
-    for (index, option) in OPTIONS.iter().enumerate() {
-        assert!(OPTIONS[..index].iter().all(|other| other.name != option.name));
+    for (index, option) in all().enumerate() {
+        assert!(all().take(index).all(|other| other.name != option.name));
         assert!(option.name.bytes().all(|b| b.is_ascii_lowercase() || b == b'-'));
         assert!(!option.doc.is_empty() && !option.doc.contains('|'), "{}", option.name);
     }
-    assert_eq!(OPTIONS[1].env(), "STOMPEDE_LISTEN");
+    assert_eq!(all().nth(1).map(Opt::env).as_deref(), Some("STOMPEDE_LISTEN"));
     assert_eq!(find("drain_rate").map(Opt::env).as_deref(), Some("STOMPEDE_DRAIN_RATE"));
 }
 
 #[test]
 fn the_readme_table_has_one_row_per_option() {
     let table = readme_table();
-    assert_eq!(table.lines().count(), OPTIONS.len() + 2);
+    assert_eq!(table.lines().count(), all().count() + 2);
     assert!(table.lines().all(|line| line.matches('|').count() == 5), "{table}");
 }
 

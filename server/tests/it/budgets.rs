@@ -1,0 +1,155 @@
+//! Budgets of a client beyond the size of what it sends: control frames, log-ins, connections,
+//! unfinished messages (reliability: rows E15, E16, H11, E29, J02).
+
+use super::client::{ws_frame, Client, Event, Transport};
+use super::on_every_server;
+
+/// Reads up to the end: the ERROR's message, and the close code.
+fn ended(client: &mut Client) -> (String, Option<u16>) {
+    let mut message = String::new();
+    loop {
+        match client.next() {
+            Event::Frame(frame) if frame.command == "ERROR" => {
+                frame.get("message").clone_into(&mut message);
+            }
+            Event::Closed(code) => return (message, code),
+            _ => {}
+        }
+    }
+}
+
+fn is_receipt(event: &Event) -> bool {
+    match event {
+        Event::Frame(frame) => frame.command == "RECEIPT",
+        Event::Closed(code) => panic!("closed with {code:?}"),
+        _ => false,
+    }
+}
+
+/// Catalogue: E15, E16, H11.
+#[test]
+fn control_frames_in_a_row_have_a_budget() {
+    on_every_server(
+        |config| config.limits.control_frames_count_max = 20,
+        |server| {
+            let told = ("Too many control frames".to_owned(), Some(1008));
+            for first in [0x89, 0x8a] {
+                let mut client = server.session(Transport::Ws);
+                client.write(&ws_frame(first, b"x").repeat(200));
+                assert_eq!(ended(&mut client), told);
+            }
+            let mut client = server.session(Transport::Ws);
+            client.write(&ws_frame(0x81, b"\n").repeat(200));
+            assert_eq!(ended(&mut client), told);
+            // Over TCP a run of line ends is one heart-beat, but not for any length.
+            let mut client = server.session(Transport::Tcp);
+            client.send(vec![b'\n'; 64 * 1024]);
+            assert_eq!(ended(&mut client), (told.0, None));
+            server.wait_for_closed("control_flood", 4);
+        },
+    );
+}
+
+/// Catalogue: E15, H11.
+#[test]
+fn what_means_something_gives_the_budget_back() {
+    on_every_server(
+        |config| config.limits.control_frames_count_max = 20,
+        |server| {
+            let mut client = server.session(Transport::Ws);
+            for round in 0..10 {
+                (0..10).for_each(|_| client.send_ws(0x89, b"x"));
+                (0..9).for_each(|_| client.send(b"\n"));
+                client.send(format!("SEND\ndestination:/topic/a\nreceipt:{round}\n\n\0\n"));
+                while !is_receipt(&client.next()) {}
+            }
+        },
+    );
+}
+
+/// Catalogue: J02.
+#[test]
+fn who_guesses_is_refused_even_with_the_right_passcode() {
+    on_every_server(
+        |config| {
+            config.users = vec![("ann".to_owned(), "secret".to_owned())];
+            config.login_failures_max = 3;
+        },
+        |server| {
+            let log_in = |passcode: &str| {
+                let mut client = server.open(Transport::Tcp);
+                let frame = format!(
+                    "CONNECT\naccept-version:1.2\nhost:a\nlogin:ann\npasscode:{passcode}\n\n\0"
+                );
+                client.send(frame);
+                client
+            };
+            log_in("secret").expect("CONNECTED");
+            // Twice as many, for a minute may end in between.
+            let answers: Vec<String> = (0..6).map(|_| ended(&mut log_in("guess")).0).collect();
+            assert_eq!(answers[0], "Bad CONNECT");
+            assert_eq!(answers.iter().filter(|told| *told == "Too many wrong log-ins").count(), 3);
+            assert_eq!(ended(&mut log_in("secret")).0, "Too many wrong log-ins");
+            let mut http = Client::open_http(server.address(Transport::Ws));
+            let head = http.upgrade("Authorization: Basic YW5uOnNlY3JldA==\r\n");
+            assert!(head.starts_with("HTTP/1.1 429 ") && head.contains("Retry-After: "), "{head}");
+            let limited =
+                |method| format!("stompede_auth_total{{method=\"{method}\",result=\"limited\"}}");
+            assert_eq!(server.metric(&limited("connect")), 4);
+            assert_eq!(server.metric(&limited("basic")), 1);
+        },
+    );
+}
+
+/// stomp.md §5 row 87.
+#[test]
+fn a_storm_of_connections_is_told_to_come_later() {
+    on_every_server(
+        |config| config.connection_rate_max = 1,
+        |server| {
+            let http = server.address(Transport::Ws);
+            // Fifty at once are more than the seconds that they take, on any shard.
+            let mut clients: Vec<_> = (0..50).map(|_| Client::open_http(http)).collect();
+            let heads: Vec<String> = clients.iter_mut().map(|client| client.upgrade("")).collect();
+            let refused = heads.iter().filter(|head| head.starts_with("HTTP/1.1 503 ")).count();
+            assert!(heads.iter().any(|head| head.starts_with("HTTP/1.1 101 ")));
+            assert!(refused > 0);
+            server.wait_for_closed("connection_rate", refused as u64);
+        },
+    );
+}
+
+/// Catalogue: E29.
+#[test]
+fn unfinished_messages_of_all_clients_have_a_mark() {
+    const MARK_BYTES: usize = 512 * 1024;
+    on_every_server(
+        |config| {
+            config.memory_bytes_max = MARK_BYTES as u64;
+            config.outbound_bytes_max = MARK_BYTES / 2;
+        },
+        |server| {
+            let mut calm = server.session(Transport::Ws);
+            let mut clients: Vec<_> = (0..32).map(|_| server.session(Transport::Tcp)).collect();
+            for client in &mut clients {
+                client.send(format!("SEND\ndestination:/topic/a\n\n{}", "x".repeat(60_000)));
+            }
+            // 32 times 60 kB are over three times the mark: some have to go, and some may stay.
+            let series = "stompede_connections_closed_total{reason=\"memory_mark\"}";
+            while server.metric("stompede_input_bytes") > MARK_BYTES as u64
+                || server.metric(series) == 0
+            {
+                std::thread::yield_now();
+            }
+            calm.sync();
+            clients.iter_mut().for_each(|client| client.send("\0"));
+            let mut told = 0;
+            for client in &mut clients {
+                client.finish();
+                told += usize::from(ended(client).0 == "Server is busy");
+            }
+            assert!(told < clients.len(), "all of them were ended");
+            server.wait_for_closed("memory_mark", told as u64);
+        },
+    );
+}
