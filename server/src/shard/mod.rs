@@ -71,7 +71,7 @@ use snapshot::Gates;
 use sockjs::Sessions;
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::Arc;
 use std::time::Instant;
 use stompede_core::broker::authorization::Authorization;
@@ -120,6 +120,8 @@ pub struct Shared {
     pub driver: &'static str,
     /// Set once to begin the drain.
     pub is_draining: AtomicBool,
+    /// Shards without clients since then. None leaves before all are: others may wait for its word.
+    pub drained_count: AtomicUsize,
     /// Counters by shard.
     pub metrics: Vec<Arc<ShardMetrics>>,
     /// Which destinations there are, and what they mean.
@@ -171,6 +173,7 @@ impl Shared {
             key,
             driver,
             is_draining: AtomicBool::new(false),
+            drained_count: AtomicUsize::new(0),
             metrics: (0..config.shards_count()).map(|_| Arc::default()).collect(),
             app: App::default(),
             endpoints,
@@ -262,6 +265,8 @@ pub struct Shard<R> {
     /// Is the mark of `memory-max` passed, since the last tick?
     is_over_memory: bool,
     is_draining: bool,
+    /// It is one of `drained_count`.
+    is_drained: bool,
     /// The drain has come so far: slots below were told.
     drain_slot: u32,
     suppressor: Suppressor,
@@ -347,6 +352,7 @@ impl<R: Reactor> Shard<R> {
             connection_rate: ConnectionRate::default(),
             is_over_memory: false,
             is_draining: false,
+            is_drained: false,
             drain_slot: 0,
             suppressor: Suppressor::new(LOG_LINES_PER_SECOND),
             header_table: HeaderTable::default(),
@@ -401,7 +407,7 @@ impl<R: Reactor> Shard<R> {
         self.forget_written();
         self.mesh.flush();
         self.say_farewells();
-        Ok(self.is_draining && self.is_drained())
+        Ok(self.is_draining && self.is_drain_over())
     }
 
     /// The reactor: a simulation drives and inspects it between turns.
@@ -616,8 +622,13 @@ impl<R: Reactor> Shard<R> {
         self.shared.is_draining.load(Ordering::Relaxed)
     }
 
-    fn is_drained(&self) -> bool {
-        self.live_count == 0 && self.sessions.live_count() == 0
+    /// Have the clients of all shards left?
+    fn is_drain_over(&mut self) -> bool {
+        if !self.is_drained && self.live_count == 0 && self.sessions.live_count() == 0 {
+            self.is_drained = true;
+            self.shared.drained_count.fetch_add(1, Ordering::AcqRel);
+        }
+        self.shared.drained_count.load(Ordering::Acquire) == self.mesh.shards_count()
     }
 
     /// May a line of this kind be logged? Peers can make some kinds come often.
