@@ -6,13 +6,15 @@ use crate::plan::{Plan, Rate, Target, Workload};
 use crate::queue::AckMode;
 use crate::soak::{scrape::Source, Terms};
 use crate::verdict::Bound;
+use crate::wire::Protocol;
 use clap::{Args, Parser, Subcommand};
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::time::Duration;
 use stompede_core::amount;
 
-/// Loads a push server (STOMP over WebSocket or TCP, or plain WebSocket) and checks every delivery.
+/// Loads a push server (STOMP, NATS or MQTT over WebSocket or TCP, or plain
+/// WebSocket) and checks every delivery.
 #[derive(Debug, Parser)]
 #[command(name = "stompede-bench", version)]
 pub struct Options {
@@ -185,8 +187,11 @@ pub struct Common {
     /// ws://host:port/path or tcp://host:port
     #[arg(long, default_value = "ws://127.0.0.1:8080/ws")]
     pub url: String,
-    /// STOMP version to offer: 1.0, 1.1, 1.2, or none for plain WebSocket
-    #[arg(long, default_value = "1.2", value_parser = ["1.0", "1.1", "1.2", "none"])]
+    /// What to speak
+    #[arg(long, default_value = "stomp")]
+    pub protocol: Protocol,
+    /// STOMP version to offer
+    #[arg(long, default_value = "1.2", value_parser = ["1.0", "1.1", "1.2"])]
     pub stomp: String,
     /// Connections that subscribe, e.g. 10k
     #[arg(long, short = 'c', default_value = "100", value_parser = count)]
@@ -273,7 +278,8 @@ impl Common {
     fn plan(&self) -> Result<Plan, String> {
         let mut plan = Plan::new(Target::parse(&self.url)?);
         // A client of 1.0 sends no accept-version; one that lists 1.0 alone means the same.
-        plan.version = (self.stomp != "none").then(|| self.stomp.clone());
+        plan.protocol = self.protocol;
+        plan.version.clone_from(&self.stomp);
         plan.subscribers = self.connections;
         plan.ramp_per_second = match self.ramp {
             Some(ramp) => f64::from(self.connections) / ramp.as_secs_f64().max(1e-3),
@@ -500,7 +506,7 @@ mod tests {
         assert_eq!((plan.heart_beat_ms, plan.seed, plan.threads), (10_000, 7, 2));
         assert_eq!(plan.login, Some(("a".into(), "b:c".into())));
         assert_eq!(plan.sources[2], "127.1.0.3".parse::<IpAddr>().unwrap());
-        assert_eq!(plan.version.as_deref(), Some("1.1"));
+        assert_eq!((plan.protocol, plan.version.as_str()), (Protocol::Stomp, "1.1"));
         assert!(plan.check().is_ok());
     }
 
@@ -527,10 +533,11 @@ mod tests {
 
     #[test]
     fn max_is_a_window() {
-        let plan = plan("stompede-bench fanout --publish-rate max --window 64 --stomp none");
+        let plan =
+            plan("stompede-bench fanout --publish-rate max --window 64 --protocol websocket");
         let plan = plan.unwrap();
         assert_eq!(plan.rate, Rate::Window(64));
-        assert_eq!(plan.version, None);
+        assert_eq!(plan.protocol, Protocol::WebSocket);
     }
 
     #[test]
@@ -540,6 +547,7 @@ mod tests {
             "stompede-bench fanout --duration 10",
             "stompede-bench fanout --duration 1.5s",
             "stompede-bench fanout --stomp 2.0",
+            "stompede-bench fanout --protocol amqp",
             "stompede-bench connect --churn 200%",
             "stompede-bench connect --url wss://x",
             "stompede-bench connect --connections 1.5",

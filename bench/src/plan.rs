@@ -2,7 +2,7 @@
 
 use crate::destinations::{Destinations, Names};
 use crate::queue::AckMode;
-use crate::wire::Transport;
+use crate::wire::{Protocol, Transport};
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::time::Duration;
 
@@ -75,8 +75,10 @@ pub enum Rate {
 pub struct Plan {
     /// Where the server is.
     pub target: Target,
-    /// `accept-version` of CONNECT; `None` is WebSocket without STOMP.
-    pub version: Option<String>,
+    /// What is spoken.
+    pub protocol: Protocol,
+    /// `accept-version` of STOMP's CONNECT.
+    pub version: String,
     /// Name and passcode.
     pub login: Option<(String, String)>,
     /// Interval of heart-beats both ways, in milliseconds; 0 is none.
@@ -148,7 +150,8 @@ impl Plan {
     pub fn new(target: Target) -> Plan {
         Plan {
             target,
-            version: Some("1.2".into()),
+            protocol: Protocol::Stomp,
+            version: "1.2".into(),
             login: None,
             heart_beat_ms: 0,
             workload: Workload::Idle,
@@ -295,13 +298,7 @@ impl Plan {
             let seen = self.body_bytes;
             return Err(format!("seen size {seen}, the stamp needs {STAMP_BYTES}: raise --size"));
         }
-        let is_tcp = self.target.transport == Transport::Tcp;
-        if self.version.is_none() && is_tcp && self.publishers > 0 {
-            return Err("seen --stomp none with a tcp url: bodies need WebSocket frames".into());
-        }
-        if self.version.is_none() && matches!(self.workload, Workload::Many | Workload::Queue) {
-            return Err("seen --stomp none with destinations: use fanout or echo".into());
-        }
+        self.check_protocol()?;
         let is_publishing = self.workload != Workload::Idle;
         if is_publishing && self.publishers + self.strangers == 0 {
             return Err("seen no publisher: raise --publishers".into());
@@ -339,6 +336,22 @@ impl Plan {
             return Err("seen no connection: raise --connections".into());
         }
         Ok(())
+    }
+
+    /// What not every protocol can do.
+    fn check_protocol(&self) -> Result<(), String> {
+        let is_tcp = self.target.transport == Transport::Tcp;
+        let refused = match (self.protocol, self.workload) {
+            (Protocol::WebSocket, _) if is_tcp && self.publishers > 0 => {
+                "a tcp url: bodies need WebSocket frames"
+            }
+            (Protocol::WebSocket, Workload::Many | Workload::Queue) => {
+                "destinations: use fanout or echo"
+            }
+            (Protocol::Nats | Protocol::Mqtt, Workload::Queue) => "queues: use stomp",
+            _ => return Ok(()),
+        };
+        Err(format!("seen --protocol {} with {refused}", self.protocol.name()))
     }
 }
 

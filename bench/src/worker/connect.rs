@@ -3,7 +3,8 @@
 use super::{Again, Client, Phase, Worker, NONE};
 use crate::clock::Nanos;
 use crate::plan::Workload;
-use crate::wire::{self, Transport};
+use crate::wire::websocket::Frames;
+use crate::wire::{Protocol, Transport};
 use std::io;
 use stompede::reactor::Connector;
 
@@ -100,6 +101,10 @@ impl<R: Connector> Worker<R> {
         if self.clients.len() <= slot as usize {
             self.clients.resize(slot as usize + 1, Client::FREE);
         }
+        if self.reader.is_framed_stream() {
+            self.frames.resize_with(self.clients.len(), Frames::default);
+            self.frames[slot as usize] = Frames::default();
+        }
         self.clients[slot as usize] = Client {
             seat,
             phase: Phase::Connecting,
@@ -124,7 +129,7 @@ impl<R: Connector> Worker<R> {
     }
 
     pub(super) fn log_in(&mut self, slot: u32) {
-        if self.plan.version.is_none() {
+        if self.plan.protocol == Protocol::WebSocket {
             return self.become_live(slot);
         }
         self.clients[slot as usize].phase = Phase::LoggingIn;
@@ -152,13 +157,9 @@ impl<R: Connector> Worker<R> {
         client.subscribed = end;
         let number = self.subscriber_number(seat);
         let (plan, writer, terms) = (&self.plan, &self.writer, &self.terms);
-        self.outbox.push(slot, |out| {
-            for subscription in first..end {
-                let name = plan.destination_name(plan.destination_of(number, subscription));
-                let is_last = subscription + 1 == end;
-                writer.frame(out, &wire::subscribe_frame(subscription, &name, terms, is_last));
-            }
-        });
+        let name = |id| (id, plan.destination_name(plan.destination_of(number, id)));
+        let names: Vec<(u32, String)> = (first..end).map(name).collect();
+        self.outbox.push(slot, |out| writer.subscribe(out, &names, terms));
     }
 
     /// Number of a subscriber among all of the run.
@@ -167,6 +168,17 @@ impl<R: Connector> Worker<R> {
     }
 
     pub(super) fn become_live(&mut self, slot: u32) {
+        if let Some(index) = self.publisher_of(slot) {
+            // From now on all that it says goes one way, behind what was said so far.
+            if self.outbox.holds(slot) {
+                self.flush_outbox();
+            }
+            if self.clients[slot as usize].phase == Phase::Free {
+                return;
+            }
+            let rest = self.outbox.forget(slot);
+            self.publishers.all[index].join(slot, rest);
+        }
         let now = self.control.clock.now();
         let client = &mut self.clients[slot as usize];
         client.phase = Phase::Live;
@@ -182,9 +194,6 @@ impl<R: Connector> Worker<R> {
             desk.tally.live_publishers += 1;
         }
         drop(desk);
-        if let Some(index) = self.publisher_of(slot) {
-            self.publishers.all[index].slot = Some(slot);
-        }
         let number = self.subscriber_number(seat);
         let is_subscriber = (seat as usize) < self.subscribers.len();
         self.clients[slot as usize].is_stalled = is_subscriber && self.plan.is_stalled(number);
@@ -235,7 +244,7 @@ impl<R: Connector> Worker<R> {
             }
             for publisher in &mut self.publishers.all {
                 if publisher.slot == Some(slot) {
-                    publisher.slot = None;
+                    publisher.leave();
                 }
             }
         } else {
