@@ -4,7 +4,6 @@ use super::*;
 use crate::plan::Target;
 use crate::stamp::Stamp;
 use crate::wire::{mqtt, nats, Protocol};
-use std::future::Future;
 use std::net::SocketAddr;
 use std::time::Duration;
 use stompede::reactor::Reactor;
@@ -18,8 +17,8 @@ struct Vectors {
 }
 
 impl Reactor for Vectors {
-    fn wait(&mut self, _: &mut Vec<Event>, _: bool) -> impl Future<Output = io::Result<()>> {
-        async { Ok(()) }
+    async fn wait(&mut self, _: &mut Vec<Event>, _: bool) -> io::Result<()> {
+        Ok(())
     }
 
     fn recv_batch(
