@@ -22,6 +22,11 @@ impl Clock {
         Clock { origin: Instant::now(), origin_ns: since_epoch.as_nanos() as Nanos }
     }
 
+    /// The wall clock's time at the start: no two runs have the same.
+    pub fn origin(&self) -> Nanos {
+        self.origin_ns
+    }
+
     /// The time now.
     pub fn now(&self) -> Nanos {
         self.origin_ns + self.origin.elapsed().as_nanos() as Nanos

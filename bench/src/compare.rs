@@ -39,6 +39,8 @@ fn figures(report: &Report) -> Vec<(&'static str, Option<f64>)> {
         ("connect p99, ms", Some(report.connect.p99_us / 1e3)),
         ("deliveries/s", Some(report.delivered_per_s)),
         ("deliveries/read", Some(report.deliveries_per_read)),
+        ("polls/s", Some(report.polls_per_s).filter(|polls| *polls > 0.0)),
+        ("polls/CPU s", report.polls_per_cpu_s),
         ("latency p50, ms", Some(latency.p50_us / 1e3)),
         ("latency p90, ms", Some(latency.p90_us / 1e3)),
         ("latency p99, ms", Some(latency.p99_us / 1e3)),

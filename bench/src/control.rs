@@ -70,6 +70,8 @@ pub struct Tally {
     pub reads: u64,
     /// Bytes received.
     pub bytes: u64,
+    /// Polls of SockJS that were answered with deliveries, and were followed by another.
+    pub polls: u64,
     /// Heart-beats received.
     pub beats_received: u64,
     /// Heart-beats sent.
@@ -99,6 +101,7 @@ impl Tally {
         self.unsettled += other.unsettled;
         self.reads += other.reads;
         self.bytes += other.bytes;
+        self.polls += other.polls;
         self.beats_received += other.beats_received;
         self.beats_sent += other.beats_sent;
         self.beats_missed += other.beats_missed;
@@ -146,6 +149,8 @@ pub struct Control {
     start_ns: AtomicU64,
     storms: AtomicU32,
     desks: Vec<Mutex<Desk>>,
+    /// By worker: messages that its slowest subscriber has received.
+    slowest: Vec<AtomicU64>,
     /// By queue.
     seen: Vec<Mutex<Seen>>,
     doorbells: Vec<Arc<Doorbell>>,
@@ -163,6 +168,7 @@ impl Control {
             start_ns: AtomicU64::new(0),
             storms: AtomicU32::new(0),
             desks: (0..threads).map(|_| Mutex::default()).collect(),
+            slowest: (0..threads).map(|_| AtomicU64::new(0)).collect(),
             seen: (0..queues).map(|_| Mutex::default()).collect(),
             doorbells: (0..threads).map(|_| Doorbell::new()).collect::<io::Result<_>>()?,
         })
@@ -212,6 +218,16 @@ impl Control {
     pub fn desk(&self, worker: usize) -> MutexGuard<'_, Desk> {
         // Counters stay readable when a worker panicked; the coordinator sees that otherwise.
         self.desks[worker].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes note of how many messages the slowest subscriber of a worker has received.
+    pub fn note_slowest(&self, worker: usize, messages: u64) {
+        self.slowest[worker].store(messages, Ordering::Relaxed);
+    }
+
+    /// Messages that the slowest subscriber of all has received.
+    pub fn slowest(&self) -> u64 {
+        self.slowest.iter().map(|messages| messages.load(Ordering::Relaxed)).min().unwrap_or(0)
     }
 
     /// Takes note of a message of a queue; true if it came for the first time.

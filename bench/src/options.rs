@@ -6,15 +6,15 @@ use crate::plan::{Plan, Rate, Target, Workload};
 use crate::queue::AckMode;
 use crate::soak::{scrape::Source, Terms};
 use crate::verdict::Bound;
-use crate::wire::Protocol;
+use crate::wire::{Protocol, Transport};
 use clap::{Args, Parser, Subcommand};
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::time::Duration;
 use stompede_core::amount;
 
-/// Loads a push server (STOMP, NATS or MQTT over WebSocket or TCP, or plain
-/// WebSocket) and checks every delivery.
+/// Loads a push server (STOMP, NATS or MQTT over WebSocket or TCP, STOMP over SockJS, or
+/// messages of no protocol) and checks every delivery.
 #[derive(Debug, Parser)]
 #[command(name = "stompede-bench", version)]
 pub struct Options {
@@ -116,6 +116,9 @@ pub enum Command {
         /// Deliveries without ACK of a consumer; 0 leaves it to the server
         #[arg(long, default_value = "0", value_parser = count)]
         prefetch: u32,
+        /// Messages that a publisher sends to one queue before it turns to the next
+        #[arg(long, default_value = "1", value_parser = count)]
+        burst: u32,
     },
     /// Drop a share of all connections at once and see how they come back
     Storm {
@@ -184,10 +187,13 @@ pub struct Invocation<'a> {
 /// Options of every scenario.
 #[derive(Debug, Args)]
 pub struct Common {
-    /// ws://host:port/path or tcp://host:port
+    /// ws://host:port/path, tcp://host:port, or http://host:port/path for SockJS
     #[arg(long, default_value = "ws://127.0.0.1:8080/ws")]
     pub url: String,
-    /// What to speak
+    /// How SockJS travels; websocket unless told
+    #[arg(long, value_parser = ["websocket", "xhr-streaming", "xhr-polling"])]
+    pub transport: Option<String>,
+    /// What to speak; websocket is messages of no protocol
     #[arg(long, default_value = "stomp")]
     pub protocol: Protocol,
     /// STOMP version to offer
@@ -218,7 +224,9 @@ pub struct Common {
     /// NAME:PASSCODE to log in with
     #[arg(long, value_parser = login)]
     pub login: Option<(String, String)>,
-    /// Addresses to connect from: a number of loopback ones, or a list
+    /// Addresses to connect from: a number of loopback ones, or a list; to a loopback server
+    /// one for every 10,000 connections, if there are more: the kernel looks long for the last
+    /// ports
     #[arg(long, value_parser = sources)]
     pub source_ips: Option<Sources>,
     /// Seed of everything that varies
@@ -276,7 +284,14 @@ pub struct Sources(pub Vec<IpAddr>);
 
 impl Common {
     fn plan(&self) -> Result<Plan, String> {
-        let mut plan = Plan::new(Target::parse(&self.url)?);
+        let mut target = Target::parse(&self.url)?;
+        if let Some(wanted) = &self.transport {
+            let mut known = Transport::SOCKJS.into_iter();
+            if let Some((_, transport)) = known.find(|(name, _)| name == wanted) {
+                target = target.by(transport)?;
+            }
+        }
+        let mut plan = Plan::new(target);
         // A client of 1.0 sends no accept-version; one that lists 1.0 alone means the same.
         plan.protocol = self.protocol;
         plan.version.clone_from(&self.stomp);
@@ -292,7 +307,15 @@ impl Common {
         }
         plan.heart_beat_ms = u32::try_from(self.heart_beat.as_millis()).unwrap_or(u32::MAX);
         plan.login.clone_from(&self.login);
-        plan.sources = self.source_ips.clone().map_or(Vec::new(), |sources| sources.0);
+        plan.sources = match &self.source_ips {
+            Some(sources) => sources.0.clone(),
+            None if plan.target.address.ip().is_loopback()
+                && self.connections > CONNECTIONS_PER_SOURCE =>
+            {
+                loopback_sources(self.connections.div_ceil(CONNECTIONS_PER_SOURCE))
+            }
+            None => Vec::new(),
+        };
         plan.seed = self.seed;
         plan.is_epoll = self.io == "epoll";
         plan.pid = self.pid;
@@ -348,7 +371,11 @@ impl Command {
     /// Puts what only this scenario knows into the plan.
     fn shape(&self, plan: &mut Plan) -> Result<(), String> {
         match self {
-            Command::Connect { churn, .. } => plan.churn_per_second = *churn,
+            Command::Connect { churn, .. } => {
+                plan.churn_per_second = *churn;
+                // As applications do: nobody waits for it.
+                plan.with_receipts = false;
+            }
             Command::Fanout { destinations, floor, strangers, storms, storm_share, .. } => {
                 plan.set_destinations(destinations);
                 if plan.destinations > 1 {
@@ -374,9 +401,9 @@ impl Command {
                     plan.set_destinations(destinations);
                 }
             }
-            Command::Queue { common, destinations, ack, prefetch, .. } => {
+            Command::Queue { common, destinations, ack, prefetch, burst, .. } => {
                 plan.workload = Workload::Queue;
-                (plan.ack, plan.prefetch) = (*ack, *prefetch);
+                (plan.ack, plan.prefetch, plan.burst) = (*ack, *prefetch, *burst);
                 plan.set_destinations(destinations);
                 if common.destination.is_none() {
                     plan.destination = "/queue/bench".into();
@@ -471,11 +498,18 @@ pub(crate) fn login(text: &str) -> Result<(String, String), String> {
     Ok((name.to_owned(), passcode.to_owned()))
 }
 
+/// From one address; the kernel searches linearly for a port when half of its range is taken.
+const CONNECTIONS_PER_SOURCE: u32 = 10_000;
+
+/// `count` addresses of this machine, from 127.1.0.1 on.
+fn loopback_sources(count: u32) -> Vec<IpAddr> {
+    let first = u32::from(Ipv4Addr::new(127, 1, 0, 1));
+    (first..first + count).map(|address| IpAddr::V4(Ipv4Addr::from(address))).collect()
+}
+
 fn sources(text: &str) -> Result<Sources, String> {
     if let Ok(count) = text.parse::<u16>() {
-        let [high, low] = [127 << 24 | 1 << 16, 1];
-        let address = |index: u32| IpAddr::V4(Ipv4Addr::from(high + low + index));
-        return Ok(Sources((0..u32::from(count)).map(address).collect()));
+        return Ok(Sources(loopback_sources(count.into())));
     }
     let address = |part: &str| part.parse().map_err(|_| "write a number or a list of addresses");
     Ok(Sources(text.split('/').map(address).collect::<Result<_, _>>()?))
@@ -524,8 +558,9 @@ mod tests {
         );
         let many = of("many --destinations 1k --destination /topic/t");
         assert_eq!((many.destinations, many.destination_name(7).as_str()), (1_000, "/topic/t.7"));
-        let queue = of("queue --queues 5 --ack client-individual --prefetch 10");
+        let queue = of("queue --queues 5 --ack client-individual --prefetch 10 --burst 3");
         assert_eq!((queue.ack, queue.prefetch), (AckMode::ClientIndividual, 10));
+        assert_eq!(queue.burst, 3);
         assert_eq!(queue.destination_name(4), "/queue/bench.4");
         assert!(of("echo --connections 3 --destinations /topic/e{1..2}").check().is_err());
         assert!(of("echo --connections 3 --destinations /topic/e{1..3}").check().is_ok());
@@ -541,8 +576,21 @@ mod tests {
     }
 
     #[test]
+    fn sockjs_has_transports() {
+        for (name, transport) in Transport::SOCKJS {
+            let line =
+                format!("stompede-bench connect --url http://127.0.0.1:1 --transport {name}");
+            assert_eq!(plan(&line).unwrap().target.transport, transport);
+        }
+        let plan = plan("stompede-bench connect --url http://127.0.0.1:1/echo").unwrap();
+        assert_eq!(plan.target.transport, Transport::SockJsWebSocket);
+    }
+
+    #[test]
     fn mistakes_are_told() {
         for line in [
+            "stompede-bench fanout --transport xhr-polling",
+            "stompede-bench fanout --url http://127.0.0.1:1 --transport jsonp",
             "stompede-bench fanout --size big",
             "stompede-bench fanout --duration 10",
             "stompede-bench fanout --duration 1.5s",

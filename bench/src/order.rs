@@ -29,6 +29,11 @@ pub enum Arrival {
 }
 
 impl Stream {
+    /// Messages up to the highest seen.
+    pub fn received(&self) -> u64 {
+        self.next.into()
+    }
+
     /// Takes note of number `sequence`.
     pub fn take(&mut self, sequence: u32) -> Arrival {
         if sequence >= self.next {

@@ -20,7 +20,7 @@ pub struct Target {
 }
 
 impl Target {
-    /// Reads `ws://host:port/path` or `tcp://host:port`.
+    /// Reads `ws://host:port/path`, `tcp://host:port`, or for SockJS `http://host:port/path`.
     ///
     /// # Errors
     /// What is wrong, with what is allowed.
@@ -28,11 +28,12 @@ impl Target {
         let (scheme, rest) = url.split_once("://").ok_or_else(|| unknown(url))?;
         let (host, path) = match rest.find('/') {
             Some(at) => (&rest[..at], &rest[at..]),
-            None => (rest, "/ws"),
+            None => (rest, if scheme == "http" { "/sockjs" } else { "/ws" }),
         };
         let transport = match scheme {
             "ws" => Transport::WebSocket,
             "tcp" => Transport::Tcp,
+            "http" => Transport::SockJsWebSocket,
             _ => return Err(unknown(url)),
         };
         let resolve = |error| format!("cannot resolve `{host}`: {error}; give host:port");
@@ -40,10 +41,24 @@ impl Target {
         let address = address.ok_or_else(|| format!("`{host}` has no address"))?;
         Ok(Target { address, host: host.into(), path: path.into(), transport })
     }
+
+    /// The same by a transport of SockJS.
+    ///
+    /// # Errors
+    /// The url was none of SockJS.
+    pub fn by(self, transport: Transport) -> Result<Target, String> {
+        if !self.transport.is_sockjs() {
+            return Err("seen --transport without sockjs: write a url http://host:port/path".into());
+        }
+        Ok(Target { transport, ..self })
+    }
 }
 
 fn unknown(url: &str) -> String {
-    format!("seen url `{url}`; write ws://host:port/path or tcp://host:port")
+    format!(
+        "seen url `{url}`; write ws://host:port/path, tcp://host:port or, for sockjs, \
+         http://host:port/path"
+    )
 }
 
 /// How publishers and subscribers belong together.
@@ -105,6 +120,8 @@ pub struct Plan {
     pub ack: AckMode,
     /// `prefetch-count` of their subscriptions; 0 leaves it to the server.
     pub prefetch: u32,
+    /// Messages that a publisher sends to one queue before it turns to the next.
+    pub burst: u32,
     /// How fast is published.
     pub rate: Rate,
     /// Bytes of a body.
@@ -117,6 +134,8 @@ pub struct Plan {
     pub hold: Duration,
     /// Share of the connections replaced per second while they are held.
     pub churn_per_second: f64,
+    /// Does a subscriber ask for a receipt of its SUBSCRIBE? Needed where every message counts.
+    pub with_receipts: bool,
     /// How often a share of all connections is dropped and comes back.
     pub storms: u32,
     /// That share.
@@ -165,12 +184,14 @@ impl Plan {
             zipf: 0.0,
             ack: AckMode::Auto,
             prefetch: 0,
+            burst: 1,
             rate: Rate::PerSecond(0.0),
             body_bytes: 100,
             ramp_per_second: 0.0,
             in_flight: 256,
             hold: Duration::ZERO,
             churn_per_second: 0.0,
+            with_receipts: true,
             storms: 0,
             storm_share: 1.0,
             stalled_share: 0.0,
@@ -199,6 +220,11 @@ impl Plan {
         } else {
             self.publishers
         }
+    }
+
+    /// Sockets of a connection: one for each direction if it is by HTTP.
+    pub fn sockets_per_connection(&self) -> u32 {
+        1 + u32::from(self.target.transport.is_http())
     }
 
     /// Streams that arrive at one subscriber.
@@ -340,13 +366,17 @@ impl Plan {
 
     /// What not every protocol can do.
     fn check_protocol(&self) -> Result<(), String> {
-        let is_tcp = self.target.transport == Transport::Tcp;
+        let transport = self.target.transport;
+        let is_tcp = transport == Transport::Tcp;
         let refused = match (self.protocol, self.workload) {
             (Protocol::WebSocket, _) if is_tcp && self.publishers > 0 => {
                 "a tcp url: bodies need WebSocket frames"
             }
             (Protocol::WebSocket, Workload::Many | Workload::Queue) => {
                 "destinations: use fanout or echo"
+            }
+            (Protocol::Nats | Protocol::Mqtt, _) if transport.is_sockjs() => {
+                "an http url: SockJS carries text; write ws or tcp"
             }
             (Protocol::Nats | Protocol::Mqtt, Workload::Queue) => "queues: use stomp",
             _ => return Ok(()),
@@ -370,6 +400,10 @@ mod tests {
         assert_eq!(target.host, "127.0.0.1:8080");
         assert_eq!(Target::parse("ws://127.0.0.1:1").unwrap().path, "/ws");
         assert_eq!(Target::parse("tcp://127.0.0.1:1").unwrap().transport, Transport::Tcp);
+        let sockjs = Target::parse("http://127.0.0.1:1").unwrap();
+        assert_eq!((sockjs.path.as_str(), sockjs.transport.is_sockjs()), ("/sockjs", true));
+        assert_eq!(sockjs.by(Transport::XhrPolling).unwrap().transport, Transport::XhrPolling);
+        assert!(plan().target.by(Transport::XhrPolling).is_err());
         for bad in ["127.0.0.1:1", "wss://127.0.0.1:1", "ws://127.0.0.1"] {
             assert!(Target::parse(bad).is_err(), "{bad}");
         }
@@ -395,7 +429,7 @@ mod tests {
             for (k, &destination) in (0..3).zip(&own) {
                 assert_eq!(plan.subscription_of(subscriber, destination), Some(k));
             }
-            own.sort();
+            own.sort_unstable();
             let others = (0..11).filter(|destination| !own.contains(destination));
             for other in others {
                 assert_eq!(plan.subscription_of(subscriber, other), None);
@@ -431,5 +465,23 @@ mod tests {
         assert!(plan.check().unwrap_err().contains("--publishers"));
         plan.publishers = 1;
         assert!(plan.check().unwrap_err().contains("rate"));
+    }
+
+    #[test]
+    fn sockjs_carries_stomp_or_bare_messages() {
+        let mut plan = Plan::new(Target::parse("http://127.0.0.1:1").unwrap());
+        plan.subscribers = 1;
+        for (_, transport) in Transport::SOCKJS {
+            plan.target.transport = transport;
+            for (protocol, is_allowed) in [
+                (Protocol::Stomp, true),
+                (Protocol::WebSocket, true),
+                (Protocol::Nats, false),
+                (Protocol::Mqtt, false),
+            ] {
+                plan.protocol = protocol;
+                assert_eq!(plan.check().is_ok(), is_allowed, "{protocol:?} {transport:?}");
+            }
+        }
     }
 }

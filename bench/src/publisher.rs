@@ -171,7 +171,7 @@ impl Publishers {
         let (destination, sequence, stream) = match plan.workload {
             Workload::Many | Workload::Queue => {
                 let round = next(&mut publisher.sequence);
-                let destination = choice.next(publisher.number, round);
+                let destination = choice.next(publisher.number, round / plan.burst.max(1));
                 let sequence = next(&mut sequences[destination as usize]);
                 (destination, sequence, destination)
             }

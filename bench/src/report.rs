@@ -75,6 +75,15 @@ pub struct Report {
     pub bytes: u64,
     /// Deliveries per receive.
     pub deliveries_per_read: f64,
+    /// Polls of SockJS that brought deliveries, each followed by the next.
+    #[serde(default)]
+    pub polls: u64,
+    /// The same a second, warm-up included.
+    #[serde(default)]
+    pub polls_per_s: f64,
+    /// The same per second of the server's CPU time, if its process is known.
+    #[serde(default)]
+    pub polls_per_cpu_s: Option<f64>,
     /// Latency of every measured delivery.
     pub latency: Summary,
     /// Latency of every broadcast at the first subscriber that it reached.
@@ -95,7 +104,8 @@ pub struct Report {
     pub cpu_us_per_connect: Option<f64>,
     /// Server CPU per connection and second of the hold, in microseconds.
     pub idle_cpu_us_per_s: Option<f64>,
-    /// Growth of the server's PSS over the ramp, per connection, in bytes.
+    /// Growth of the server's PSS over the ramp, per connection, in bytes; with many connections
+    /// from the thousandth on, for what is allocated once is no cost of a connection.
     pub pss_bytes_per_connection: Option<f64>,
     /// Rounds in turn: CPU per delivery and per bare send, in microseconds.
     pub floor_rounds: Vec<(f64, f64)>,
@@ -159,6 +169,11 @@ impl Report {
             delivered_per_s: tally.delivered as f64 / outcome.publish_s.max(1e-9),
             bytes: tally.bytes,
             deliveries_per_read: tally.delivered as f64 / tally.reads.max(1) as f64,
+            polls: tally.polls,
+            polls_per_s: tally.polls as f64 / outcome.publish_s.max(1e-9),
+            polls_per_cpu_s: of("publish")
+                .filter(|server| tally.polls > 0 && server.cpu_s > 0.0)
+                .map(|server| tally.polls as f64 / server.cpu_s),
             latency: outcome.latency(),
             first: outcome.broadcasts.first.summary(),
             last: outcome.broadcasts.last.summary(),
@@ -170,7 +185,8 @@ impl Report {
             idle_cpu_us_per_s: of("hold")
                 .and_then(|server| per(server.cpu_s * 1e6 / server.seconds, connections)),
             pss_bytes_per_connection: of("ramp").and_then(|server| {
-                per(server.pss_bytes.1 as f64 - server.pss_bytes.0 as f64, connections)
+                let (first, pss_bytes) = outcome.footing.unwrap_or((0, server.pss_bytes.0));
+                per(server.pss_bytes.1 as f64 - pss_bytes as f64, connections - first)
             }),
             floor_rounds: Vec::new(),
             floor_us_per_send: None,
@@ -240,6 +256,14 @@ impl Report {
         }
         if self.expected > 0 {
             self.delivery_rows(&mut out);
+        }
+        if self.polls > 0 {
+            let per_cpu_s = self.polls_per_cpu_s.map_or("?".into(), |polls| format!("{polls:.0}"));
+            let (polls, per_s) = (self.polls, self.polls_per_s);
+            let text = format!(
+                "{polls} answered and begun again  {per_s:.0}/s  {per_cpu_s} per CPU second"
+            );
+            row(&mut out, "polls", text);
         }
         let (sent, received, missed) = self.heart_beats;
         if sent + received + missed > 0 {

@@ -22,6 +22,8 @@ use stompede::shard::affinity;
 
 /// How often the coordinator looks.
 const LOOK: Duration = Duration::from_millis(20);
+/// Live connections from which on memory is counted by connection.
+const FOOTING: u64 = 1_000;
 /// Time without a further live connection after which a ramp is given up.
 const RAMP_PATIENCE: Duration = Duration::from_secs(15);
 /// Time in which a message that came back would be seen.
@@ -88,6 +90,9 @@ pub struct Outcome {
     pub ramp_s: f64,
     /// Time of each recovery from a storm, in seconds.
     pub storms_s: Vec<f64>,
+    /// Connections that were live, and the server's memory (PSS, bytes), when the ramp had begun:
+    /// what it allocates once, at its first clients, is no cost of a connection.
+    pub footing: Option<(u64, u64)>,
     /// From the first message planned to the last delivery, in seconds.
     pub publish_s: f64,
     /// Deliveries by the end of the publish time, before the rest was waited for.
@@ -115,6 +120,7 @@ impl Outcome {
             lateness: Latencies::default(),
             ramp_s: 0.0,
             storms_s: Vec::new(),
+            footing: None,
             publish_s: 0.0,
             delivered_in_time: 0,
             frame_bytes: 0,
@@ -172,7 +178,7 @@ pub fn run(plan: Plan, observer: &mut dyn Observer) -> Result<Outcome, String> {
         threads.push(thread.spawn(work).map_err(explain)?);
     }
     let mut coordinator = Coordinator::new(plan, control.clone());
-    let is_anyone_gone = || threads.iter().any(|thread| thread.is_finished());
+    let is_anyone_gone = || threads.iter().any(std::thread::JoinHandle::is_finished);
     coordinator.go(observer, &is_anyone_gone);
     control.enter(Stage::Stop);
     for thread in threads {
@@ -188,12 +194,13 @@ pub fn run(plan: Plan, observer: &mut dyn Observer) -> Result<Outcome, String> {
 fn work(index: usize, plan: Arc<Plan>, control: Arc<Control>) -> io::Result<()> {
     affinity::pin(plan.first_core + index);
     let wake = control.doorbell(index).fd();
-    let slots_count = (plan.connections() as usize).div_ceil(plan.threads) as u32 + 64;
+    let sockets = plan.connections() * plan.sockets_per_connection();
+    let slots_count = (sockets as usize).div_ceil(plan.threads) as u32 + 64;
     if plan.is_epoll {
         let mut runtime = monoio::RuntimeBuilder::<monoio::LegacyDriver>::new().build()?;
         return runtime.block_on(async move {
             // A slot is a descriptor number: of all threads, and some of the process.
-            let reactor = EpollReactor::new(Vec::new(), wake, plan.connections() + 1024)?;
+            let reactor = EpollReactor::new(Vec::new(), wake, sockets + 1024)?;
             Worker::new(index, plan, control, reactor).run().await
         });
     }
@@ -328,6 +335,10 @@ impl Coordinator {
             let tally = self.control.tally();
             let live = tally.live_subscribers + tally.live_publishers;
             observer.live(live);
+            if self.outcome.footing.is_none() && (FOOTING..=wanted / 4).contains(&live) {
+                let usage = self.plan.pid.and_then(Usage::read);
+                self.outcome.footing = usage.map(|usage| (live, usage.pss_bytes));
+            }
             if live >= wanted {
                 return Ok(());
             }

@@ -198,7 +198,7 @@ fn run_parts(
             let board = &board;
             threads.push(scope.spawn(move || run::run(part.clone(), &mut Scribe(number, board))));
         }
-        while !threads.iter().any(|thread| thread.is_finished()) {
+        while !threads.iter().any(std::thread::ScopedJoinHandle::is_finished) {
             std::thread::sleep(Duration::from_secs(1));
             log.second(&board, observer);
         }

@@ -36,6 +36,8 @@ fn figure(report: &Report, name: &str) -> Option<f64> {
         "beats-missed" => report.heart_beats.2 as f64,
         "acknowledged" => report.acknowledged_per_core_s?,
         "rate" => report.delivered_per_s,
+        "polls" => report.polls_per_s,
+        "polls-cpu" => report.polls_per_cpu_s?,
         "cpu" => report.cpu_us_per_delivery?,
         "cpu-connect" => report.cpu_us_per_connect?,
         "cpu-idle" => report.idle_cpu_us_per_s?,
@@ -48,7 +50,7 @@ fn figure(report: &Report, name: &str) -> Option<f64> {
 }
 
 /// Names that [`Bound::parse`] takes.
-const NAMES: [&str; 28] = [
+const NAMES: [&str; 30] = [
     "p50",
     "p90",
     "p99",
@@ -70,6 +72,8 @@ const NAMES: [&str; 28] = [
     "beats-missed",
     "acknowledged",
     "rate",
+    "polls",
+    "polls-cpu",
     "cpu",
     "cpu-connect",
     "cpu-idle",
@@ -134,6 +138,7 @@ mod tests {
     #[test]
     fn every_name_is_a_figure() {
         let report = Report {
+            polls_per_cpu_s: Some(0.0),
             cpu_us_per_delivery: Some(0.0),
             cpu_us_per_connect: Some(0.0),
             idle_cpu_us_per_s: Some(0.0),

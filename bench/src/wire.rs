@@ -1,4 +1,5 @@
-//! The bytes of a client: what it sends, and what it receives, in each of four protocols.
+//! The bytes of a client: what it sends, and what it receives, in each of four protocols, and what
+//! SockJS puts around STOMP.
 //!
 //! A file per protocol; here is what the rest of the generator sees of them. Sending reuses the
 //! server's own masking. A delivery of STOMP in a WebSocket frame takes a short way that checks its
@@ -7,10 +8,12 @@
 
 pub mod mqtt;
 pub mod nats;
+pub mod sockjs;
 pub mod stomp;
 pub mod websocket;
 
 use clap::ValueEnum;
+use stompede_core::sockjs::frame::push_message;
 use stompede_core::ws::frame::{encode_masked, Opcode};
 
 /// How frames travel.
@@ -20,6 +23,31 @@ pub enum Transport {
     WebSocket,
     /// As a TCP stream.
     Tcp,
+    /// As SockJS messages, in WebSocket messages.
+    SockJsWebSocket,
+    /// As SockJS messages, in HTTP answers that go on.
+    XhrStreaming,
+    /// As SockJS messages, in one HTTP answer after the other.
+    XhrPolling,
+}
+
+impl Transport {
+    /// Those of SockJS, by the names that clients know.
+    pub const SOCKJS: [(&'static str, Transport); 3] = [
+        ("websocket", Transport::SockJsWebSocket),
+        ("xhr-streaming", Transport::XhrStreaming),
+        ("xhr-polling", Transport::XhrPolling),
+    ];
+
+    /// Is it one of SockJS?
+    pub fn is_sockjs(self) -> bool {
+        self.is_http() || self == Transport::SockJsWebSocket
+    }
+
+    /// Does it need a connection for each direction?
+    pub fn is_http(self) -> bool {
+        matches!(self, Transport::XhrStreaming | Transport::XhrPolling)
+    }
 }
 
 /// What is spoken.
@@ -106,6 +134,11 @@ impl Reader {
             && matches!(self.protocol, Protocol::Nats | Protocol::Mqtt)
     }
 
+    /// Is a WebSocket message one frame of STOMP? In SockJS, [`sockjs::MessageReader`] reads them.
+    fn holds_stomp(&self) -> bool {
+        self.protocol == Protocol::Stomp && !self.transport.is_sockjs()
+    }
+
     /// Reads the response to the upgrade.
     ///
     /// # Errors
@@ -136,8 +169,8 @@ impl Reader {
         match (self.protocol, self.transport) {
             (Protocol::Nats, _) => nats::next(input),
             (Protocol::Mqtt, _) => mqtt::next(input),
-            (_, Transport::WebSocket) => self.next_ws(input),
             (_, Transport::Tcp) => stomp::next(input),
+            _ => self.next_ws(input),
         }
     }
 
@@ -149,9 +182,7 @@ impl Reader {
         }
         let Some(payload) = input.get(head..head + length) else { return Ok(None) };
         let inbound = match input[0] {
-            0x81 | 0x82 if self.protocol == Protocol::WebSocket => {
-                Inbound::Message { head: &[], body: payload }
-            }
+            0x81 | 0x82 if !self.holds_stomp() => Inbound::Message { head: &[], body: payload },
             0x81 | 0x82 => match self.body_of_message(payload) {
                 Some((head, body)) => Inbound::Message { head, body },
                 None => stomp_in_message(payload)?,
@@ -216,7 +247,8 @@ impl Writer {
         }
     }
 
-    /// Appends one frame of the protocol, or one bare message.
+    /// Appends one frame of the protocol, or one bare message. For HTTP, a comma and a string: see
+    /// [`sockjs::Requests::send`].
     pub fn frame(&self, out: &mut Vec<u8>, frame: &[u8]) {
         let opcode = match self.protocol {
             Protocol::Stomp | Protocol::WebSocket => Opcode::Text,
@@ -226,6 +258,16 @@ impl Writer {
         match self.transport {
             Transport::WebSocket => encode_masked(out, opcode, self.mask, frame),
             Transport::Tcp => out.extend_from_slice(frame),
+            Transport::SockJsWebSocket => {
+                let mut message = b"[".to_vec();
+                push_message(&mut message, &[frame]);
+                message.push(b']');
+                encode_masked(out, Opcode::Text, self.mask, &message);
+            }
+            Transport::XhrStreaming | Transport::XhrPolling => {
+                out.push(b',');
+                push_message(out, &[frame]);
+            }
         }
     }
 
@@ -245,23 +287,32 @@ impl Writer {
         self.frame(out, &frame);
     }
 
-    /// Appends subscriptions, each with its number, and the question whether they are live, to
-    /// which one [`Inbound::Receipt`] is the answer. `terms` are further headers of STOMP.
-    pub fn subscribe(&self, out: &mut Vec<u8>, names: &[(u32, String)], terms: &str) {
+    /// Appends subscriptions, each with its number, and if so the question whether they are live.
+    /// Says whether there will be an answer, one [`Inbound::Receipt`]. `terms` are further headers
+    /// of STOMP.
+    pub fn subscribe(
+        &self,
+        out: &mut Vec<u8>,
+        names: &[(u32, String)],
+        terms: &str,
+        with_receipt: bool,
+    ) -> bool {
         let mut frame = Vec::new();
         match self.protocol {
             Protocol::Stomp => {
                 for (index, (id, name)) in names.iter().enumerate() {
-                    let is_last = index + 1 == names.len();
+                    let is_last = with_receipt && index + 1 == names.len();
                     self.frame(out, &stomp::subscribe_frame(*id, name, terms, is_last));
                 }
-                return;
+                return with_receipt;
             }
-            Protocol::Nats => nats::subscribe(&mut frame, names),
+            Protocol::Nats => nats::subscribe(&mut frame, names, with_receipt),
             Protocol::Mqtt => mqtt::subscribe(&mut frame, names),
-            Protocol::WebSocket => return,
+            Protocol::WebSocket => return false,
         }
         self.frame(out, &frame);
+        // Nobody needs to ask for a SUBACK.
+        with_receipt || self.protocol == Protocol::Mqtt
     }
 
     /// Appends a message; `frame` is room to work in.
@@ -343,6 +394,13 @@ mod tests {
     }
 
     #[test]
+    fn a_message_of_sockjs_is_left_as_it_is() {
+        let reader = reader(Transport::SockJsWebSocket);
+        let message = Inbound::Message { head: &[], body: b"a[\"\\n\"]" };
+        assert_eq!(reader.next(&framed(0x81, b"a[\"\\n\"]")), Ok(Some((message, 9))));
+    }
+
+    #[test]
     fn an_upgrade_is_checked() {
         let mut ws = reader(Transport::WebSocket);
         ws.accept = "KEY=".into();
@@ -356,24 +414,30 @@ mod tests {
 
     #[test]
     fn every_protocol_says_the_same_in_its_own_words() {
-        let said = |protocol| {
+        let said = |protocol, with_receipt| {
             let writer = Writer { protocol, transport: Transport::Tcp, mask: [1; 4] };
             let names = [(0, "a".to_owned()), (1, "b".to_owned())];
             let (mut out, mut frame) = (Vec::new(), Vec::new());
-            writer.subscribe(&mut out, &names, "");
+            let is_answered = writer.subscribe(&mut out, &names, "", with_receipt);
             writer.publish(&mut out, &mut frame, "a", b"hi");
             writer.heart_beat(&mut out);
-            out
+            (String::from_utf8(out.escape_ascii().collect()).unwrap(), is_answered)
         };
-        assert_eq!(
-            said(Protocol::Nats),
-            b"SUB a 0\r\nSUB b 1\r\nPING\r\nPUB a 2\r\nhi\r\nPING\r\n"
-        );
-        let mqtt = b"\x82\x0a\0\x01\0\x01a\0\0\x01b\0\x30\x05\0\x01ahi\xc0\0";
-        assert_eq!(said(Protocol::Mqtt), mqtt);
-        assert_eq!(said(Protocol::WebSocket), b"hi\n");
-        let stomp = String::from_utf8(said(Protocol::Stomp)).unwrap();
-        assert_eq!(stomp.matches("receipt:").count(), 1);
-        assert!(stomp.ends_with("\n\nhi\0\n"), "{stomp}");
+        let (nats, is_answered) = said(Protocol::Nats, true);
+        assert_eq!(nats, r"SUB a 0\r\nSUB b 1\r\nPING\r\nPUB a 2\r\nhi\r\nPING\r\n");
+        assert!(is_answered);
+        let (nats, is_answered) = said(Protocol::Nats, false);
+        assert_eq!(nats, r"SUB a 0\r\nSUB b 1\r\nPUB a 2\r\nhi\r\nPING\r\n");
+        assert!(!is_answered);
+        let mqtt = r"\x82\n\x00\x01\x00\x01a\x00\x00\x01b\x000\x05\x00\x01ahi\xc0\x00";
+        for with_receipt in [true, false] {
+            // A SUBACK comes unasked.
+            assert_eq!(said(Protocol::Mqtt, with_receipt), (mqtt.into(), true));
+            assert_eq!(said(Protocol::WebSocket, with_receipt), (r"hi\n".into(), false));
+            let (stomp, is_answered) = said(Protocol::Stomp, with_receipt);
+            assert_eq!(stomp.matches("receipt:").count(), usize::from(with_receipt));
+            assert_eq!(is_answered, with_receipt);
+            assert!(stomp.ends_with(r"\n\nhi\x00\n"), "{stomp}");
+        }
     }
 }

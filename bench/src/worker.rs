@@ -1,14 +1,16 @@
 //! A thread of the generator: it owns a reactor, its share of the clients, and their checks.
 //!
 //! The turn: wait, connect what the ramp allows, publish what is due, receive and check, send. A
-//! client is a record of 28 bytes and a stream per publisher it listens to; it has a buffer only
-//! while a frame is partly received. Publishing is looked at again between two batches of receives,
+//! client is a record of 36 bytes and a stream per publisher it listens to; it has a buffer only
+//! while a frame is partly received. One by HTTP has a second connection while it sends: another
+//! record and a [`sockjs::line`]. Publishing is looked at again between two batches of receives,
 //! so that a flood of deliveries delays it by one batch at most.
 
 mod check;
 mod connect;
 mod outbox;
 mod receive;
+mod sockjs;
 #[cfg(test)]
 mod tests;
 
@@ -24,6 +26,7 @@ use crate::wire::{Login, Reader, Writer};
 use outbox::Outbox;
 use receive::RECV_BATCH;
 use slab::Slab;
+use sockjs::{Answer, SockJs};
 use std::collections::VecDeque;
 use std::io;
 use std::ops::Range;
@@ -35,6 +38,9 @@ const RECV_STRIDE_BYTES: usize = 32_768;
 /// How often the ramp looks at the clock.
 const RAMP_STEP_NS: Nanos = 1_000_000;
 
+/// How often the slowest subscriber is looked for.
+const SLOWEST_STEP_NS: Nanos = 200_000;
+
 const NONE: u32 = u32::MAX;
 
 /// Where a client is on its way.
@@ -43,9 +49,31 @@ enum Phase {
     Free,
     Connecting,
     Upgrading,
+    /// A session of SockJS is asked for.
+    Opening,
     LoggingIn,
     Subscribing,
     Live,
+    /// Live, while its next connection is being made.
+    Rejoining,
+    /// Not a client: the connection that one sends by is being made.
+    Calling,
+    /// Not a client: the connection that one sends by. Its seat is the number of its line.
+    Sending,
+    /// It is being made, and nobody wants it any more.
+    Orphan,
+}
+
+impl Phase {
+    fn is_live(self) -> bool {
+        matches!(self, Phase::Live | Phase::Rejoining)
+    }
+
+    /// Is there a connection that can be closed?
+    fn is_open(self) -> bool {
+        use Phase::{Calling, Connecting, Free, Orphan, Rejoining};
+        !matches!(self, Free | Connecting | Rejoining | Calling | Orphan)
+    }
 }
 
 /// One connection, by slot.
@@ -62,7 +90,12 @@ struct Client {
     /// Ticks at which bytes last came and went.
     last_read: u32,
     last_write: u32,
+    /// Number of its session among those of the run.
+    session: u32,
+    /// What it sends by, if it is a session over HTTP and has something to send.
+    line: u32,
     phase: Phase,
+    answer: Answer,
     is_ready: bool,
     is_stalled: bool,
 }
@@ -75,13 +108,18 @@ impl Client {
         started_us: 0,
         last_read: 0,
         last_write: 0,
+        session: 0,
+        line: NONE,
         phase: Phase::Free,
+        answer: Answer::Head,
         is_ready: false,
         is_stalled: false,
     };
 }
 
-/// An idle client: its record, its stream, and 12 bytes of the reactor.
+/// An idle client: its record, its stream, and 12 bytes of the reactor. One by HTTP that publishes,
+/// acknowledges or owes heart-beats has as much again for the connection that it sends by, and its
+/// line.
 const _: () = assert!(size_of::<Client>() + size_of::<Stream>() + 12 <= 64);
 
 /// A thread of the generator.
@@ -121,6 +159,7 @@ pub struct Worker<R> {
     in_the_making: u32,
     ready: Vec<u32>,
     outbox: Outbox,
+    sockjs: SockJs,
     began: Nanos,
     alarm_at: Option<Nanos>,
     tick: u32,
@@ -128,6 +167,8 @@ pub struct Worker<R> {
     is_verifying: bool,
     /// Subscribers that churn has still to replace.
     churn_due: f64,
+    /// When the slowest subscriber was looked for last.
+    slowest_at: Nanos,
     shortfalls: Vec<Shortfall>,
     results: Vec<Result<usize, i32>>,
     receive: Vec<u8>,
@@ -184,12 +225,14 @@ impl<R: Connector> Worker<R> {
             in_the_making: 0,
             ready: Vec::new(),
             outbox: Outbox::default(),
+            sockjs: SockJs::new(&plan, &key, control.clock.origin()),
             began: control.clock.now(),
             alarm_at: None,
             tick: 1,
             storms_seen: 0,
             is_verifying: false,
             churn_due: 0.0,
+            slowest_at: 0,
             shortfalls: Vec::new(),
             results: Vec::new(),
             receive: vec![0; RECV_STRIDE_BYTES * RECV_BATCH],
@@ -216,10 +259,12 @@ impl<R: Connector> Worker<R> {
             self.start_connections();
             self.publish();
             self.receive_ready();
+            self.note_slowest();
+            self.connect_further();
             self.flush();
         }
         for slot in 0..self.clients.len() as u32 {
-            if !matches!(self.clients[slot as usize].phase, Phase::Free | Phase::Connecting) {
+            if self.clients[slot as usize].phase.is_open() {
                 self.reactor.close(slot);
             }
         }
@@ -261,6 +306,9 @@ impl<R: Connector> Worker<R> {
         match event {
             Event::Connected { slot } => self.on_connected(slot),
             Event::ConnectFailed { slot, errno } => {
+                if self.on_further_failed(slot, errno) {
+                    return;
+                }
                 if connect::is_own_shortage(errno) {
                     return self.connect_later(slot, errno);
                 }
@@ -270,7 +318,9 @@ impl<R: Connector> Worker<R> {
             Event::Readable { slot } | Event::Ended { slot } => self.mark_ready(slot),
             Event::Writable { slot } => {
                 self.flush_rest(slot);
-                if let Some(index) = self.publisher_of(slot) {
+                if self.clients[slot as usize].phase == Phase::Sending {
+                    self.on_line_writable(slot);
+                } else if let Some(index) = self.publisher_of(slot) {
                     self.publishers.all[index].is_blocked = false;
                     self.flush_publishers();
                 }
@@ -382,9 +432,39 @@ impl<R: Connector> Worker<R> {
             return 0;
         }
         let tally = self.control.tally();
+        if self.plan.workload == Workload::Fanout {
+            // On average is not enough: whoever is far behind would be ended as slow.
+            let ahead = tally.published.saturating_sub(self.control.slowest());
+            return u64::from(window).saturating_sub(ahead);
+        }
         let readers = self.publishers.fan_out();
         let on_the_way = tally.expected.saturating_sub(tally.delivered);
         (u64::from(window) * readers).saturating_sub(on_the_way) / readers
+    }
+
+    /// Tells the publishers how much the slowest subscriber of this worker has received.
+    fn note_slowest(&mut self) {
+        let is_asked = matches!(self.plan.rate, Rate::Window(_))
+            && self.plan.workload == Workload::Fanout
+            && self.control.stage() >= Stage::Publish;
+        let now = self.control.clock.now();
+        if !is_asked || now < self.slowest_at + SLOWEST_STEP_NS {
+            return;
+        }
+        self.slowest_at = now;
+        let start_us = (self.control.start().saturating_sub(self.began) / 1_000) as u32;
+        let (count, own) = (self.plan.streams_per_subscriber(), self.plan.publishers as usize);
+        let received = self.subscribers.iter().zip(self.streams.chunks(count)).filter_map(
+            |(&slot, streams)| {
+                let client = self.clients.get(slot as usize)?;
+                // Who came later has not seen all, and who does not read is not waited for.
+                let is_counted = client.phase == Phase::Live
+                    && !client.is_stalled
+                    && client.started_us < start_us;
+                is_counted.then(|| streams.iter().take(own).map(Stream::received).sum())
+            },
+        );
+        self.control.note_slowest(self.index, received.min().unwrap_or(u64::MAX));
     }
 
     fn is_over(&self, now: Nanos) -> bool {
@@ -413,6 +493,9 @@ impl<R: Connector> Worker<R> {
     }
 
     fn flush_publishers(&mut self) {
+        if self.plan.target.transport.is_http() {
+            return self.feed_lines();
+        }
         let Worker { reactor, publishers, shortfalls, clients, .. } = self;
         let due = publishers.all.iter().filter_map(Publisher::due);
         reactor.send_batch(due.map(|(slot, bytes)| request(slot, bytes)), shortfalls);

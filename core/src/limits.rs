@@ -20,6 +20,9 @@ pub struct Limits {
     pub ws_message_bytes_max: u64,
     /// Fragments of one WebSocket message. Default 128: book-keeping costs, not only bytes.
     pub ws_fragments_count_max: u32,
+    /// Bytes per second at which an unfinished frame or message must come. Default 100: slower than
+    /// any line; 0 is no limit.
+    pub message_rate_bytes_min: usize,
     /// Bytes of the server's and of the session's name in a SockJS path. Default 128: clients use
     /// up to 36.
     pub sockjs_id_bytes_max: usize,
@@ -87,6 +90,10 @@ pub struct Limits {
     /// Steps of one evaluation, a character of a LIKE being one. Default 65,536: four times the
     /// longest header line.
     pub selector_steps_count_max: u32,
+    /// Steps that all selectors of a destination on one shard may take for one message, and those
+    /// of all patterns once more. Default 8 Mi, some tens of milliseconds at the worst: more than a
+    /// hundred with `LIKE '%x%'`, a million simple ones.
+    pub selector_sum_steps_max: u64,
     /// Asynchronous mappings of `/app` that run at once on a shard. Default 1,024.
     pub app_tasks_count_max: usize,
     /// Smallest heart-beat interval we agree to, in milliseconds. Default 1,000.
@@ -107,6 +114,7 @@ impl Default for Limits {
             http_requests_count_max: 1_000,
             ws_message_bytes_max: 1 << 20,
             ws_fragments_count_max: 128,
+            message_rate_bytes_min: 100,
             sockjs_id_bytes_max: 128,
             sockjs_callback_bytes_max: 32,
             sockjs_payload_bytes_max: 1 << 20,
@@ -137,6 +145,7 @@ impl Default for Limits {
             selector_nodes_count_max: 64,
             selector_depth_count_max: 16,
             selector_steps_count_max: 65_536,
+            selector_sum_steps_max: 8 << 20,
             app_tasks_count_max: 1_024,
             heartbeat_ms_min: 1_000,
             heartbeat_ms_max: 120_000,
@@ -165,5 +174,8 @@ pub const WS_DEFLATE_BYTES_MAX_BEFORE_LOGIN: u64 = 65_536;
 /// Bytes that are inflated for one connection in a turn of its shard; what it sent behind them
 /// waits for the next turn.
 pub const WS_INFLATED_BYTES_PER_TURN: usize = 65_536;
+
+/// Steps of selectors in one turn of a shard; who publishes more goes on in the next turn.
+pub const SELECTOR_STEPS_PER_TURN: u64 = 1 << 20;
 
 const _: () = assert!(WS_CONTROL_PAYLOAD_BYTES_MAX < 126);

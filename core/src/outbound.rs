@@ -91,7 +91,7 @@ impl SendArena {
     /// limits).
     pub fn append(&mut self, parts: &[&[u8]]) -> Segment {
         if let Some(big) = self.fresh_big.take() {
-            self.release_chunk(big);
+            self.release_chunk(big, 1);
         }
         let len: usize = parts.iter().map(|part| part.len()).sum();
         debug_assert!(u32::try_from(len).is_ok(), "a frame is far below 4 GiB");
@@ -142,7 +142,7 @@ impl SendArena {
     /// Gives back one reference on the segment's chunk.
     pub fn release(&mut self, segment: Segment) {
         if segment.len > 0 {
-            self.release_chunk(segment.chunk);
+            self.release_chunk(segment.chunk, 1);
         }
     }
 
@@ -162,7 +162,7 @@ impl SendArena {
                 return index;
             }
             self.current = None;
-            self.release_chunk(index);
+            self.release_chunk(index, 1);
         }
         let index = match self.spare.pop() {
             Some(index) => {
@@ -191,10 +191,10 @@ impl SendArena {
     }
 
     #[inline]
-    fn release_chunk(&mut self, index: u32) {
+    fn release_chunk(&mut self, index: u32, count: u32) {
         let chunk = &mut self.chunks[index as usize];
-        debug_assert!(chunk.references > 0, "released a segment twice");
-        chunk.references = chunk.references.saturating_sub(1);
+        debug_assert!(chunk.references >= count, "released a segment twice");
+        chunk.references = chunk.references.saturating_sub(count);
         if chunk.references > 0 {
             return;
         }
@@ -205,6 +205,39 @@ impl SendArena {
             self.bytes_held -= chunk.bytes.capacity();
             chunk.bytes = Vec::new();
             self.vacant.push(index);
+        }
+    }
+}
+
+/// References to give back, those of one chunk together: of many connections that were sent the
+/// same.
+#[derive(Debug)]
+pub struct Releases {
+    chunk: u32,
+    count: u32,
+}
+
+impl Default for Releases {
+    fn default() -> Releases {
+        Releases { chunk: Segment::EMPTY.chunk, count: 0 }
+    }
+}
+
+impl Releases {
+    /// Gives back one reference on the segment's chunk, now or later.
+    #[inline]
+    pub fn push(&mut self, arena: &mut SendArena, segment: Segment) {
+        if segment.chunk != self.chunk {
+            self.finish(arena);
+            self.chunk = segment.chunk;
+        }
+        self.count += u32::from(segment.len > 0);
+    }
+
+    /// Gives back what has not been given back yet.
+    pub fn finish(&mut self, arena: &mut SendArena) {
+        if self.count > 0 {
+            arena.release_chunk(self.chunk, std::mem::take(&mut self.count));
         }
     }
 }
@@ -234,6 +267,12 @@ impl Default for Outbound {
 }
 
 impl Outbound {
+    /// With one segment, not an empty one, for which the caller takes the reference.
+    #[inline]
+    pub fn of_unretained(segment: Segment) -> Outbound {
+        Outbound { first: segment, rest: None }
+    }
+
     /// The segment, if exactly one waits and nothing else was allocated.
     pub fn single(&self) -> Option<Segment> {
         (self.first.len > 0 && self.rest.is_none()).then_some(self.first)

@@ -5,13 +5,15 @@
 //! the shard of the sender's connection, within its turn. The mapping answers with
 //! [`Context::publish`], [`Context::reply`] and [`Context::send_to_user`], at once or, if it is
 //! asynchronous, whenever it is ready. A subscribe mapping gives a newcomer to `/app/...` or to a
-//! topic the state of things as its first message; all that is published later follows. An
-//! application that changes its state before it publishes the change leaves no gap between the two.
+//! topic the state of things as its first message; all that is published later follows, also what
+//! is published while an asynchronous one is at work. An application that changes its state before
+//! it publishes the change leaves no gap between the two.
 //!
 //! Mappings are shared by all shards, so they are `Send` and `Sync`; they must not block. An error
 //! (or a panic) goes to the client's subscription of `/user/queue/errors`, if it has one, and is
 //! counted. A SEND to `/app/...` that no mapping matches goes to a *service connection*: a STOMP
-//! client that `--allow` lets subscribe to a pattern such as `/app/**`. Of several, one gets each.
+//! client that `--allow` lets subscribe to a pattern such as `/app/**`. Of several, one gets each,
+//! as of the consumers of a queue: what a service does not acknowledge, another gets.
 //!
 //! ```no_run
 //! use stompede::config::Config;
@@ -31,7 +33,7 @@
 mod mapping;
 
 pub use mapping::App;
-pub(crate) use mapping::{MessageMapping, Task};
+pub(crate) use mapping::{MessageMapping, Snapshot, Task};
 
 use crate::mesh::Doorbell;
 use std::cell::{Cell, RefCell};
@@ -39,7 +41,8 @@ use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
 use stompede_core::broker::publication::Publication;
-use stompede_core::broker::user::{encode_name, Session};
+use stompede_core::broker::subscriptions::SubscriptionKey;
+use stompede_core::broker::user::{encode_name, session_id, Session, SessionId};
 
 /// Where the errors of mappings go.
 pub(crate) const ERRORS: &str = "/queue/errors";
@@ -132,9 +135,25 @@ impl<T: Into<Vec<u8>>> From<T> for Payload {
 }
 
 /// Something a mapping sends, and in whose name.
-pub(crate) struct Post {
-    pub(crate) session: Session,
-    pub(crate) publication: Arc<Publication>,
+pub(crate) enum Post {
+    Send {
+        session: Session,
+        publication: Arc<Publication>,
+    },
+    /// An asynchronous subscribe mapping is done.
+    Snapshot {
+        place: Place,
+        publication: Option<Arc<Publication>>,
+    },
+}
+
+/// The subscription that waits for its snapshot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub(crate) slot: u32,
+    pub(crate) key: SubscriptionKey,
+    /// Of the wait: slots and keys are used again.
+    pub(crate) number: u64,
 }
 
 /// What the mappings of one shard sent and the shard has not taken yet.
@@ -163,7 +182,7 @@ impl Outbox {
         self.tasks_count.get()
     }
 
-    fn push(&self, post: Post) {
+    pub(crate) fn push(&self, post: Post) {
         self.posts.borrow_mut().push(post);
         self.doorbell.ring();
     }
@@ -195,6 +214,8 @@ pub struct Context {
     pub(crate) destination: Box<str>,
     pub(crate) params: Vec<(Box<str>, Box<str>)>,
     pub(crate) outbox: Rc<Outbox>,
+    /// Of this start of the server.
+    pub(crate) key: u64,
 }
 
 impl Context {
@@ -213,11 +234,16 @@ impl Context {
         &self.destination
     }
 
+    /// The id of the caller's session, as in its CONNECTED: what Spring calls `simpSessionId`.
+    pub fn session_id(&self) -> SessionId {
+        session_id(self.key, self.session)
+    }
+
     /// Publishes to a destination: `/topic/...`, `/queue/...`, or `/app/...` for those who
     /// subscribed there. One that is none is logged and dropped.
     pub fn publish(&self, destination: &str, payload: impl Into<Payload>) {
         let publication = payload.into().to(destination);
-        self.outbox.push(Post { session: self.session, publication });
+        self.outbox.push(Post::Send { session: self.session, publication });
     }
 
     /// Answers this session alone, if it is still there: `/queue/x` is what it subscribed as
@@ -226,7 +252,8 @@ impl Context {
         self.publish(&format!("/user{destination}"), payload);
     }
 
-    /// Sends to all sessions of a user, who subscribed `/user/queue/x` for `/queue/x`.
+    /// Sends to all sessions of a user, who subscribed `/user/queue/x` for `/queue/x`; with the id
+    /// of a session in place of a user's name, to that one.
     pub fn send_to_user(&self, user: &str, destination: &str, payload: impl Into<Payload>) {
         self.publish(&format!("/user/{}{destination}", encode_name(user)), payload);
     }

@@ -220,7 +220,7 @@ fn parse_users(text: &str) -> Result<Vec<(usize, String, String)>, String> {
 }
 
 fn warn_if_open(path: &Path) {
-    let mode = std::fs::metadata(path).map(|data| data.permissions().mode()).unwrap_or(0);
+    let mode = std::fs::metadata(path).map_or(0, |data| data.permissions().mode());
     if mode & 0o004 != 0 {
         let file = path.display();
         tracing::warn!(%file, "every user of this machine can read the users file: chmod o-r");

@@ -3,6 +3,9 @@
 //! [`Server::start`] runs the whole server inside any process; the binary is a thin command line
 //! around it. Read in this order: [`shard`] (a message's way), [`reactor`], [`mesh`].
 
+// Whatever a peer or an operator did: an error, not a panic.
+#![cfg_attr(not(test), deny(clippy::unwrap_used))]
+
 pub mod admin;
 pub mod app;
 pub mod assets;
@@ -19,7 +22,7 @@ pub mod shard;
 pub mod sockjs;
 pub mod static_files;
 
-use app::{App, AppError, Context, MessageMapping, Payload, Task};
+use app::{App, AppError, Context, MessageMapping, Payload, Snapshot, Task};
 use config::{Config, IoChoice};
 use handler::endpoint::Endpoints;
 use handler::{Handler, SockJsOptions};
@@ -28,6 +31,7 @@ use reactor::epoll::EpollReactor;
 use reactor::listener::{claim, listen, local_address};
 use reactor::uring::UringReactor;
 use shard::action::Message;
+use shard::guard::AbortOnPanic;
 use shard::{Shard, Shared};
 use std::future::Future;
 use std::io;
@@ -148,6 +152,22 @@ impl Builder {
     where
         F: Fn(&Context) -> Result<Option<Payload>, AppError> + Send + Sync + 'static,
     {
+        let mapping = Snapshot::Immediate(Box::new(mapping));
+        let added = self.app.add_snapshot(pattern, mapping);
+        self.mistake = self.mistake.or(added.err());
+        self
+    }
+
+    /// As [`Builder::subscribe`], as a task on the shard. The subscription is live when the task
+    /// begins; what is published while it runs waits, up to `outbound-bytes-max`, and is delivered
+    /// behind what the task gives.
+    pub fn subscribe_async<F, T>(mut self, pattern: &str, mapping: F) -> Builder
+    where
+        F: Fn(Context) -> T + Send + Sync + 'static,
+        T: Future<Output = Result<Option<Payload>, AppError>> + 'static,
+    {
+        let boxed = move |context| -> Task<Option<Payload>> { Box::pin(mapping(context)) };
+        let mapping = Snapshot::Deferred(Box::new(boxed));
         let added = self.app.add_snapshot(pattern, mapping);
         self.mistake = self.mistake.or(added.err());
         self
@@ -315,6 +335,7 @@ fn run_shard(
     is_uring: bool,
     slots_count: u32,
 ) -> io::Result<()> {
+    let _guard = AbortOnPanic { shard: index };
     if shared.config.pin {
         shard::affinity::pin(index);
     }

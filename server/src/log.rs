@@ -4,30 +4,47 @@
 //! client can cause at will goes through a [`Suppressor`], and whatever text a client sent goes
 //! through [`escape`]: a log is read in terminals, and a terminal obeys what it is shown.
 
+mod lines;
+
 use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::io::IsTerminal as _;
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use tracing::level_filters::LevelFilter;
 
 use crate::config::{Config, LogFormat};
+use lines::Lines;
+
+/// Where the lines of this process go.
+static LINES: OnceLock<Lines> = OnceLock::new();
 
 /// Starts logging as configured. To be called once, before the first shard starts.
 ///
 /// # Errors
-/// The level is unknown, or logging was started before.
+/// The level is unknown, logging was started before, or no thread can be started for it.
 pub fn init(config: &Config) -> Result<(), String> {
     let level: LevelFilter = config
         .log_level
         .parse()
         .map_err(|_| format!("seen log-level {:?}, which is no level", config.log_level))?;
-    let builder = tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr);
+    let lines = Lines::start(std::io::stderr())
+        .map_err(|error| format!("cannot start a thread for the log: {error}"))?;
+    let lines = LINES.get_or_init(|| lines).clone();
+    let builder = tracing_subscriber::fmt().with_max_level(level).with_writer(lines);
     match config.log_format {
         LogFormat::Json => builder.json().flatten_event(true).try_init(),
         LogFormat::Text => builder.with_ansi(std::io::stderr().is_terminal()).try_init(),
     }
     .map_err(|error| format!("logging cannot start: {error}"))
+}
+
+/// Waits a moment for the last lines, before the process ends.
+pub fn flush() {
+    if let Some(lines) = LINES.get() {
+        lines.flush();
+    }
 }
 
 /// Lets through so many lines of each kind per second and counts the others. One per shard.

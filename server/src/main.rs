@@ -1,7 +1,7 @@
 //! Command line of the server: parse, start, wait for signals, drain.
 
 use std::io::{IsTerminal, Write};
-use std::process::ExitCode;
+use std::process::{Command, ExitCode, Stdio};
 use stompede::config::{self, Invocation};
 use stompede::{auth, log, probe, services, Server};
 
@@ -47,11 +47,17 @@ fn say(text: &str) -> ExitCode {
 }
 
 fn passwd(name: &str) -> ExitCode {
-    if std::io::stdin().is_terminal() {
-        eprintln!("password for {name}, one line; it is shown as you type:");
+    let is_asked = std::io::stdin().is_terminal();
+    let is_hidden = is_asked && set_echo(false);
+    if is_asked {
+        let note = if is_hidden { "" } else { "; it is shown as you type" };
+        eprintln!("password for {name}, one line{note}:");
     }
     let mut password = String::new();
     let read = std::io::stdin().read_line(&mut password).map_err(|error| error.to_string());
+    if is_hidden {
+        set_echo(true);
+    }
     match read.and_then(|_| auth::hash_line(name, password.trim_end_matches(['\r', '\n']))) {
         Ok(line) => say(&format!("{line}\n")),
         Err(error) => {
@@ -59,6 +65,14 @@ fn passwd(name: &str) -> ExitCode {
             ExitCode::from(USAGE)
         }
     }
+}
+
+/// Lets the terminal show what is typed, or not; says whether it does as it is told. By `stty`,
+/// which is wherever there is a terminal: no system call of ours is worth it.
+fn set_echo(is_on: bool) -> bool {
+    let mode = if is_on { "echo" } else { "-echo" };
+    let status = Command::new("stty").arg(mode).stderr(Stdio::null()).status();
+    status.is_ok_and(|status| status.success())
 }
 
 fn serve(config: config::Config) -> ExitCode {
@@ -113,8 +127,10 @@ fn serve(config: config::Config) -> ExitCode {
     handle.drain();
     std::thread::spawn(move || {
         signals.forever().next();
+        log::flush();
         std::process::exit(1);
     });
     handle.wait();
+    log::flush();
     ExitCode::SUCCESS
 }

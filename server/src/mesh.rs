@@ -5,12 +5,19 @@
 //! waits in the sender's overflow, in order, and the shard stops reading from publishers until it
 //! is empty.
 
+mod sleep;
+
 use rtrb::{Consumer, Producer, RingBuffer};
+use sleep::Sleep;
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
-use std::sync::atomic::{fence, AtomicBool, Ordering};
 use std::sync::Arc;
+
+/// The atomics of [`sleep`]; the model check (tests/model) puts loom's in their place.
+mod sync {
+    pub(super) use std::sync::atomic::{fence, AtomicBool, Ordering};
+}
 
 /// Messages that fit into one ring. What is on its way is memory that no other mark bounds, and may
 /// all be for one client.
@@ -20,7 +27,7 @@ pub const RING_CAPACITY: usize = 1024;
 #[derive(Debug)]
 pub struct Doorbell {
     eventfd: OwnedFd,
-    is_sleeping: AtomicBool,
+    sleep: Sleep,
 }
 
 impl Doorbell {
@@ -37,7 +44,7 @@ impl Doorbell {
             }
             OwnedFd::from_raw_fd(fd)
         };
-        Ok(Arc::new(Doorbell { eventfd, is_sleeping: AtomicBool::new(false) }))
+        Ok(Arc::new(Doorbell { eventfd, sleep: Sleep::new() }))
     }
 
     /// The descriptor that the shard's reactor polls.
@@ -47,12 +54,7 @@ impl Doorbell {
 
     /// Wakes the shard if it sleeps; called after something was put where it looks.
     pub fn ring(&self) {
-        // Pairs with the fence in `prepare_sleep`: either the sleeper sees the message, or we see
-        // it asleep.
-        fence(Ordering::SeqCst);
-        if self.is_sleeping.load(Ordering::Relaxed)
-            && self.is_sleeping.swap(false, Ordering::Relaxed)
-        {
+        if self.sleep.must_ring() {
             let one = 1u64;
             // SAFETY: writes eight bytes from a live u64 to our own descriptor.
             unsafe { libc::write(self.fd(), (&raw const one).cast(), 8) };
@@ -61,13 +63,12 @@ impl Doorbell {
 
     /// Says that the shard is about to sleep; it must look at its queues once more after this.
     pub fn prepare_sleep(&self) {
-        self.is_sleeping.store(true, Ordering::Relaxed);
-        fence(Ordering::SeqCst);
+        self.sleep.prepare();
     }
 
     /// Says that the shard is awake: senders need not write.
     pub fn wake_up(&self) {
-        self.is_sleeping.store(false, Ordering::Relaxed);
+        self.sleep.wake_up();
     }
 }
 
@@ -177,7 +178,7 @@ impl<T> Mesh<T> {
 
     /// Is there nothing to take?
     pub fn is_empty(&self) -> bool {
-        self.incoming.iter().flatten().all(|ring| ring.is_empty())
+        self.incoming.iter().flatten().all(rtrb::Consumer::is_empty)
     }
 
     /// The own doorbell.

@@ -199,10 +199,14 @@ pub struct ShardMetrics {
     pub handler_messages_sent: Counter,
     /// Callbacks of handlers that panicked.
     pub handler_panics: Counter,
+    /// Panics of our own; each ended a connection.
+    pub panics: Counter,
     /// Errors of accept.
     pub accept_errors: Counter,
     /// Times that a mesh ring to another shard was full.
     pub mesh_full: Counter,
+    /// Messages to other shards that wait because a ring is full (gauge).
+    pub mesh_overflow: Counter,
     /// Completions that the kernel had to keep because the completion queue was full.
     pub uring_cq_overflow: Counter,
     /// Turns of the shard's loop.
@@ -263,8 +267,10 @@ impl Default for ShardMetrics {
             handler_messages_received: Counter::default(),
             handler_messages_sent: Counter::default(),
             handler_panics: Counter::default(),
+            panics: Counter::default(),
             accept_errors: Counter::default(),
             mesh_full: Counter::default(),
+            mesh_overflow: Counter::default(),
             uring_cq_overflow: Counter::default(),
             loop_turns: Counter::default(),
             arena_bytes: Counter::default(),
@@ -361,7 +367,11 @@ pub struct BuildInfo {
 pub fn render(shards: &[Arc<ShardMetrics>], reasons: &[&str], build: &BuildInfo) -> String {
     let scrape = Scrape {
         shards: shards.to_vec(),
-        reasons: reasons.iter().take(REASONS_COUNT_MAX).map(|name| name.to_string()).collect(),
+        reasons: reasons
+            .iter()
+            .take(REASONS_COUNT_MAX)
+            .map(std::string::ToString::to_string)
+            .collect(),
         build: build.clone(),
     };
     let mut registry = Registry::with_prefix("stompede");
@@ -375,13 +385,14 @@ pub fn render(shards: &[Arc<ShardMetrics>], reasons: &[&str], build: &BuildInfo)
 /// Name without prefix and `_total`, help, and where it is.
 type Single = (&'static str, &'static str, fn(&ShardMetrics) -> &Counter);
 
-const GAUGES: [Single; 12] = [
+const GAUGES: [Single; 13] = [
     ("connections", "Connections that are open", |s| &s.connections),
     ("subscriptions", "Subscriptions there are", |s| &s.subscriptions),
     ("outbound_bytes", "Bytes that wait for clients", |s| &s.outbound_bytes),
     ("sockjs_sessions", "SockJS sessions over HTTP", |s| &s.sockjs_sessions),
     ("sockjs_waiting_bytes", "Bytes that wait in SockJS sessions", |s| &s.sockjs_waiting_bytes),
     ("arena_bytes", "Bytes of the send arenas", |s| &s.arena_bytes),
+    ("mesh_overflow", "Messages between shards that wait for room", |s| &s.mesh_overflow),
     ("history_bytes", "Bytes of the histories of topics", |s| &s.history_bytes),
     ("queues", "Queues there are", |s| &s.queues),
     ("queue_messages", "Messages that wait in queues", |s| &s.queue_messages),
@@ -390,7 +401,7 @@ const GAUGES: [Single; 12] = [
     ("queue_bytes", "Bytes that queues hold", |s| &s.queue_bytes),
 ];
 
-const COUNTERS: [Single; 29] = [
+const COUNTERS: [Single; 30] = [
     ("connections_opened", "Connections accepted", |s| &s.connections_opened),
     ("bytes_received", "Bytes read from clients", |s| &s.bytes_received),
     ("bytes_sent", "Bytes handed to the kernel for clients", |s| &s.bytes_sent),
@@ -418,6 +429,7 @@ const COUNTERS: [Single; 29] = [
     ("handler_messages_received", "Messages given to handlers", |s| &s.handler_messages_received),
     ("handler_messages_sent", "Messages that handlers sent", |s| &s.handler_messages_sent),
     ("handler_panics", "Callbacks of handlers that panicked", |s| &s.handler_panics),
+    ("panics", "Panics of the server's own, each of which ended a connection", |s| &s.panics),
     ("accept_errors", "Errors of accept", |s| &s.accept_errors),
     ("mesh_full", "Times a ring between shards was full", |s| &s.mesh_full),
     ("uring_cq_overflow", "Completions the ring had no room for", |s| &s.uring_cq_overflow),

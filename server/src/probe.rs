@@ -250,7 +250,7 @@ fn read(name: &str) -> Option<String> {
 fn rlimit(resource: libc::__rlimit_resource_t) -> Option<Rlimit> {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: getrlimit writes one `rlimit`, and `limit` is one that lives across the call.
-    let result = unsafe { libc::getrlimit(resource, &mut limit) };
+    let result = unsafe { libc::getrlimit(resource, &raw mut limit) };
     (result == 0).then_some(Rlimit { soft: limit.rlim_cur, hard: limit.rlim_max })
 }
 

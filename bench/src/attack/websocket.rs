@@ -4,6 +4,7 @@
 use super::ground::Ground;
 use super::peer::{frame, wrong, Heard, Told};
 use super::{closed, Attack, USUAL};
+use std::time::Duration;
 
 /// A breach of RFC 6455: a close code, counted once for each.
 const BREACH: Attack =
@@ -207,6 +208,14 @@ pub(super) const ATTACKS: &[Attack] = &[
         run: close_together,
         ..BREACH
     },
+    Attack {
+        id: "E28",
+        sends: "a frame that drips, a byte every 100 ms",
+        answer: "ERROR and 1008 once it is below the minimum rate",
+        counter: closed!("slow_message"),
+        run: drip,
+        ..BREACH
+    },
 ];
 
 /// Sends each of `bytes` within a session of its own, which ends with this close code.
@@ -253,7 +262,7 @@ fn pings_between_fragments(ground: &Ground) -> Told<u64> {
 fn ping_flood(ground: &Ground) -> Told<u64> {
     let mut peer = ground.session()?;
     let mut writer = peer.stream.try_clone()?;
-    writer.set_write_timeout(Some(std::time::Duration::from_secs(1)))?;
+    writer.set_write_timeout(Some(Duration::from_secs(1)))?;
     let flood = frame(0x89, &[b'p'; 125]).repeat(1_000);
     for _ in 0..100 {
         if std::io::Write::write_all(&mut writer, &flood).is_err() {
@@ -275,4 +284,25 @@ fn close_together(ground: &Ground) -> Told<u64> {
         peer.expect_close(1000)?;
     }
     Ok(peers.len() as u64)
+}
+
+/// The span over which a rate is measured may be longer than the patience for an answer.
+const SPAN_MAX: Duration = Duration::from_secs(60);
+
+fn drip(ground: &Ground) -> Told<u64> {
+    let mut peer = ground.session()?;
+    peer.send_stomp("SEND\ndestination:/topic/attack\n\n");
+    let mut writer = peer.stream.try_clone()?;
+    let dripping = std::thread::spawn(move || {
+        let drop = frame(0x81, b"x");
+        while std::io::Write::write_all(&mut writer, &drop).is_ok() {
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    });
+    peer.stream.set_read_timeout(Some(SPAN_MAX))?;
+    let answer = peer.expect_error("Frame too slow", 1008);
+    // Its writes fail from now on.
+    let _ = peer.stream.shutdown(std::net::Shutdown::Both);
+    let _ = dripping.join();
+    answer.map(|()| 1)
 }

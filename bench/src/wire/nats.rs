@@ -73,12 +73,14 @@ pub fn connect(out: &mut Vec<u8>, login: &Login<'_>) {
     out.extend_from_slice(PING);
 }
 
-/// Appends a subscription each, and a PING whose PONG says that they are live.
-pub fn subscribe(out: &mut Vec<u8>, names: &[(u32, String)]) {
+/// Appends a subscription each, and if so a PING whose PONG says that they are live.
+pub fn subscribe(out: &mut Vec<u8>, names: &[(u32, String)], with_ping: bool) {
     for (id, name) in names {
         let _ = write!(out, "SUB {name} {id}\r\n");
     }
-    out.extend_from_slice(PING);
+    if with_ping {
+        out.extend_from_slice(PING);
+    }
 }
 
 /// Appends PUB of `body`.
@@ -146,10 +148,14 @@ mod tests {
     }
 
     #[test]
-    fn subscriptions_end_in_one_question() {
+    fn subscriptions_end_in_one_question_at_most() {
+        let names = [(0, "a".into()), (1, "b.1".into())];
         let mut out = Vec::new();
-        subscribe(&mut out, &[(0, "a".into()), (1, "b.1".into())]);
+        subscribe(&mut out, &names, true);
         assert_eq!(out, b"SUB a 0\r\nSUB b.1 1\r\nPING\r\n");
+        out.clear();
+        subscribe(&mut out, &names, false);
+        assert_eq!(out, b"SUB a 0\r\nSUB b.1 1\r\n");
     }
 
     proptest! {

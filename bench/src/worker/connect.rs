@@ -42,13 +42,18 @@ impl<R: Connector> Worker<R> {
     fn next_start(&mut self, now: Nanos) -> Option<(u32, u32)> {
         if self.again.front().is_some_and(|again| again.not_before <= now) {
             let again = self.again.pop_front()?;
-            let threads = self.plan.threads as u32;
-            let behind = self.further_sources.wrapping_mul(threads).wrapping_add(self.index as u32);
-            self.further_sources = self.further_sources.wrapping_add(1);
-            return Some((again.seat, self.plan.connections().wrapping_add(behind)));
+            return Some((again.seat, self.further_source()));
         }
         let seat = self.newcomers.next()?;
         Some((seat, self.subscriber_number(seat)))
+    }
+
+    /// Number of a source that nobody had yet.
+    pub(super) fn further_source(&mut self) -> u32 {
+        let threads = self.plan.threads as u32;
+        let behind = self.further_sources.wrapping_mul(threads).wrapping_add(self.index as u32);
+        self.further_sources = self.further_sources.wrapping_add(1);
+        self.plan.connections().wrapping_add(behind)
     }
 
     /// Gives back a connection that our own side could not begin, and begins another in a while.
@@ -97,7 +102,7 @@ impl<R: Connector> Worker<R> {
         }
     }
 
-    pub(super) fn seat_client(&mut self, slot: u32, seat: u32, now: Nanos) {
+    pub(super) fn grow_clients(&mut self, slot: u32) {
         if self.clients.len() <= slot as usize {
             self.clients.resize(slot as usize + 1, Client::FREE);
         }
@@ -105,12 +110,17 @@ impl<R: Connector> Worker<R> {
             self.frames.resize_with(self.clients.len(), Frames::default);
             self.frames[slot as usize] = Frames::default();
         }
+    }
+
+    pub(super) fn seat_client(&mut self, slot: u32, seat: u32, now: Nanos) {
+        self.grow_clients(slot);
         self.clients[slot as usize] = Client {
             seat,
             phase: Phase::Connecting,
             started_us: ((now - self.began) / 1_000) as u32,
             last_read: self.tick,
             last_write: self.tick,
+            session: self.started_count as u32 * self.plan.threads as u32 + self.index as u32,
             ..Client::FREE
         };
         self.started_count += 1;
@@ -118,6 +128,9 @@ impl<R: Connector> Worker<R> {
     }
 
     pub(super) fn on_connected(&mut self, slot: u32) {
+        if self.on_further_connected(slot) {
+            return;
+        }
         match self.plan.target.transport {
             Transport::WebSocket => {
                 self.clients[slot as usize].phase = Phase::Upgrading;
@@ -125,6 +138,22 @@ impl<R: Connector> Worker<R> {
                 self.outbox.push(slot, |out| out.extend_from_slice(upgrade));
             }
             Transport::Tcp => self.log_in(slot),
+            Transport::SockJsWebSocket => {
+                self.clients[slot as usize].phase = Phase::Upgrading;
+                self.ask(slot);
+            }
+            Transport::XhrStreaming | Transport::XhrPolling => {
+                self.clients[slot as usize].phase = Phase::Opening;
+                self.ask(slot);
+            }
+        }
+    }
+
+    pub(super) fn on_upgraded(&mut self, slot: u32) {
+        if self.plan.target.transport.is_sockjs() {
+            self.clients[slot as usize].phase = Phase::Opening;
+        } else {
+            self.log_in(slot);
         }
     }
 
@@ -133,8 +162,9 @@ impl<R: Connector> Worker<R> {
             return self.become_live(slot);
         }
         self.clients[slot as usize].phase = Phase::LoggingIn;
-        let login = &self.login;
-        self.outbox.push(slot, |out| out.extend_from_slice(login));
+        let login = std::mem::take(&mut self.login);
+        self.say(slot, |_, out| out.extend_from_slice(&login));
+        self.login = login;
     }
 
     pub(super) fn on_logged_in(&mut self, slot: u32) {
@@ -156,10 +186,16 @@ impl<R: Connector> Worker<R> {
         client.phase = Phase::Subscribing;
         client.subscribed = end;
         let number = self.subscriber_number(seat);
-        let (plan, writer, terms) = (&self.plan, &self.writer, &self.terms);
+        let plan = &self.plan;
         let name = |id| (id, plan.destination_name(plan.destination_of(number, id)));
         let names: Vec<(u32, String)> = (first..end).map(name).collect();
-        self.outbox.push(slot, |out| writer.subscribe(out, &names, terms));
+        let mut said = Vec::new();
+        let with_receipt = plan.with_receipts;
+        let is_answered = self.writer.subscribe(&mut said, &names, &self.terms, with_receipt);
+        self.say(slot, |_, out| out.extend_from_slice(&said));
+        if !is_answered {
+            self.subscribe(slot);
+        }
     }
 
     /// Number of a subscriber among all of the run.
@@ -169,15 +205,9 @@ impl<R: Connector> Worker<R> {
 
     pub(super) fn become_live(&mut self, slot: u32) {
         if let Some(index) = self.publisher_of(slot) {
-            // From now on all that it says goes one way, behind what was said so far.
-            if self.outbox.holds(slot) {
-                self.flush_outbox();
-            }
-            if self.clients[slot as usize].phase == Phase::Free {
+            if !self.join_publisher(slot, index) {
                 return;
             }
-            let rest = self.outbox.forget(slot);
-            self.publishers.all[index].join(slot, rest);
         }
         let now = self.control.clock.now();
         let client = &mut self.clients[slot as usize];
@@ -197,6 +227,26 @@ impl<R: Connector> Worker<R> {
         let number = self.subscriber_number(seat);
         let is_subscriber = (seat as usize) < self.subscribers.len();
         self.clients[slot as usize].is_stalled = is_subscriber && self.plan.is_stalled(number);
+        self.rest_line(slot);
+    }
+
+    /// Gives a publisher its connection, unless that fails meanwhile.
+    fn join_publisher(&mut self, slot: u32, index: usize) -> bool {
+        if self.plan.target.transport.is_http() {
+            // It speaks by its line: what the outbox has is requests for frames.
+            self.publishers.all[index].join(slot, Vec::new());
+            return true;
+        }
+        // From now on all that it says goes one way, behind what was said so far.
+        if self.outbox.holds(slot) {
+            self.flush_outbox();
+        }
+        if self.clients[slot as usize].phase == Phase::Free {
+            return false;
+        }
+        let rest = self.outbox.forget(slot);
+        self.publishers.all[index].join(slot, rest);
+        true
     }
 
     /// The publisher that speaks through a connection.
@@ -211,7 +261,11 @@ impl<R: Connector> Worker<R> {
 
     /// Ends a connection that failed or that the server ended.
     pub(super) fn fail(&mut self, slot: u32, why: &str, is_open: bool) {
-        let was_live = self.clients[slot as usize].phase == Phase::Live;
+        let phase = self.clients[slot as usize].phase;
+        if matches!(phase, Phase::Calling | Phase::Sending) {
+            return self.fail_line(slot, why, is_open);
+        }
+        let was_live = phase.is_live();
         let mut desk = self.control.desk(self.index);
         desk.trouble(why);
         if was_live {
@@ -225,16 +279,10 @@ impl<R: Connector> Worker<R> {
 
     /// Gives up a connection, closing it if it is open; returns its seat.
     pub(super) fn free(&mut self, slot: u32, is_open: bool) -> u32 {
-        let client = std::mem::replace(&mut self.clients[slot as usize], Client::FREE);
-        if client.partial != NONE {
-            self.partials.remove(client.partial as usize);
-        }
-        self.outbox.forget(slot);
-        if client.is_ready {
-            self.ready.retain(|&other| other != slot);
-        }
+        self.remove_line(slot);
+        let client = self.vacate(slot, is_open);
         let seat = client.seat as usize;
-        if client.phase == Phase::Live {
+        if client.phase.is_live() {
             let mut desk = self.control.desk(self.index);
             if seat < self.subscribers.len() {
                 self.subscribers[seat] = NONE;
@@ -250,9 +298,22 @@ impl<R: Connector> Worker<R> {
         } else {
             self.in_the_making -= 1;
         }
+        client.seat
+    }
+
+    /// Makes a slot free, closing its connection if it is open; returns what was there.
+    pub(super) fn vacate(&mut self, slot: u32, is_open: bool) -> Client {
+        let client = std::mem::replace(&mut self.clients[slot as usize], Client::FREE);
+        if client.partial != NONE {
+            self.partials.remove(client.partial as usize);
+        }
+        self.outbox.forget(slot);
+        if client.is_ready {
+            self.ready.retain(|&other| other != slot);
+        }
         if is_open {
             self.reactor.close(slot);
         }
-        client.seat
+        client
     }
 }

@@ -46,6 +46,11 @@ impl Outbox {
         self.pieces.iter().any(|piece| piece.0 == slot)
     }
 
+    /// All that was said.
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
     /// The piece of a slot.
     fn piece(&self, slot: u32) -> &[u8] {
         let Some(at) = self.pieces.iter().position(|piece| piece.0 == slot) else { return &[] };
@@ -55,9 +60,12 @@ impl Outbox {
 }
 
 impl<R: Connector> Worker<R> {
-    /// Adds to what a client says. Who publishes says everything behind its messages: the socket
-    /// may have taken half of one.
+    /// Adds to what a client says. By HTTP it says it by its line. Otherwise, who publishes says
+    /// everything behind its messages: the socket may have taken half of one.
     pub(super) fn say(&mut self, slot: u32, write: impl FnOnce(&Writer, &mut Vec<u8>)) {
+        if self.plan.target.transport.is_http() {
+            return self.say_by_line(slot, write);
+        }
         let index = self.publisher_of(slot);
         let Worker { publishers, outbox, writer, .. } = self;
         let publisher = index.map(|index| &mut publishers.all[index]);
@@ -67,12 +75,14 @@ impl<R: Connector> Worker<R> {
         }
     }
 
+    /// Sends all that was said. The outbox comes last: what publishers say by HTTP goes with it.
     pub(super) fn flush(&mut self) {
-        self.flush_outbox();
         self.flush_publishers();
+        self.flush_outbox();
     }
 
     pub(super) fn flush_outbox(&mut self) {
+        self.flush_lines();
         if self.outbox.pieces.is_empty() {
             return;
         }

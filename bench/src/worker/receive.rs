@@ -30,6 +30,7 @@ impl<R: Connector> Worker<R> {
                 self.on_received(slot, results[index], piece, now);
             }
             self.publish();
+            self.flush_outbox();
         }
         self.receive = receive;
         self.results = results;
@@ -46,6 +47,7 @@ impl<R: Connector> Worker<R> {
             return;
         }
         let count = match result {
+            Ok(0) if self.on_line_ended(slot) => return,
             Ok(0) => return self.fail(slot, "the server ended the connection", true),
             Ok(count) => count,
             Err(libc::EAGAIN | libc::EINTR | libc::ENOBUFS) => return,
@@ -55,10 +57,9 @@ impl<R: Connector> Worker<R> {
             }
         };
         self.clients[slot as usize].last_read = self.tick;
-        let control = self.control.clone();
         {
-            let mut desk = control.desk(self.index);
-            desk.tally.reads += 1;
+            let mut desk = self.control.desk(self.index);
+            desk.tally.reads += u64::from(self.clients[slot as usize].phase != Phase::Sending);
             desk.tally.bytes += count as u64;
         }
         if let Err(violation) = self.on_bytes(slot, &piece[..count], now) {
@@ -150,6 +151,9 @@ impl<R: Connector> Worker<R> {
         input: &[u8],
         now: Nanos,
     ) -> Result<usize, String> {
+        if self.plan.target.transport.is_sockjs() {
+            return self.read_sockjs(slot, input, now);
+        }
         let mut at = 0;
         while at < input.len() {
             let client = self.clients[slot as usize];
@@ -232,7 +236,7 @@ impl<R: Connector> Worker<R> {
     pub(super) fn on_frame(&mut self, slot: u32, inbound: Inbound<'_>) -> Result<(), String> {
         let phase = self.clients[slot as usize].phase;
         match (phase, inbound) {
-            (Phase::Upgrading, Inbound::Upgraded) => self.log_in(slot),
+            (Phase::Upgrading, Inbound::Upgraded) => self.on_upgraded(slot),
             // NATS answers a log-in with a receipt.
             (Phase::LoggingIn, Inbound::Connected | Inbound::Receipt) => self.on_logged_in(slot),
             (Phase::Subscribing, Inbound::Receipt) => self.subscribe(slot),

@@ -80,16 +80,22 @@ impl Connector for Vectors {
 fn connected(protocol: Protocol, subscribers: u32, publishers: u32) -> Worker<Vectors> {
     let mut plan = Plan::new(Target::parse("ws://127.0.0.1:1/ws").unwrap());
     plan.protocol = protocol;
-    plan.workload = Workload::Fanout;
     (plan.subscribers, plan.publishers) = (subscribers, publishers);
+    let mut worker = with_plan(plan);
+    worker.on_connected(0);
+    worker.flush();
+    worker
+}
+
+/// A worker with one connection, in slot 0, that is to be made.
+fn with_plan(mut plan: Plan) -> Worker<Vectors> {
+    plan.workload = Workload::Fanout;
     plan.rate = Rate::Window(8);
     plan.heart_beat_ms = 500;
     let control = Arc::new(Control::new(1, 0).unwrap());
     let reactor = Vectors { room: usize::MAX, ..Vectors::default() };
     let mut worker = Worker::new(0, Arc::new(plan), control, reactor);
     worker.seat_client(0, 0, worker.began);
-    worker.on_connected(0);
-    worker.flush();
     worker
 }
 
@@ -145,6 +151,44 @@ fn half_a_frame_does_not_go_to_the_next_connection() {
     worker.seat_client(0, 0, worker.began);
     worker.become_live(0);
     assert!(worker.publishers.all[0].out.is_empty() && !worker.publishers.all[0].is_blocked);
+}
+
+/// By HTTP the connection that receives has only requests for frames; messages go by another.
+#[test]
+fn half_a_request_for_frames_is_no_message() {
+    let target = Target::parse("http://127.0.0.1:1").unwrap();
+    let mut plan = Plan::new(target.by(crate::wire::Transport::XhrPolling).unwrap());
+    plan.publishers = 1;
+    let mut worker = with_plan(plan);
+    worker.reactor.room = 3;
+    worker.on_connected(0);
+    worker.flush();
+    worker.become_live(0);
+    worker.say(0, Writer::heart_beat);
+    worker.flush();
+    assert_eq!(worker.reactor.sent, b"POS");
+    worker.reactor.room = usize::MAX;
+    worker.on_event(Event::Writable { slot: 0 });
+    let sent = String::from_utf8(worker.reactor.sent.clone()).unwrap();
+    assert!(sent.starts_with("POST /sockjs/") && sent.ends_with("\r\n\r\n"), "{sent}");
+    assert_eq!(sent.matches("\r\n\r\n").count(), 1, "{sent}");
+    assert!(worker.publishers.all[0].out.is_empty());
+}
+
+#[test]
+fn without_receipts_nobody_waits_for_one_but_for_mqtt_that_sends_it_anyway() {
+    for (protocol, answer) in
+        [(Protocol::Nats, &b"PONG\r\n"[..]), (Protocol::Mqtt, b"\x20\x02\0\0")]
+    {
+        let mut worker = connected(protocol, 1, 1);
+        Arc::make_mut(&mut worker.plan).with_receipts = false;
+        worker.log_in(0);
+        worker.on_frame(0, worker.reader.next(answer).unwrap().unwrap().0).unwrap();
+        let is_live = worker.clients[0].phase == Phase::Live;
+        assert_eq!(is_live, protocol == Protocol::Nats, "{protocol:?}");
+        worker.on_frame(0, crate::wire::Inbound::Receipt).unwrap();
+        assert!(worker.clients[0].phase == Phase::Live, "{protocol:?}");
+    }
 }
 
 /// A frame as a server sends it.

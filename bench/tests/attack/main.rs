@@ -51,6 +51,7 @@ fn serve(io: IoChoice) {
         handshake_deadline: Duration::from_secs(1),
         connect_deadline: Duration::from_secs(1),
         stall_deadline: Duration::from_secs(1),
+        message_rate_span: Duration::from_secs(1),
         compression: Compression::Shared,
         ..Config::default()
     };

@@ -8,7 +8,12 @@ use stompede_bench::queue::AckMode;
 use stompede_bench::report::Report;
 use stompede_bench::run::{run, Outcome, Silent};
 
-fn server(shards: usize) -> Handle {
+pub fn server(shards: usize) -> Handle {
+    start(shards, Config::default())
+}
+
+/// On ports of the system's choice.
+pub fn start(shards: usize, config: Config) -> Handle {
     let config = Config {
         listen: "127.0.0.1:0".parse().unwrap(),
         stomp_listen: Some("127.0.0.1:0".parse().unwrap()),
@@ -16,12 +21,12 @@ fn server(shards: usize) -> Handle {
         shards,
         io: IoChoice::Auto,
         connections_max: 1_000,
-        ..Config::default()
+        ..config
     };
     Server::start(config).unwrap()
 }
 
-fn stop(server: Handle) {
+pub fn stop(server: Handle) {
     server.drain();
     assert_eq!(server.wait(), 0);
 }
@@ -30,7 +35,7 @@ fn ws(server: &Handle) -> Plan {
     Plan::new(Target::parse(&format!("ws://{}/ws", server.http_address)).unwrap())
 }
 
-fn publishing(mut plan: Plan, workload: Workload) -> Plan {
+pub fn publishing(mut plan: Plan, workload: Workload) -> Plan {
     plan.workload = workload;
     (plan.subscribers, plan.publishers) = (60, 3);
     plan.rate = Rate::PerSecond(300.0);
@@ -39,7 +44,7 @@ fn publishing(mut plan: Plan, workload: Workload) -> Plan {
     plan
 }
 
-fn flawless(plan: &Plan) -> Outcome {
+pub fn flawless(plan: &Plan) -> Outcome {
     let outcome = run(plan.clone(), &mut Silent).unwrap();
     let report = Report::new("test", plan, &outcome);
     assert_eq!(report.faults(), Vec::<String>::new(), "{}", report.table());

@@ -4,4 +4,5 @@ mod fake;
 mod honest;
 mod mischief;
 mod soak;
+mod sockjs;
 mod suspect;

@@ -2,7 +2,8 @@
 //!
 //! A rule is `who verb pattern` (issue 5 item 9). `who` is `any`, `anonymous`, `authenticated` or
 //! `user:NAME`; `verb` is `publish`, `subscribe` or `both`; the pattern is in the dialect of its
-//! prefix and may hold `{user}` as a whole segment: the client's own name, taken literally.
+//! prefix, where a wildcard of another one is an error, and may hold `{user}` as a whole segment:
+//! the client's own name, taken literally. `/**` is everything, `/topic/**` all topics, always.
 //!
 //! A subscription by pattern is granted by a rule that covers all of it and refused by one that
 //! overlaps it, so that `/topic/**` never reads what a rule hides. Where no rule applies, all is
@@ -403,6 +404,48 @@ mod tests {
         ] {
             assert_eq!(rules.add(true, text), Err(error), "{text}");
         }
+    }
+
+    #[test]
+    fn all_of_a_prefix_is_written_alike_in_every_dialect() {
+        for profile in [Profile::Default, Profile::Spring, Profile::RabbitMq, Profile::ActiveMq] {
+            let texts = ["+user:ops both /**", "-any both /topic/**", "-any both /queue/**"];
+            let rules = rules(profile, &texts);
+            for destination in ["/topic/a", "/topic/a.b.c", "/queue/a"] {
+                for verb in [Verb::Publish, Verb::Subscribe] {
+                    assert!(may(&rules, "ops", verb, destination), "{profile:?} {destination}");
+                    assert!(!may(&rules, "bob", verb, destination), "{profile:?} {destination}");
+                }
+            }
+            for pattern in ["/topic/**", "/topic/#", "/topic/>", "/topic/*", "/topic/a.*"] {
+                assert!(may(&rules, "ops", Verb::Subscribe, pattern), "{profile:?} {pattern}");
+                assert!(!may(&rules, "bob", Verb::Subscribe, pattern), "{profile:?} {pattern}");
+            }
+            assert!(may(&rules, "bob", Verb::Publish, "/app/x"), "{profile:?}");
+        }
+    }
+
+    #[test]
+    fn wildcards_of_another_dialect_are_refused() {
+        use Profile::{ActiveMq, Default, RabbitMq};
+        for (profile, text) in [
+            (Default, "/topic/secret/#"),
+            (Default, "/topic/>"),
+            (RabbitMq, "/topic/secret.**"),
+            (RabbitMq, "/topic/secret*"),
+            (RabbitMq, "/topic/>"),
+            (ActiveMq, "/topic/secret.#"),
+            (ActiveMq, "/topic/secret/**"),
+            (ActiveMq, "/topic/?"),
+        ] {
+            let mut rules = rules(profile, &[]);
+            let error = rules.add(false, &format!("any both {text}"));
+            let is_foreign = matches!(error, Err(RuleError::Pattern(PatternError::Foreign { .. })));
+            assert!(is_foreign, "{profile:?} {text}: {error:?}");
+        }
+        // A name with a slash, where names have none.
+        let error = rules(RabbitMq, &[]).add(false, "any both /topic/secret/**");
+        assert_eq!(error, Err(RuleError::Destination));
     }
 
     #[test]

@@ -11,6 +11,7 @@
 use super::pattern::{Dialect, Pattern, PatternError};
 use super::Keyed;
 use crate::limits::Limits;
+use crate::search::has_any;
 use std::borrow::Cow;
 use std::hash::{BuildHasher, Hasher};
 
@@ -42,6 +43,9 @@ pub const EVERYTHING: &str = "/**";
 
 /// The pattern of all names of a fanout.
 const ALL: &str = "#";
+
+/// In an operator's rule, behind a prefix: all that it claims, whatever its dialect.
+const ALL_BELOW: &str = "**";
 
 /// What one prefix means.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -141,46 +145,48 @@ const TEMP_QUEUE: Prefix = Prefix::new("/temp-queue/", Kind::TempQueue, None);
 const REPLY_QUEUE: Prefix = Prefix::new("/reply-queue/", Kind::ReplyQueue, None);
 const APP: Prefix = Prefix::new("/app/", Kind::App, ANT);
 
+// The longest first, so that the first that fits is the one.
+
 static TOPICS: [Prefix; 1] = [Prefix::new(TOPIC_PREFIX, Kind::Topic, ANT)];
 
 static DEFAULT: [Prefix; 6] = [
+    REPLY_QUEUE,
+    TEMP_QUEUE,
     Prefix::new(TOPIC_PREFIX, Kind::Topic, ANT),
     Prefix::new(QUEUE_PREFIX, Kind::Queue, None),
     USER,
-    TEMP_QUEUE,
-    REPLY_QUEUE,
     APP,
 ];
 
 static SPRING: [Prefix; 6] = [
+    REPLY_QUEUE,
+    TEMP_QUEUE,
     Prefix::new(TOPIC_PREFIX, Kind::Topic, ANT),
     Prefix::new(QUEUE_PREFIX, Kind::Topic, ANT),
     USER,
-    TEMP_QUEUE,
-    REPLY_QUEUE,
     APP,
 ];
 
 static RABBITMQ: [Prefix; 11] = [
+    Prefix::new("/exchange/amq.direct/", Kind::Topic, None),
+    Prefix::new("/exchange/amq.topic/", Kind::Topic, Some(Dialect::Amqp)).alias(TOPIC_PREFIX),
+    Prefix::new("/exchange/amq.fanout", Kind::Topic, Some(Dialect::Amqp)).fanout(),
+    REPLY_QUEUE,
+    TEMP_QUEUE,
+    Prefix::new("/amq/queue/", Kind::Queue, None).flat().alias(QUEUE_PREFIX),
     Prefix::new(TOPIC_PREFIX, Kind::Topic, Some(Dialect::Amqp)).flat(),
     Prefix::new(QUEUE_PREFIX, Kind::Queue, None).flat(),
-    Prefix::new("/amq/queue/", Kind::Queue, None).flat().alias(QUEUE_PREFIX),
-    Prefix::new("/exchange/amq.topic/", Kind::Topic, Some(Dialect::Amqp)).alias(TOPIC_PREFIX),
-    Prefix::new("/exchange/amq.direct/", Kind::Topic, None),
-    Prefix::new("/exchange/amq.fanout", Kind::Topic, Some(Dialect::Amqp)).fanout(),
     USER,
-    TEMP_QUEUE,
-    REPLY_QUEUE,
     APP,
     Prefix::new("", Kind::Queue, None).flat().alias(QUEUE_PREFIX),
 ];
 
 static ACTIVEMQ: [Prefix; 7] = [
+    REPLY_QUEUE,
+    TEMP_QUEUE,
     Prefix::new(TOPIC_PREFIX, Kind::Topic, Some(Dialect::ActiveMq)),
     Prefix::new(QUEUE_PREFIX, Kind::Queue, None),
     USER,
-    TEMP_QUEUE,
-    REPLY_QUEUE,
     APP,
     Prefix::new("", Kind::Queue, None).flat().alias(QUEUE_PREFIX),
 ];
@@ -214,7 +220,10 @@ impl Prefixes {
         let prefixes = self.0.to_mut();
         match prefixes.iter_mut().find(|known| known.text == prefix.text) {
             Some(known) => *known = prefix,
-            None => prefixes.push(prefix),
+            None => {
+                let is_longer = |known: &Prefix| known.text.len() > prefix.text.len();
+                prefixes.insert(prefixes.partition_point(is_longer), prefix);
+            }
         }
     }
 
@@ -226,7 +235,7 @@ impl Prefixes {
                 !prefix.is_fanout || name.is_empty() || name.starts_with('/') || name == ALL
             }),
         };
-        self.0.iter().filter(fits).max_by_key(|prefix| prefix.text.len())
+        self.0.iter().find(fits)
     }
 
     /// Whether the name of a queue would be a pattern if it were a topic's. Queues have none: who
@@ -255,7 +264,10 @@ impl Prefixes {
     /// behind a prefix of a kind that `wanted` takes. An alias is none, for rules see the other
     /// name of its destinations; nor are names without a prefix.
     pub fn has_rules_for(&self, text: &str, wanted: fn(Kind) -> bool) -> bool {
-        let is_named = |prefix: &&Prefix| prefix.is_fanout || text.len() > prefix.text.len();
+        let is_named = |prefix: &&Prefix| {
+            let name = &text[prefix.text.len()..];
+            prefix.is_fanout || !(name.is_empty() || prefix.is_flat && name.contains('/'))
+        };
         let prefix = self.find(text).filter(is_named);
         text == EVERYTHING
             || prefix.is_some_and(|prefix| prefix.alias.is_none() && wanted(prefix.kind))
@@ -268,11 +280,23 @@ impl Prefixes {
         format!("{texts}{EVERYTHING}")
     }
 
-    /// Parses the destination of an operator's rule: a literal name matches itself.
+    /// Parses the destination of an operator's rule, in the dialect of its prefix: a literal name
+    /// matches itself, `**` alone behind a prefix is all of it in any dialect, and each name of a
+    /// fanout is all of it.
+    ///
+    /// # Errors
+    /// Those of [`Pattern::parse_as`], and a wildcard of another dialect, which would be taken
+    /// literally: the rule would be void, and a denial open.
     pub fn rule(&self, text: &str, limits: &Limits) -> Result<Pattern, PatternError> {
         let prefix = self.find(text);
         let dialect = prefix.and_then(|prefix| prefix.dialect).unwrap_or_default();
         let head = prefix.map_or("", |prefix| &prefix.text);
+        let name = &text[head.len()..];
+        if prefix.is_some_and(|prefix| prefix.is_fanout) || name == ALL_BELOW {
+            let all = format!("{head}{}", dialect.all());
+            return Pattern::parse_as(dialect, &all, head, limits);
+        }
+        dialect.check_own(name)?;
         Pattern::parse_as(dialect, text, head, limits)
     }
 }
@@ -361,19 +385,21 @@ pub fn classify<'a>(
 }
 
 fn has_control(text: &str) -> bool {
-    // Without a branch per byte, this is done many bytes at a time.
-    let is_plain = |byte: u8| (0x20..0x7f).contains(&byte);
-    let are_plain = text.bytes().fold(true, |are_plain, byte| are_plain & is_plain(byte));
-    !are_plain && text.chars().any(char::is_control)
+    // Beyond ASCII there are control characters too.
+    let may_be = |byte: u8| !(0x20..0x7f).contains(&byte);
+    has_any(text.as_bytes(), may_be) && text.chars().any(char::is_control)
 }
 
 /// The home shard of a destination: `0..shards`, evenly spread by a hash keyed with `key`, the same
 /// on every shard of a process. No shards counts as one.
 pub fn home_shard(key: u64, destination: &str, shards: usize) -> usize {
+    if shards <= 1 {
+        return 0;
+    }
     let mut hasher = Keyed(key).build_hasher();
     hasher.write(destination.as_bytes());
     // Multiply and shift maps the whole hash onto the range without a division's bias.
-    ((u128::from(hasher.finish()) * shards.max(1) as u128) >> 64) as usize
+    ((u128::from(hasher.finish()) * shards as u128) >> 64) as usize
 }
 
 #[cfg(test)]
@@ -497,6 +523,16 @@ mod tests {
         let pattern = amqp.pattern("/topic/a.#", &limits).unwrap().unwrap();
         assert!(pattern.matches("/topic/a.b.c"));
         assert!(ant.rule("/**", &limits).unwrap().matches("/queue/a"));
+    }
+
+    #[test]
+    fn the_longest_prefix_comes_first() {
+        let of = [Profile::Default, Profile::Spring, Profile::RabbitMq, Profile::ActiveMq];
+        for mut prefixes in of.map(Prefixes::of).into_iter().chain([Prefixes::TOPICS]) {
+            prefixes.set(Prefix::new("/topic/longer/", Kind::App, None));
+            assert!(prefixes.0.is_sorted_by_key(|prefix| std::cmp::Reverse(prefix.text.len())));
+            assert_eq!(prefixes.find("/topic/longer/x").unwrap().kind, Kind::App);
+        }
     }
 
     #[test]

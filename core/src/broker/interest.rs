@@ -114,7 +114,14 @@ impl ShardSet {
 pub struct Interest {
     literals: HashMap<Box<str>, ShardSet, Keyed>,
     patterns: HashMap<Box<str>, PatternKey, Keyed>,
-    matching: PatternIndex<ShardSet>,
+    matching: PatternIndex<Wanted>,
+}
+
+/// A pattern and the shards that want it.
+#[derive(Debug)]
+struct Wanted {
+    text: Box<str>,
+    shards: ShardSet,
 }
 
 /// With hash key 0: for tests. A server gives its own key with [`Interest::new`].
@@ -155,19 +162,20 @@ impl Interest {
 
     /// `shard` has a subscriber of the pattern `text`.
     pub fn add_pattern(&mut self, text: &str, pattern: Pattern, shard: usize) {
-        let new = || self.matching.insert(pattern, ShardSet::default());
+        let wanted = || Wanted { text: text.into(), shards: ShardSet::default() };
+        let new = || self.matching.insert(pattern, wanted());
         let key = *self.patterns.entry(text.into()).or_insert_with(new);
-        if let Some(shards) = self.matching.get_mut(key) {
-            shards.insert(shard);
+        if let Some(wanted) = self.matching.get_mut(key) {
+            wanted.shards.insert(shard);
         }
     }
 
     /// `shard` has no subscriber of the pattern `text` any more.
     pub fn remove_pattern(&mut self, text: &str, shard: usize) {
         let Some(&key) = self.patterns.get(text) else { return };
-        let Some(shards) = self.matching.get_mut(key) else { return };
-        shards.remove(shard);
-        if shards.is_empty() {
+        let Some(wanted) = self.matching.get_mut(key) else { return };
+        wanted.shards.remove(shard);
+        if wanted.shards.is_empty() {
             self.matching.remove(key);
             self.patterns.remove(text);
             give_back(&mut self.patterns);
@@ -188,14 +196,20 @@ impl Interest {
         if let Some(literal) = self.literals.get(destination) {
             shards.union(literal);
         }
-        self.matching.for_each_match(destination, |wanted| shards.union(wanted));
+        self.matching.for_each_match(destination, |wanted| shards.union(&wanted.shards));
     }
 
-    /// The shards that want a publication on `destination` by pattern.
-    pub fn pattern_shards(&self, destination: &str) -> ShardSet {
-        let mut shards = ShardSet::default();
-        self.matching.for_each_match(destination, |wanted| shards.union(wanted));
-        shards
+    /// Of the patterns that match `destination` and that some shard wants, the longest; of several
+    /// of that length the last in the order of their texts.
+    pub fn longest_pattern(&self, destination: &str) -> Option<&str> {
+        let mut longest: Option<&str> = None;
+        self.matching.for_each_match(destination, |wanted| {
+            let text = &*wanted.text;
+            if longest.is_none_or(|known| (known.len(), known) < (text.len(), text)) {
+                longest = Some(text);
+            }
+        });
+        longest
     }
 
     /// Number of destinations and patterns somebody wants.
@@ -258,6 +272,19 @@ mod tests {
     }
 
     /// Catalogue: I17, K10.
+    #[test]
+    fn the_longest_pattern_is_the_nearest() {
+        let mut interest = Interest::new(7);
+        for text in ["/app/**", "/app/orders/*", "/app/x/**"] {
+            interest.add_pattern(text, pattern(text), 3);
+        }
+        assert_eq!(interest.longest_pattern("/app/orders/1"), Some("/app/orders/*"));
+        assert_eq!(interest.longest_pattern("/app/orders/1/2"), Some("/app/**"));
+        assert_eq!(interest.longest_pattern("/topic/a"), None);
+        interest.remove_pattern("/app/orders/*", 3);
+        assert_eq!(interest.longest_pattern("/app/orders/1"), Some("/app/**"));
+    }
+
     #[test]
     fn memory_is_given_back() {
         let mut interest = Interest::new(7);

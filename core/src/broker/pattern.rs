@@ -13,6 +13,7 @@
 //! a destination without trying each; [`relation`] compares two patterns.
 
 use crate::limits::Limits;
+use crate::search::has_any;
 use std::fmt;
 
 pub mod index;
@@ -43,11 +44,36 @@ impl Dialect {
     pub fn is_pattern(self, name: &str) -> bool {
         match self {
             Dialect::Ant => {
-                let brace = name.find('{');
-                name.contains(['*', '?']) || brace.is_some_and(|at| name[at..].contains('}'))
+                // A brace, or one of the few bytes beyond it.
+                let may_be = |byte: u8| (byte == b'*') | (byte == b'?') | (byte >= b'{');
+                let has_braces = || name.find('{').is_some_and(|at| name[at..].contains('}'));
+                has_any(name.as_bytes(), may_be) && (name.contains(['*', '?']) || has_braces())
             }
             Dialect::Amqp => self.segments(name).any(|word| matches!(word, "*" | "#")),
             Dialect::ActiveMq => self.segments(name).any(|word| matches!(word, "*" | ">")),
+        }
+    }
+
+    /// The pattern of all names.
+    pub(super) fn all(self) -> &'static str {
+        match self {
+            Dialect::Ant => "**",
+            Dialect::Amqp => "#",
+            Dialect::ActiveMq => ">",
+        }
+    }
+
+    /// Refuses a name with what looks like a wildcard of another dialect.
+    pub(super) fn check_own(self, name: &str) -> Result<(), PatternError> {
+        let is_foreign = |word: &str| match self {
+            Dialect::Ant => matches!(word, "#" | ">"),
+            Dialect::Amqp | Dialect::ActiveMq => {
+                word != "*" && word != self.all() && word.contains(['*', '#', '>', '?', '{', '}'])
+            }
+        };
+        match self.segments(name).any(is_foreign) {
+            true => Err(PatternError::Foreign { dialect: self }),
+            false => Ok(()),
         }
     }
 
@@ -56,11 +82,17 @@ impl Dialect {
         Segments { rest: Some(name), dialect: self }
     }
 
+    /// Whether a segment stands for any number of them, none included.
+    fn is_any_depth(self, segment: &str) -> bool {
+        matches!(
+            (self, segment),
+            (Dialect::Ant, "**") | (Dialect::Amqp, "#") | (Dialect::ActiveMq, ">")
+        )
+    }
+
     fn segment(self, text: &str) -> Result<Segment, PatternError> {
         Ok(match (self, text) {
-            (Dialect::Ant, "**") | (Dialect::Amqp, "#") | (Dialect::ActiveMq, ">") => {
-                Segment::AnyDepth
-            }
+            _ if self.is_any_depth(text) => Segment::AnyDepth,
             (_, "*") => Segment::One,
             (Dialect::Ant, _) if text.contains(['*', '?', '{', '}']) => Segment::glob(text)?,
             _ => Segment::Literal(text.into()),
@@ -81,6 +113,8 @@ pub enum PatternError {
     Unsupported,
     /// `>` before the last word (ActiveMQ).
     Misplaced,
+    /// A wildcard of another dialect, in a rule.
+    Foreign { dialect: Dialect },
 }
 
 impl PatternError {
@@ -90,7 +124,7 @@ impl PatternError {
             PatternError::Empty | PatternError::Misplaced => "bad pattern",
             PatternError::TooLong { .. } => "pattern too long",
             PatternError::TooComplex { .. } => "pattern too complex",
-            PatternError::Unsupported => "unsupported pattern",
+            PatternError::Unsupported | PatternError::Foreign { .. } => "unsupported pattern",
         }
     }
 }
@@ -108,6 +142,14 @@ impl fmt::Display for PatternError {
             }
             PatternError::Unsupported => {
                 write!(out, "{message}: seen a brace that is not part of {{name}}")
+            }
+            PatternError::Foreign { dialect } => {
+                let own = match dialect {
+                    Dialect::Ant => "* and ? within a segment, ** for any number of segments",
+                    Dialect::Amqp => "* for one word, # for any number of words, words end at .",
+                    Dialect::ActiveMq => "* for one word, > at the end for all below",
+                };
+                write!(out, "{message}: seen a wildcard of another dialect: here use {own}")
             }
             PatternError::Misplaced => {
                 write!(out, "{message}: seen > before the last word: use * for one word")
@@ -372,3 +414,5 @@ impl<T> ByPattern<T> {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod twin;

@@ -4,12 +4,21 @@
 //! (design.md §7). Headers are stored unescaped, in order and with repeats, because escaping
 //! depends on the subscriber's version (stomp.md §1.3, §1.13).
 //!
-//! Layout: one text (destination; each name and value, closed by a NUL, which none of them can
-//! hold, because a NUL ends a frame; the body where it is UTF-8) and apart from it a body that is
-//! not.
+//! Layout: one text (destination, headers, the body where it is UTF-8) and apart from it a body
+//! that is not. Headers are nearly always free of anything that a version escapes: then they are
+//! the lines of a frame, and encoding copies them as they are. Else each name and value is closed
+//! by a NUL, which none of them can hold, because a NUL ends a frame.
 
-/// Closes a name or a value.
-const END: u8 = 0;
+use crate::stomp::escape::is_plain;
+
+/// What closes a name and a value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Ends(u8, u8);
+
+/// Of headers that are lines.
+const LINES: Ends = Ends(b':', b'\n');
+/// Of others.
+const NULS: Ends = Ends(0, 0);
 
 /// A published message. Immutable.
 #[derive(Debug, PartialEq, Eq)]
@@ -18,8 +27,11 @@ pub struct Publication {
     text: Box<str>,
     /// The body, if it is not UTF-8.
     binary: Option<Box<[u8]>>,
+    /// The queue that it goes to, if that is not its destination.
+    queue: Option<Box<str>>,
     destination_len: u32,
     head_len: u32,
+    ends: Ends,
 }
 
 impl Publication {
@@ -28,18 +40,28 @@ impl Publication {
     /// which no frame can bring or carry on, are left out.
     pub fn new<N: AsRef<str>, V: AsRef<str>>(
         destination: &str,
-        headers: impl Iterator<Item = (N, V)>,
+        headers: impl Iterator<Item = (N, V)> + Clone,
         body: &[u8],
     ) -> Publication {
         let mut text = String::with_capacity(destination.len() + body.len() + 128);
         text.push_str(destination);
-        for (name, value) in headers {
-            let (name, value) = (name.as_ref(), value.as_ref());
-            let has_end = |part: &str| memchr::memchr(END, part.as_bytes()).is_some();
-            if !has_end(name) && !has_end(value) {
-                for part in [name, value] {
-                    text.push_str(part);
-                    text.push(char::from(END));
+        let is_line = |name: &str, value: &str| {
+            !name.is_empty() && name != "content-length" && is_plain(name) && is_plain(value)
+        };
+        let mut ends = LINES;
+        for (name, value) in headers.clone() {
+            if !is_line(name.as_ref(), value.as_ref()) {
+                ends = NULS;
+                break;
+            }
+            push_header(&mut text, name.as_ref(), value.as_ref(), LINES);
+        }
+        if ends == NULS {
+            text.truncate(destination.len());
+            let has_nul = |part: &str| part.contains('\0');
+            for (name, value) in headers {
+                if !has_nul(name.as_ref()) && !has_nul(value.as_ref()) {
+                    push_header(&mut text, name.as_ref(), value.as_ref(), NULS);
                 }
             }
         }
@@ -56,9 +78,26 @@ impl Publication {
         Publication {
             text: text.into_boxed_str(),
             binary,
+            queue: None,
             destination_len: destination.len() as u32,
             head_len: head_len as u32,
+            ends,
         }
+    }
+
+    /// The same, for the queue of that name, whatever its destination.
+    pub fn for_queue(self, name: &str) -> Publication {
+        Publication { queue: Some(name.into()), ..self }
+    }
+
+    /// The queue that [`Publication::for_queue`] named.
+    pub fn queue(&self) -> Option<&str> {
+        self.queue.as_deref()
+    }
+
+    /// The name of the queue that it goes to, if it goes to one.
+    pub fn queue_name(&self) -> &str {
+        self.queue().unwrap_or_else(|| self.destination())
     }
 
     /// The destination as the sender wrote it.
@@ -67,15 +106,25 @@ impl Publication {
     }
 
     /// Names and values, unescaped, in the sender's order, repeats included.
-    pub fn headers(&self) -> impl Iterator<Item = (&str, &str)> {
-        let start = self.destination_len as usize;
-        let mut left = &self.text[start..start + self.head_len as usize];
-        let mut next = move || {
-            let (part, rest) = left.split_at_checked(memchr::memchr(END, left.as_bytes())?)?;
+    pub fn headers(&self) -> impl Iterator<Item = (&str, &str)> + Clone {
+        let mut left = self.head();
+        let Ends(name_end, value_end) = self.ends;
+        let mut next = move |end| {
+            let (part, rest) = left.split_at_checked(memchr::memchr(end, left.as_bytes())?)?;
             left = &rest[1..];
             Some(part)
         };
-        std::iter::from_fn(move || Some((next()?, next()?)))
+        std::iter::from_fn(move || Some((next(name_end)?, next(value_end)?)))
+    }
+
+    /// The headers as lines of a MESSAGE, each with its LF, if every version writes them like that.
+    pub fn lines(&self) -> Option<&str> {
+        (self.ends == LINES).then(|| self.head())
+    }
+
+    fn head(&self) -> &str {
+        let start = self.destination_len as usize;
+        &self.text[start..start + self.head_len as usize]
     }
 
     /// The value of a header, of a repeated one the first (STOMP 1.2, "Repeated Header Entries").
@@ -101,6 +150,13 @@ impl Publication {
         let binary = self.binary.as_ref().map_or(0, |body| body.len());
         self.text.len() + binary + size_of::<Publication>()
     }
+}
+
+fn push_header(text: &mut String, name: &str, value: &str, Ends(name_end, value_end): Ends) {
+    text.push_str(name);
+    text.push(char::from(name_end));
+    text.push_str(value);
+    text.push(char::from(value_end));
 }
 
 #[cfg(test)]
@@ -130,6 +186,22 @@ mod tests {
         let publication = Publication::new("/topic/x", headers.into_iter(), b"\0body");
         assert_eq!(publication.headers().collect::<Vec<_>>(), [("a", "1"), ("", ""), ("d", "")]);
         assert_eq!(publication.body(), b"\0body");
+    }
+
+    #[test]
+    fn headers_are_lines_unless_a_version_escapes_them() {
+        let lines = |headers: &[(&str, &str)]| {
+            let publication = Publication::new("/topic/x", headers.iter().copied(), b"");
+            assert_eq!(publication.headers().collect::<Vec<_>>(), headers);
+            publication.lines().map(str::to_owned)
+        };
+        assert_eq!(lines(&[]).as_deref(), Some(""));
+        assert_eq!(lines(&[("a", "1"), ("ä", "")]).as_deref(), Some("a:1\nä:\n"));
+        for bad in [("b", "c:d"), ("b", "\n"), ("b:", ""), ("b", "\\"), ("b", "\r"), ("", "1")] {
+            assert_eq!(lines(&[("a", "1"), bad]), None, "{bad:?}");
+        }
+        // It would change where the frame ends.
+        assert_eq!(lines(&[("content-length", "1")]), None);
     }
 
     #[test]

@@ -404,6 +404,11 @@ impl Queue {
         self.backlog.len()
     }
 
+    /// Bytes of the messages that wait.
+    pub fn waiting_bytes(&self) -> usize {
+        self.backlog.bytes()
+    }
+
     /// Messages that were delivered and are not settled.
     pub fn unsettled_count(&self) -> usize {
         self.held.count - self.reserved.count - self.backlog.len()

@@ -18,6 +18,8 @@ mod parser;
 mod program;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod twin;
 
 use super::publication::Publication;
 use crate::limits::{Limits, SELECTOR_STACK_COUNT_MAX};
@@ -125,6 +127,7 @@ const STACK: usize = SELECTOR_STACK_COUNT_MAX;
 pub struct Filter {
     text: Box<str>,
     selector: Selector,
+    steps_most: u32,
 }
 
 impl Filter {
@@ -135,7 +138,8 @@ impl Filter {
     pub fn compile(text: &str, limits: &Limits) -> Result<Option<Filter>, SelectorError> {
         let selector = Selector::compile(text, limits)?;
         let is_blank = text.trim().is_empty();
-        Ok((!is_blank).then(|| Filter { text: text.into(), selector }))
+        let steps_most = selector.program.steps_most(limits.stomp_header_line_bytes_max);
+        Ok((!is_blank).then(|| Filter { text: text.into(), selector, steps_most }))
     }
 
     /// The selector.
@@ -145,7 +149,17 @@ impl Filter {
 
     /// Whether a message is wanted.
     pub fn selects(&self, publication: &Publication) -> bool {
-        self.selector.matches(|name| publication.header(name))
+        self.evaluate(publication).is_match
+    }
+
+    /// As [`Filter::selects`], with the cost.
+    pub fn evaluate(&self, publication: &Publication) -> Evaluation {
+        self.selector.evaluate(|name| publication.header(name))
+    }
+
+    /// Steps that one evaluation takes at most.
+    pub fn steps_most(&self) -> u32 {
+        self.steps_most
     }
 }
 

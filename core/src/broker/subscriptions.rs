@@ -16,7 +16,7 @@ use super::pattern::Pattern;
 use super::selector::Filter;
 use super::slab::Slab;
 use super::Keyed;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 /// No subscription: the head of an empty list.
@@ -130,6 +130,10 @@ pub struct Subscriptions {
     class_index: HashMap<Arc<Class>, u32, Keyed>,
     /// (entry, class) to group.
     group_index: HashMap<(u32, u32), u32, Keyed>,
+    /// Work of the selectors of each literal destination that has any, by entry, in steps.
+    filter_steps: BTreeMap<u32, u64>,
+    /// The same of all patterns together: a publication may match each of them.
+    pattern_filter_steps: u64,
 }
 
 impl Subscriptions {
@@ -148,6 +152,8 @@ impl Subscriptions {
             matching: PatternIndex::new(hash_key),
             class_index: HashMap::with_hasher(keyed),
             group_index: HashMap::with_hasher(keyed),
+            filter_steps: BTreeMap::new(),
+            pattern_filter_steps: 0,
         }
     }
 
@@ -283,6 +289,16 @@ impl Subscriptions {
         self.literals.contains_key(text) || self.patterns.contains_key(text)
     }
 
+    /// Steps that the selectors of this very destination take at most for one publication, or those
+    /// of all patterns: what its caller bounds before it adds another.
+    pub fn filter_steps(&self, destination: &str, is_pattern: bool) -> u64 {
+        if is_pattern {
+            return self.pattern_filter_steps;
+        }
+        let entry = self.literals.get(destination);
+        entry.and_then(|entry| self.filter_steps.get(entry)).copied().unwrap_or(0)
+    }
+
     /// Number of subscriptions.
     pub fn len(&self) -> usize {
         self.live
@@ -309,6 +325,8 @@ impl Subscriptions {
             && self.matching.is_empty()
             && self.class_index.is_empty()
             && self.group_index.is_empty()
+            && self.filter_steps.is_empty()
+            && self.pattern_filter_steps == 0
     }
 
     fn next_of(&self, record: u32) -> u32 {
@@ -369,7 +387,23 @@ impl Subscriptions {
             owner.groups.push(group);
         }
         self.group_index.insert((entry, class), group);
+        let steps = self.filter_steps_of(class);
+        if steps > 0 {
+            *self.filter_steps_mut(entry) += steps;
+        }
         group
+    }
+
+    fn filter_steps_of(&self, class: u32) -> u64 {
+        let filter = self.classes.get(class).and_then(|interned| interned.class.filter.as_ref());
+        filter.map_or(0, |filter| u64::from(filter.steps_most()))
+    }
+
+    fn filter_steps_mut(&mut self, entry: u32) -> &mut u64 {
+        match self.entries.get(entry) {
+            Some(Entry { pattern: Some(_), .. }) => &mut self.pattern_filter_steps,
+            _ => self.filter_steps.entry(entry).or_default(),
+        }
     }
 
     /// Removes a live record from its group; the connection's list is the caller's.
@@ -402,6 +436,13 @@ impl Subscriptions {
         let group = self.groups.remove(index)?;
         self.group_index.remove(&(group.entry, group.class));
         give_back_map(&mut self.group_index);
+        let steps = self.filter_steps_of(group.class);
+        if steps > 0 {
+            *self.filter_steps_mut(group.entry) -= steps;
+            if self.filter_steps.get(&group.entry) == Some(&0) {
+                self.filter_steps.remove(&group.entry);
+            }
+        }
         self.release_class(group.class);
         let entry = self.entries.get_mut(group.entry)?;
         entry.groups.swap_remove(group.position as usize);

@@ -12,6 +12,7 @@ use super::Keyed;
 use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
 use std::fmt::Write as _;
+use std::hash::{DefaultHasher, Hasher};
 
 /// Prefix of user destinations.
 pub const USER_PREFIX: &str = "/user/";
@@ -28,6 +29,60 @@ pub struct Session {
     pub slot: u32,
     /// The slot's generation: a later connection of the slot is another session.
     pub generation: u32,
+}
+
+/// Rounds of the permutation that makes an address a session id; four of a keyed hash are enough
+/// that nobody without the key can tell it from chance (Luby and Rackoff, 1988).
+const ROUNDS_COUNT: u64 = 4;
+
+/// An id in text, on the stack.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct SessionId([u8; 32]);
+
+impl SessionId {
+    /// 32 hexadecimal digits.
+    pub fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.0).unwrap_or_default()
+    }
+}
+
+/// The id of a session as clients see it: its address, 32 bits of zeros and a permutation over
+/// both, in 32 hexadecimal digits. Nothing is stored, and nobody can guess one: `key` is secret and
+/// random per start.
+pub fn session_id(key: u64, session: Session) -> SessionId {
+    let Session { shard, slot, generation } = session;
+    let (mut left, mut right) = (pair(shard, slot), pair(generation, 0));
+    for round in 0..ROUNDS_COUNT {
+        (left, right) = (right, left ^ keyed_hash(key, round, right));
+    }
+    let digit = |at: usize| [left, right][at / 16] >> (60 - 4 * (at % 16)) & 15;
+    SessionId(std::array::from_fn(|at| b"0123456789abcdef"[digit(at) as usize]))
+}
+
+/// The session with this id; none if it is not one that this start of the server gave out.
+pub fn session_of(key: u64, id: &str) -> Option<Session> {
+    let is_ours = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+    if id.len() != 32 || !id.bytes().all(is_ours) {
+        return None;
+    }
+    let half = |text| u64::from_str_radix(text, 16).ok();
+    let (mut left, mut right) = (half(&id[..16])?, half(&id[16..])?);
+    for round in (0..ROUNDS_COUNT).rev() {
+        (left, right) = (right ^ keyed_hash(key, round, left), left);
+    }
+    let session =
+        Session { shard: (left >> 32) as u32, slot: left as u32, generation: (right >> 32) as u32 };
+    (right as u32 == 0).then_some(session)
+}
+
+fn pair(high: u32, low: u32) -> u64 {
+    u64::from(high) << 32 | u64::from(low)
+}
+
+fn keyed_hash(key: u64, round: u64, half: u64) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    [key, round, half].into_iter().for_each(|part| hasher.write_u64(part));
+    hasher.finish()
 }
 
 /// To whom a SEND on a user destination goes.
@@ -261,6 +316,26 @@ mod tests {
     }
 
     /// Catalogue: I14, I16.
+    #[test]
+    fn a_session_id_names_its_session_and_nobody_elses() {
+        let sessions = (0..4_096).map(|n| Session { shard: n % 5, slot: n, generation: n / 7 });
+        let mut ids = BTreeSet::new();
+        for session in sessions {
+            let id = session_id(9, session);
+            assert!(resembles_internal(&format!("/queue/x-user{}", id.as_str())));
+            assert_eq!(session_of(9, id.as_str()), Some(session));
+            // Another start of the server does not know it.
+            assert_eq!(session_of(8, id.as_str()), None);
+            assert!(ids.insert(id), "twice");
+        }
+        let id = session_id(9, SESSION);
+        let id = id.as_str();
+        let guess = format!("{}{}", if id.starts_with('0') { '1' } else { '0' }, &id[1..]);
+        for bad in [&*guess, &id.to_uppercase(), &id[1..], "", "+123456789abcdef0123456789abcdef"] {
+            assert!(session_of(9, bad).is_none(), "{bad}");
+        }
+    }
+
     #[test]
     fn springs_internal_names_are_refused() {
         assert!(resembles_internal("/queue/x-user0123456789abcdef0123456789ABCDEF"));

@@ -103,7 +103,7 @@ fn part(range: &[u8], length: u64) -> Outcome {
     let (first, last) = match (first, last) {
         (Some(first), Some(last)) if last < first => return Outcome::Whole,
         (Some(first), last) => (first, last.unwrap_or(u64::MAX)),
-        (None, Some(0)) | (None, None) => return Outcome::Unsatisfiable,
+        (None, Some(0) | None) => return Outcome::Unsatisfiable,
         (None, Some(suffix)) => (length.saturating_sub(suffix), u64::MAX),
     };
     if first >= length {

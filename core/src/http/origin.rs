@@ -156,7 +156,7 @@ mod tests {
     use super::*;
 
     fn list(items: &[&str]) -> OriginPolicy {
-        let items: Vec<String> = items.iter().map(|item| item.to_string()).collect();
+        let items: Vec<String> = items.iter().map(std::string::ToString::to_string).collect();
         OriginPolicy::parse(&items).unwrap()
     }
 

@@ -10,6 +10,8 @@
 
 use super::error::Error;
 use crate::limits::Limits;
+use crate::search::has_any;
+use std::mem::MaybeUninit;
 
 /// The HTTP version of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,6 +72,9 @@ impl<'a> Request<'a> {
     }
 }
 
+/// Fields of a head that need no memory of their own to be parsed; browsers send some fifteen.
+const FIELDS_COUNT_USUAL: usize = 24;
+
 /// Decodes the head at the front of `input`. `Ok(None)` means more bytes are needed and nothing
 /// was consumed; the number is the bytes of the head, after which the body follows.
 ///
@@ -88,10 +93,19 @@ pub fn decode<'a>(input: &'a [u8], limits: &Limits) -> Result<Option<(Request<'a
         return Ok(None);
     };
     let head = &input[skipped..skipped + head_bytes];
-    let mut fields = vec![httparse::EMPTY_HEADER; fields_count];
-    let mut parsed = httparse::Request::new(&mut fields);
+    let mut few = [const { MaybeUninit::uninit() }; FIELDS_COUNT_USUAL];
+    let mut many;
+    let fields = match few.get_mut(..fields_count) {
+        Some(fields) => fields,
+        None => {
+            many = vec![MaybeUninit::uninit(); fields_count];
+            &mut many
+        }
+    };
+    let mut parsed = httparse::Request::new(&mut []);
+    let outcome = parsed.parse_with_uninit_headers(head, fields).map_err(from_httparse)?;
     // The scan has found the empty line, so "partial" can only mean a head it misread.
-    if parsed.parse(head).map_err(from_httparse)?.is_partial() {
+    if outcome.is_partial() {
         return Err(Error::RequestLine);
     }
     let method = parsed.method.ok_or(Error::RequestLine)?;
@@ -168,14 +182,11 @@ fn check_line(
     let limit = limits.http_request_line_bytes_max;
     let is_too_long = is_request_line && line.len() > limit + 1; // The CR is not counted.
     let line_checked = if is_too_long { &line[..=limit] } else { line };
-    for (i, &byte) in line_checked.iter().enumerate() {
-        // RFC 9112 §2.2: "A recipient of such a bare CR MUST consider that element to be invalid".
-        if byte == b'\r' && i + 1 < line.len() {
-            return Err(Error::BareCarriageReturn);
-        }
-        if (byte < b' ' && byte != b'\r' && (byte != b'\t' || is_request_line)) || byte == 0x7f {
-            return Err(Error::ControlByte(byte));
-        }
+    let text_len = line.len() - usize::from(line.ends_with(b"\r"));
+    let is_suspect = |byte: u8| (byte < b' ') | (byte == 0x7f);
+    let is_clean = !has_any(&line_checked[..text_len.min(line_checked.len())], is_suspect);
+    if !is_clean {
+        check_bytes(line_checked, line.len(), is_request_line)?;
     }
     if is_too_long {
         return Err(Error::RequestLineTooLong { seen: line.len(), limit });
@@ -185,6 +196,20 @@ fn check_line(
     }
     if is_ended && is_request_line {
         return check_version(line);
+    }
+    Ok(())
+}
+
+/// Checks the first bytes of a line of `line_len` bytes, one by one.
+fn check_bytes(bytes: &[u8], line_len: usize, is_request_line: bool) -> Result<(), Error> {
+    for (i, &byte) in bytes.iter().enumerate() {
+        // RFC 9112 §2.2: "A recipient of such a bare CR MUST consider that element to be invalid".
+        if byte == b'\r' && i + 1 < line_len {
+            return Err(Error::BareCarriageReturn);
+        }
+        if (byte < b' ' && byte != b'\r' && (byte != b'\t' || is_request_line)) || byte == 0x7f {
+            return Err(Error::ControlByte(byte));
+        }
     }
     Ok(())
 }
@@ -219,11 +244,13 @@ fn split_target<'a>(
     if target == "*" && method == "OPTIONS" {
         return Ok((None, target, None));
     }
-    if target.contains('#') || !target.bytes().all(|byte| byte.is_ascii_graphic()) {
+    let is_bad = |byte: u8| (byte <= b' ') | (byte >= 0x7f) | (byte == b'#');
+    if has_any(target.as_bytes(), is_bad) {
         return Err(Error::Target);
     }
-    let (authority, rest) = match target.split_once("://") {
-        Some((scheme, rest)) if !target.starts_with('/') => {
+    let absolute = if target.starts_with('/') { None } else { target.split_once("://") };
+    let (authority, rest) = match absolute {
+        Some((scheme, rest)) => {
             let is_http = ["http", "https"].iter().any(|own| own.eq_ignore_ascii_case(scheme));
             let end = rest.find(['/', '?']).unwrap_or(rest.len());
             let (authority, rest) = rest.split_at(end);
@@ -232,7 +259,7 @@ fn split_target<'a>(
             }
             (Some(authority), rest)
         }
-        _ => (None, target),
+        None => (None, target),
     };
     let (path, query) = match rest.split_once('?') {
         Some((path, query)) => (path, Some(query)),

@@ -309,12 +309,22 @@ impl<R: Copy + Eq> Session<R> {
                 return Some(self.end(End::Expired, now, rules));
             }
             State::Closing { since, .. } if age(*since) >= rules.disconnect_ticks => {
-                self.forget();
+                self.remember(now, rules);
             }
-            State::Ended { since } if age(*since) >= rules.tombstone_ticks => self.forget(),
+            State::Ended { since } if age(*since) >= rules.tombstone_ticks => {
+                self.state = State::Over;
+            }
             _ => {}
         }
         None
+    }
+
+    /// The server was held up until now: its client may have come meanwhile, and has to be given
+    /// the time to be heard.
+    pub fn excuse(&mut self, now: u32) {
+        if let State::Idle { since } | State::Closing { since, .. } = &mut self.state {
+            *since = now;
+        }
     }
 
     /// Heart-beats stop, because STOMP has agreed on its own.
@@ -391,15 +401,14 @@ impl<R: Copy + Eq> Session<R> {
     }
 
     fn end(&mut self, end: End, now: u32, rules: &Rules) -> End {
-        self.queue = Queue::default();
-        self.state =
-            if rules.tombstone_ticks > 0 { State::Ended { since: now } } else { State::Over };
+        self.remember(now, rules);
         end
     }
 
-    fn forget(&mut self) {
+    fn remember(&mut self, now: u32, rules: &Rules) {
         self.queue = Queue::default();
-        self.state = State::Over;
+        self.state =
+            if rules.tombstone_ticks > 0 { State::Ended { since: now } } else { State::Over };
     }
 }
 

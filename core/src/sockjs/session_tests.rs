@@ -299,8 +299,11 @@ fn close_without_receiver_is_told_to_every_later_one() {
         assert_eq!(run.session.aborted(id, run.now, &RULES), None);
     }
     run.tick(run.now + 19);
-    assert!(!run.session.is_over());
+    assert_eq!(run.session.accept(), Ok(Accept::Drop));
     assert_eq!(run.tick(run.now + 1), None);
+    assert_eq!(run.session.accept(), Err(Error::SessionUnknown));
+    assert!(!run.session.is_over(), "who comes late is told, and gets no new session");
+    run.tick(run.now + RULES.tombstone_ticks);
     assert!(run.session.is_over());
 }
 
@@ -492,4 +495,13 @@ proptest! {
             prop_assert_eq!(arrived_count + rest.sum::<usize>(), sent_count);
         }
     }
+}
+
+#[test]
+fn a_server_that_was_held_up_does_not_expire_whom_it_did_not_hear() {
+    let mut run = Run::idle();
+    let now = run.now + 1_000 * run.rules.disconnect_ticks;
+    run.session.excuse(now);
+    assert_eq!(run.tick(now), None);
+    assert_eq!(run.tick(now + RULES.disconnect_ticks), Some(End::Expired));
 }

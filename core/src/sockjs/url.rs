@@ -172,10 +172,15 @@ impl Route<'_> {
     /// What to do with a request of this method.
     pub fn method(&self, method: &str) -> Method {
         let methods = self.methods();
-        match methods.split(", ").find(|allowed| *allowed == method) {
-            Some("OPTIONS") => Method::Preflight,
-            Some(_) => Method::Own,
-            None => Method::NotAllowed(methods),
+        // The route's own is the last of them.
+        let (own, has_preflight) = match methods.strip_prefix("OPTIONS, ") {
+            Some(own) => (own, true),
+            None => (methods, false),
+        };
+        match method {
+            "OPTIONS" if has_preflight => Method::Preflight,
+            method if method == own => Method::Own,
+            _ => Method::NotAllowed(methods),
         }
     }
 }

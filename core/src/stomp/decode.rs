@@ -215,7 +215,6 @@ fn scan_head<'a>(
     };
     let mut is_literal = command.has_literal_headers() || rules == Rules::Version(Version::V1_0);
     let limit = limits.stomp_header_line_bytes_max;
-    let (mut content_length, mut accept_version) = (None, None);
     let (mut has_cr, mut has_escape) = (false, false);
     let head_bytes = loop {
         let Some(line) = lines.next(limit) else {
@@ -225,27 +224,24 @@ fn scan_head<'a>(
         if line.start == line.end {
             break line.next;
         }
-        let (name, value) = check_header(input, &line, is_literal, rules)?;
+        let name = check_header(input, &line, is_literal, rules)?;
         has_cr |= line.has_cr;
         has_escape |= line.has_escape;
         // Below `head_max`, which fits u32.
-        if table.insert(input, line.start as u32, name, line.end as u32) {
-            if table.len() > limits.stomp_headers_count_max {
-                return Err(Error::TooManyHeaders { limit: limits.stomp_headers_count_max });
-            }
-            match name {
-                b"content-length" => content_length = Some(value),
-                b"accept-version" => accept_version = Some(value),
-                _ => {}
-            }
+        if table.insert(input, line.start as u32, name, line.end as u32)
+            && table.len() > limits.stomp_headers_count_max
+        {
+            return Err(Error::TooManyHeaders { limit: limits.stomp_headers_count_max });
         }
     };
     let text = simdutf8::basic::from_utf8(&input[..head_bytes]).map_err(|_| Error::BadUtf8)?;
+    let content_length = table.raw_value(input, b"content-length");
     let content_length = content_length.map(parse_content_length).transpose()?;
     let version = match rules {
         Rules::Version(version) => Some(version),
         Rules::BeforeConnect => {
-            let accept = accept_version.map(|list| std::str::from_utf8(list).unwrap_or_default());
+            let accept = table.raw_value(input, b"accept-version");
+            let accept = accept.map(|list| std::str::from_utf8(list).unwrap_or_default());
             choose(accept).ok()
         }
     };
@@ -258,16 +254,16 @@ fn scan_head<'a>(
     Ok(Some(Head { command, text, content_length, is_literal, is_trimmed }))
 }
 
-/// Checks one header line, and gives its name and value, escapes and all.
+/// Checks one header line, and gives its name, escapes and all.
 #[inline(always)]
 fn check_header<'a>(
     input: &'a [u8],
     line: &Line,
     is_literal: bool,
     rules: Rules,
-) -> Result<(&'a [u8], &'a [u8]), Error> {
+) -> Result<&'a [u8], Error> {
     let colon = line.colon.ok_or(Error::MissingColon)?;
-    let (name, value) = (&input[line.start..colon], &input[colon + 1..line.end]);
+    let name = &input[line.start..colon];
     if name.is_empty() {
         return Err(Error::EmptyHeaderName);
     }
@@ -276,9 +272,9 @@ fn check_header<'a>(
     }
     if line.has_escape && !is_literal {
         escape::check(name)?;
-        escape::check(value)?;
+        escape::check(&input[colon + 1..line.end])?;
     }
-    Ok((name, value))
+    Ok(name)
 }
 
 /// Optional spaces and digits. No sign, and what does not fit 64 bits is not a length.

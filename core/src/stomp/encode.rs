@@ -30,9 +30,14 @@ fn literal_header(out: &mut Vec<u8>, name: &'static str, value: &str) {
 
 fn content_length(out: &mut Vec<u8>, bytes: usize) {
     out.extend_from_slice(b"content-length:");
+    number(out, bytes);
+    out.push(b'\n');
+}
+
+fn number(out: &mut Vec<u8>, number: usize) {
     let mut digits = [0; 20];
     let mut start = digits.len();
-    let mut left = bytes;
+    let mut left = number;
     loop {
         start -= 1;
         digits[start] = b'0' + (left % 10) as u8;
@@ -42,7 +47,6 @@ fn content_length(out: &mut Vec<u8>, bytes: usize) {
         }
     }
     out.extend_from_slice(&digits[start..]);
-    out.push(b'\n');
 }
 
 /// CONNECTED. An empty `server` is not sent.
@@ -54,7 +58,7 @@ pub fn connected(
     version: Version,
     session: &str,
     server: &str,
-    heartbeat: &str,
+    heartbeat: (u32, u32),
     user_name: Option<&str>,
 ) {
     out.extend_from_slice(b"CONNECTED\n");
@@ -63,7 +67,11 @@ pub fn connected(
     if !server.is_empty() {
         literal_header(out, "server:", server);
     }
-    literal_header(out, "heart-beat:", heartbeat);
+    out.extend_from_slice(b"heart-beat:");
+    number(out, heartbeat.0 as usize);
+    out.push(b',');
+    number(out, heartbeat.1 as usize);
+    out.push(b'\n');
     if let Some(user_name) = user_name {
         literal_header(out, "user-name:", user_name);
     }
@@ -186,6 +194,24 @@ pub fn message_tail<'n, 'v>(
             out.push(b'\n');
         }
     }
+    message_body(out, body);
+}
+
+/// As [`message_tail`], with headers that are lines already: `name:value` and LF, none of them
+/// `content-length`, and nothing in them that any version escapes.
+pub fn message_tail_of_lines(
+    out: &mut Vec<u8>,
+    version: Version,
+    destination: &str,
+    lines: &str,
+    body: &[u8],
+) {
+    header(out, "destination:", destination, version);
+    out.extend_from_slice(lines.as_bytes());
+    message_body(out, body);
+}
+
+fn message_body(out: &mut Vec<u8>, body: &[u8]) {
     content_length(out, body.len());
     out.push(b'\n');
     out.extend_from_slice(body);
@@ -195,27 +221,33 @@ pub fn message_tail<'n, 'v>(
 /// Whether a header of SEND goes on into MESSAGE: not if it is the server's there, if it is about
 /// the SEND itself, or if it is a secret that clients attach to every frame.
 pub fn is_passed_through(name: &str) -> bool {
-    const OWNED: [&str; 9] = [
-        "destination",
-        "message-id",
-        "subscription",
-        "ack",
-        "redelivered",
-        "content-length",
-        "receipt",
-        "transaction",
-        "login",
-    ];
-    const SECRET: [&str; 6] = [
-        "passcode",
-        "authorization",
-        "proxy-authorization",
-        "cookie",
-        "x-auth-token",
-        "x-csrf-token",
-    ];
+    let is_owned = matches!(
+        name,
+        "destination"
+            | "message-id"
+            | "subscription"
+            | "ack"
+            | "redelivered"
+            | "content-length"
+            | "receipt"
+            | "transaction"
+            | "login"
+    );
     // STOMP names are case sensitive, but secrets come under HTTP's names, which are not.
-    !OWNED.contains(&name) && !SECRET.iter().any(|secret| secret.eq_ignore_ascii_case(name))
+    !is_owned && !is_secret(name)
+}
+
+fn is_secret(name: &str) -> bool {
+    // By length first: few names are compared with any.
+    let secrets: &[&str] = match name.len() {
+        6 => &["cookie"],
+        8 => &["passcode"],
+        12 => &["x-auth-token", "x-csrf-token"],
+        13 => &["authorization"],
+        19 => &["proxy-authorization"],
+        _ => &[],
+    };
+    secrets.iter().any(|secret| secret.eq_ignore_ascii_case(name))
 }
 
 #[cfg(test)]
@@ -235,13 +267,13 @@ mod tests {
     #[test]
     fn connected_is_literal_but_safe() {
         let frame =
-            text(|out| connected(out, Version::V1_2, "s", "Stompede", "0,0", Some("a:b\\c\r\nd")));
+            text(|out| connected(out, Version::V1_2, "s", "Stompede", (0, 0), Some("a:b\\c\r\nd")));
         assert_eq!(
             frame,
             "CONNECTED\nversion:1.2\nsession:s\nserver:Stompede\nheart-beat:0,0\n\
              user-name:a:b\\c  d\n\n\0"
         );
-        let hidden = text(|out| connected(out, Version::V1_0, "s", "", "0,0", None));
+        let hidden = text(|out| connected(out, Version::V1_0, "s", "", (0, 0), None));
         assert_eq!(hidden, "CONNECTED\nversion:1.0\nsession:s\nheart-beat:0,0\n\n\0");
     }
 
@@ -255,7 +287,7 @@ mod tests {
     #[test]
     fn error_has_message_receipt_and_length() {
         let frame = text(|out| {
-            error(out, Version::V1_2, &Error::UnknownCommand, Some("r:1"), Some("FOO\r\n\0"))
+            error(out, Version::V1_2, &Error::UnknownCommand, Some("r:1"), Some("FOO\r\n\0"));
         });
         let body = format!("{}\nFOO\\r\\n\\u{{0}}\n", Error::UnknownCommand);
         let expected = format!(

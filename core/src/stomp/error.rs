@@ -137,6 +137,15 @@ pub enum Error {
         /// Bytes a frame may have at this point of the session.
         limit: u64,
     },
+    /// An unfinished frame comes too slowly.
+    FrameTooSlow {
+        /// Bytes of it that came.
+        seen: usize,
+        /// Bytes that must come.
+        wanted: usize,
+        /// In this time, in milliseconds.
+        ms: u32,
+    },
     /// A destination over its limit.
     DestinationTooLong {
         /// Bytes of the destination.
@@ -161,6 +170,13 @@ pub enum Error {
         at: usize,
         /// Parts or levels a selector may have.
         limit: usize,
+    },
+    /// A selector too much for its destination.
+    SelectorsTooCostly {
+        /// Steps that all selectors of the destination would take for one message.
+        seen: u64,
+        /// Steps that they may take.
+        limit: u64,
     },
     /// A SEND to a queue without room for it.
     QueueFull {
@@ -269,12 +285,14 @@ impl Error {
             | Error::PatternTooComplex
             | Error::SelectorTooLong { .. }
             | Error::SelectorTooComplex { .. }
+            | Error::SelectorsTooCostly { .. }
             | Error::QueueFull { .. }
             | Error::TooManyQueues { .. }
             | Error::TooManySubscriptions
             | Error::TooManyReplyQueues
             | Error::TooManyTransactions
             | Error::TransactionTooLarge
+            | Error::FrameTooSlow { .. }
             | Error::TooManyUnacknowledged => Blame::Limit,
             Error::LoginTimeout
             | Error::SlowConsumer
@@ -330,11 +348,13 @@ impl Error {
             Error::HeadTooLarge { .. } => "Headers too large",
             Error::TooManyHeaders { .. } => "Too many headers",
             Error::FrameTooLarge { .. } => "Frame too large",
+            Error::FrameTooSlow { .. } => "Frame too slow",
             Error::DestinationTooLong { .. } => "Destination too long",
             Error::IdTooLong => "Identifier too long",
             Error::PatternTooComplex => "Pattern too complex",
             Error::SelectorTooLong { .. } => "Selector too long",
             Error::SelectorTooComplex { .. } => "Selector too complex",
+            Error::SelectorsTooCostly { .. } => "Too many selectors",
             Error::QueueFull { .. } => "Queue full",
             Error::TooManyQueues { .. } => "Too many queues",
             Error::TooManySubscriptions => "Too many subscriptions",
@@ -356,10 +376,12 @@ impl Error {
             | Error::LoginTimeout
             | Error::NotAllowed
             | Error::SlowConsumer
+            | Error::FrameTooSlow { .. }
             | Error::HeartbeatMissed { .. }
             | Error::IdTooLong
             | Error::PatternTooComplex
             | Error::SelectorTooComplex { .. }
+            | Error::SelectorsTooCostly { .. }
             | Error::QueueFull { .. }
             | Error::TooManyQueues { .. }
             | Error::TooManySubscriptions
@@ -439,9 +461,19 @@ impl fmt::Display for Error {
             Error::SelectorTooComplex { at, limit } => {
                 write!(f, "seen too much at byte {at} of the selector, limit is {limit}: split it")
             }
+            Error::SelectorsTooCostly { seen, limit } => write!(
+                f,
+                "seen selectors of this destination that may take {seen} steps for a message, \
+                 limit is {limit}: subscribe without one, or compare instead of LIKE"
+            ),
             Error::QueueFull { seen, limit, unit } => {
                 write!(f, "seen {seen} {unit} with this one, limit is {limit}: send it later")
             }
+            Error::FrameTooSlow { seen, wanted, ms } => write!(
+                f,
+                "seen {seen} bytes of an unfinished frame in {ms} ms, \
+                 at least {wanted} are wanted: send it in one go"
+            ),
             Error::QueueDiffers(name) => write!(
                 f,
                 "seen another '{name}' than that of the queue, which its first user chose: \

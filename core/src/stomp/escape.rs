@@ -52,13 +52,19 @@ pub fn check(raw: &[u8]) -> Result<(), Error> {
     Ok(())
 }
 
+/// Whether every version writes `text` as it is: there is nothing to escape or to replace.
+#[inline]
+pub fn is_plain(text: &str) -> bool {
+    !has_mark(text.as_bytes())
+}
+
 /// Appends a header name or value as `version` writes it.
 ///
 /// In 1.0 a name with `:` must not come here: see [`is_name_writable`].
 pub fn escape_into(out: &mut Vec<u8>, text: &str, version: Version) {
-    match has_mark(text.as_bytes()) {
-        false => out.extend_from_slice(text.as_bytes()),
-        true => escape_bytes_into(out, text.as_bytes(), version),
+    match is_plain(text) {
+        true => out.extend_from_slice(text.as_bytes()),
+        false => escape_bytes_into(out, text.as_bytes(), version),
     }
 }
 

@@ -46,21 +46,43 @@ impl HeaderTable {
     #[inline]
     pub(super) fn insert(&mut self, head: &[u8], start: u32, name: &[u8], end: u32) -> bool {
         let hash = hash(name, word_at(head, start as usize));
-        let bit = 1 << (hash >> 26);
-        if self.seen & bit != 0 && self.contains(head, name, hash) {
+        if self.seen & bit(hash) != 0 && self.contains(head, name, hash) {
             return false;
         }
-        self.seen |= bit;
+        self.seen |= bit(hash);
         let name_end = start + name.len() as u32;
         self.entries.push(Entry { name_start: start, name_end, value_end: end, hash });
         true
     }
 
+    /// The value of the header of that name, as it is written in `head`.
+    #[inline(always)]
+    pub(super) fn raw_value<'h>(&self, head: &'h [u8], name: &[u8]) -> Option<&'h [u8]> {
+        let hash = hash(name, word_at(name, 0));
+        if self.seen & bit(hash) == 0 {
+            return None;
+        }
+        let entry = self.find(head, name, hash)?;
+        head.get(entry.name_end as usize + 1..entry.value_end as usize)
+    }
+
     fn contains(&self, head: &[u8], name: &[u8], hash: u32) -> bool {
-        self.entries.iter().any(|e| {
+        self.find(head, name, hash).is_some()
+    }
+
+    /// The header of that name, as it is written in `head`.
+    #[inline]
+    fn find(&self, head: &[u8], name: &[u8], hash: u32) -> Option<&Entry> {
+        self.entries.iter().find(|e| {
             e.hash == hash && head.get(e.name_start as usize..e.name_end as usize) == Some(name)
         })
     }
+}
+
+/// The place of a hash in `seen`.
+#[inline]
+fn bit(hash: u32) -> u64 {
+    1 << (hash >> 26)
 }
 
 /// Eight bytes of `input` from `start` on; zeros behind its end.
@@ -104,14 +126,28 @@ pub struct Frame<'a> {
 }
 
 impl<'a> Frame<'a> {
-    /// The value of a header, unescaped. Of repeated headers the first wins.
+    /// The value of a header, unescaped. Of repeated headers the first wins. `name` has no byte
+    /// that is escaped in names, as no standard header's has: it is looked for as it is written.
+    ///
+    /// Inlined, so that the hash of a name that is known here costs nothing, and a header that is
+    /// not there one comparison.
+    #[inline(always)]
     pub fn header(&self, name: &str) -> Option<Cow<'a, str>> {
-        let entry = self.table.entries.iter().find(|entry| self.name(entry) == name)?;
+        debug_assert!(!name.contains([':', '\\', '\r', '\n']), "a name that is escaped");
+        let hash = hash(name.as_bytes(), word_at(name.as_bytes(), 0));
+        match self.table.seen & bit(hash) {
+            0 => None,
+            _ => self.hashed_header(name, hash),
+        }
+    }
+
+    fn hashed_header(&self, name: &str, hash: u32) -> Option<Cow<'a, str>> {
+        let entry = self.table.find(self.head.as_bytes(), name.as_bytes(), hash)?;
         Some(self.value(entry))
     }
 
     /// All headers, unescaped, in order, without repeats.
-    pub fn headers(&self) -> impl Iterator<Item = (Cow<'a, str>, Cow<'a, str>)> + use<'a> {
+    pub fn headers(&self) -> impl Iterator<Item = (Cow<'a, str>, Cow<'a, str>)> + Clone + use<'a> {
         let frame = *self;
         frame.table.entries.iter().map(move |entry| (frame.name(entry), frame.value(entry)))
     }

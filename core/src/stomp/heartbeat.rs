@@ -36,10 +36,10 @@ fn parse_ms(text: &str) -> Result<u32, Error> {
     digits.parse().map_err(|_| Error::BadHeartbeat)
 }
 
-/// What is agreed with a client that said `client`, and our own `heart-beat` header.
-pub fn agree(client: (u32, u32), version: Version, limits: &Limits) -> (Agreement, String) {
+/// What is agreed with a client that said `client`, and what our own `heart-beat` header says.
+pub fn agree(client: (u32, u32), version: Version, limits: &Limits) -> (Agreement, (u32, u32)) {
     if version == Version::V1_0 {
-        return (Agreement::default(), "0,0".to_owned());
+        return (Agreement::default(), (0, 0));
     }
     let clamp = |ms: u32| match ms {
         0 => 0,
@@ -51,7 +51,7 @@ pub fn agree(client: (u32, u32), version: Version, limits: &Limits) -> (Agreemen
         server_sends_ms: server_can.max(client_wants),
         client_sends_ms: server_wants.max(client_can),
     };
-    (agreement, format!("{server_can},{server_wants}"))
+    (agreement, (server_can, server_wants))
 }
 
 #[cfg(test)]
@@ -78,7 +78,7 @@ mod tests {
     #[test]
     fn the_answer_mirrors_the_client() {
         let (agreement, header) = agree((10_000, 20_000), Version::V1_2, &Limits::default());
-        assert_eq!(header, "20000,10000");
+        assert_eq!(header, (20_000, 10_000));
         assert_eq!(agreement, Agreement { server_sends_ms: 20_000, client_sends_ms: 10_000 });
     }
 
@@ -86,20 +86,20 @@ mod tests {
     #[test]
     fn too_eager_wishes_meet_our_floor() {
         let (agreement, header) = agree((10, 10), Version::V1_1, &Limits::default());
-        assert_eq!(header, "1000,1000");
+        assert_eq!(header, (1_000, 1_000));
         assert_eq!(agreement, Agreement { server_sends_ms: 1_000, client_sends_ms: 1_000 });
     }
 
     #[test]
     fn the_slower_side_decides() {
         let (agreement, header) = agree((500_000, 0), Version::V1_2, &Limits::default());
-        assert_eq!(header, "0,120000");
+        assert_eq!(header, (0, 120_000));
         assert_eq!(agreement, Agreement { server_sends_ms: 0, client_sends_ms: 500_000 });
     }
 
     #[test]
     fn none_in_1_0() {
         let (agreement, header) = agree((1_000, 1_000), Version::V1_0, &Limits::default());
-        assert_eq!((agreement, header.as_str()), (Agreement::default(), "0,0"));
+        assert_eq!((agreement, header), (Agreement::default(), (0, 0)));
     }
 }

@@ -5,12 +5,12 @@
 //! compiler turns into vectors; a multiplication gathers eight flags into eight bits. A head is
 //! mostly short lines, so that one search for all bytes beats a search for each.
 
+use crate::search::has_any;
+
 /// Bytes that are looked at together.
 const BLOCK_BYTES: usize = 64;
 
-const ONES: u64 = 0x0101_0101_0101_0101;
-const HIGHS: u64 = 0x8080_8080_8080_8080;
-
+#[inline]
 fn is_mark(byte: u8) -> bool {
     // No `||`: a branch for each byte is what this file is to avoid.
     (byte < 0x0e) | (byte == b':') | (byte == b'\\')
@@ -31,33 +31,8 @@ fn marks_of(block: &[u8; BLOCK_BYTES]) -> u64 {
 }
 
 /// Whether any byte of a short text is a mark.
-#[inline]
 pub fn has_mark(text: &[u8]) -> bool {
-    let word_has = |word: u64| {
-        // The high bit of each byte: set where the byte is at least 0x0e, and not the other.
-        let at_least = (word & !HIGHS).wrapping_add(ONES * (0x80 - 0x0e)) | word;
-        let differs = |byte: u8| {
-            let difference = word ^ (ONES * u64::from(byte));
-            (difference & !HIGHS).wrapping_add(!HIGHS) | difference
-        };
-        at_least & differs(b':') & differs(b'\\') & HIGHS != HIGHS
-    };
-    // Whole words, and a last one that overlaps them; or two halves that overlap.
-    if let Some(&last) = text.last_chunk::<8>() {
-        let has = |chunk: &[u8]| chunk.first_chunk().is_some_and(|&word| word_has(word_of(word)));
-        return text[..text.len() - 1].chunks_exact(8).any(has) || word_has(word_of(last));
-    }
-    match (text.first_chunk(), text.last_chunk()) {
-        (Some(&first), Some(&last)) => {
-            let halves = [u32::from_le_bytes(first), u32::from_le_bytes(last)].map(u64::from);
-            word_has(halves[0] | halves[1] << 32)
-        }
-        _ => text.iter().any(|&byte| is_mark(byte)),
-    }
-}
-
-fn word_of(bytes: [u8; 8]) -> u64 {
-    u64::from_le_bytes(bytes)
+    has_any(text, is_mark)
 }
 
 /// The places of the marks of `input`, in order.

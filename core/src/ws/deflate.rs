@@ -113,9 +113,8 @@ impl Inflater {
         let size_max = bytes_max.min(limits.ws_message_bytes_max);
         let ratio_max = (payload.len() as u64).saturating_mul(limits.ws_inflate_ratio_max.into());
         let bytes_max = size_max.min(ratio_max.max(WS_INFLATED_BYTES_UNRATED));
-        let mut is_over = false;
-        for part in [payload, &FLUSH_TAIL, &LAST_BLOCK] {
-            is_over = self.inflate_part(part, bytes_max)?;
+        for part in [payload, &FLUSH_TAIL] {
+            self.inflate_part(part, bytes_max)?;
             let seen = self.out_bytes as u64;
             if seen > size_max {
                 return Err(Error::MessageTooBig { seen, limit: size_max });
@@ -124,10 +123,13 @@ impl Inflater {
                 return Err(Error::InflateRatio { limit: limits.ws_inflate_ratio_max });
             }
         }
-        if !is_over {
+        let message_bytes = self.out_bytes;
+        let is_over = self.inflate_part(&LAST_BLOCK, bytes_max)?;
+        // A block that was still open may take our bytes for its own, and end as if by chance.
+        if !is_over || self.out_bytes != message_bytes {
             return Err(Error::NotDeflate);
         }
-        Ok(&mut self.out[..self.out_bytes])
+        Ok(&mut self.out[..message_bytes])
     }
 
     /// Inflates until `part` is used up or more than `bytes_max` is there. Says whether a stream

@@ -119,6 +119,14 @@ fn section_7_2_3_3_to_6_other_blocks() {
     assert_eq!(deflate(Window::Bits15, b""), [0x00]);
 }
 
+/// Found by fuzzing: what we put behind a message was read as one more byte of it.
+#[test]
+fn a_block_that_is_open_at_the_end_is_refused() {
+    for cut in [&b"{u\xff\xff"[..], &HELLO[..5], &HELLO[..6]] {
+        assert_eq!(inflate(cut), Err(Error::NotDeflate), "{cut:?}");
+    }
+}
+
 #[test]
 fn f01_a_bomb_costs_no_more_than_its_limit() {
     let bomb = raw_deflate(&vec![0; 64 << 20], FlushCompress::Sync);

@@ -197,12 +197,10 @@ fn choose_protocol<'a>(
         if i >= PROTOCOLS_COUNT_MAX {
             return Err(HandshakeError::TooManyProtocols);
         }
+        // Only what is better than the best so far is of interest.
+        let better = &supported[..best.map_or(supported.len(), |(rank, _)| rank)];
         let known = |own: &&str| own.as_bytes().eq_ignore_ascii_case(offered);
-        if let Some(rank) = supported.iter().position(known) {
-            if best.is_none_or(|(best_rank, _)| rank < best_rank) {
-                best = Some((rank, offered));
-            }
-        }
+        best = better.iter().position(known).map(|rank| (rank, offered)).or(best);
     }
     // Equal to one of ours but for case, so it is ASCII if ours is.
     Ok(best.and_then(|(_, offered)| std::str::from_utf8(offered).ok()))

@@ -9,10 +9,11 @@ use std::future::Future;
 use std::pin::Pin;
 
 /// The result of a mapping that runs on.
-pub(crate) type Task = Pin<Box<dyn Future<Output = Result<(), AppError>>>>;
+pub(crate) type Task<T = ()> = Pin<Box<dyn Future<Output = Result<T, AppError>>>>;
 type Immediate = dyn Fn(&Context, &Message) -> Result<(), AppError> + Send + Sync;
 type Deferred = dyn Fn(Context, Message) -> Task + Send + Sync;
-type Snapshot = dyn Fn(&Context) -> Result<Option<Payload>, AppError> + Send + Sync;
+type ImmediateSnapshot = dyn Fn(&Context) -> Result<Option<Payload>, AppError> + Send + Sync;
+type DeferredSnapshot = dyn Fn(Context) -> Task<Option<Payload>> + Send + Sync;
 
 /// What a SEND calls.
 pub(crate) enum MessageMapping {
@@ -20,6 +21,14 @@ pub(crate) enum MessageMapping {
     Immediate(Box<Immediate>),
     /// Runs as a task of the shard.
     Deferred(Box<Deferred>),
+}
+
+/// What a SUBSCRIBE calls.
+pub(crate) enum Snapshot {
+    /// Returns what is delivered first.
+    Immediate(Box<ImmediateSnapshot>),
+    /// Runs as a task of the shard; what is published meanwhile waits for it.
+    Deferred(Box<DeferredSnapshot>),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -119,7 +128,7 @@ impl<T> Table<T> {
 #[derive(Default)]
 pub struct App {
     messages: Table<MessageMapping>,
-    snapshots: Table<Box<Snapshot>>,
+    snapshots: Table<Snapshot>,
 }
 
 impl App {
@@ -127,11 +136,8 @@ impl App {
         self.messages.add(text, &["/app/"], it)
     }
 
-    pub(crate) fn add_snapshot<F>(&mut self, text: &str, snapshot: F) -> Result<(), String>
-    where
-        F: Fn(&Context) -> Result<Option<Payload>, AppError> + Send + Sync + 'static,
-    {
-        self.snapshots.add(text, &["/app/", "/topic/"], Box::new(snapshot))
+    pub(crate) fn add_snapshot(&mut self, text: &str, it: Snapshot) -> Result<(), String> {
+        self.snapshots.add(text, &["/app/", "/topic/"], it)
     }
 
     /// The message mapping of a destination, with its variables.
@@ -141,7 +147,7 @@ impl App {
 
     /// The subscribe mapping of a destination, with its variables.
     pub(crate) fn snapshot(&self, destination: &str) -> Option<(&Snapshot, Params)> {
-        self.snapshots.find(destination).map(|(it, params)| (&**it, params))
+        self.snapshots.find(destination)
     }
 }
 

@@ -19,7 +19,7 @@ use std::cmp::Reverse;
 use std::collections::HashSet;
 use std::ffi::OsString;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use stompede_core::broker::authorization::{Authorization, RuleError};
@@ -91,6 +91,8 @@ pub struct Config {
     pub connect_deadline: Duration,
     /// `--handshake-deadline`: from accept to a whole HTTP head.
     pub handshake_deadline: Duration,
+    /// `--message-rate-span`: time over which the rate of an unfinished message is measured.
+    pub message_rate_span: Duration,
     /// `--connections-max`: per shard; 0 is what the descriptor limit allows.
     pub connections_max: usize,
     /// `--connections-per-ip-max`: 0 is no limit.
@@ -235,6 +237,7 @@ impl Default for Config {
             memory_bytes_max: 1 << 30,
             connect_deadline: Duration::from_secs(10),
             handshake_deadline: Duration::from_secs(5),
+            message_rate_span: Duration::from_secs(30),
             connections_max: 0,
             connections_per_ip_max: 0,
             drain_timeout: Duration::from_secs(10),
@@ -363,13 +366,19 @@ impl Config {
             .slow_consumer
             .iter()
             .filter_map(|text| Some(("slow-consumer", text, conflate::parse_rule(text).ok()?.0)));
-        match histories.chain(paces).find(|(.., on)| !prefixes.has_rules_for(on, is_topic)) {
-            Some((option, text, on)) => Err(ConfigError::Conflict(format!(
-                "seen {option} {text:?}, but under this profile {on} is no topic; allowed is {}",
-                prefixes.rule_prefixes(is_topic)
-            ))),
-            None => Ok(()),
+        for (option, text, on) in histories.chain(paces) {
+            if !prefixes.has_rules_for(on, is_topic) {
+                let allowed = prefixes.rule_prefixes(is_topic);
+                return Err(ConfigError::Conflict(format!(
+                    "seen {option} {text:?}, but under this profile {on} is no topic; \
+                     allowed is {allowed}"
+                )));
+            }
+            prefixes.rule(on, &self.limits).map_err(|error| {
+                ConfigError::Conflict(format!("seen {option} {text:?}: {error}"))
+            })?;
         }
+        Ok(())
     }
 
     /// The path of every SockJS endpoint that speaks STOMP.
@@ -445,6 +454,14 @@ pub fn parse(
     env: impl Iterator<Item = (String, String)>,
 ) -> Result<Invocation, ConfigError> {
     sources::parse(args, env)
+}
+
+/// The configuration that a file alone gives: `path` is its name for errors, `text` what it says.
+///
+/// # Errors
+/// As [`parse`].
+pub fn parse_file(path: &Path, text: &str) -> Result<Config, ConfigError> {
+    sources::parse_file(path, text)
 }
 
 #[cfg(test)]

@@ -415,6 +415,12 @@ pub static OPTIONS: &[Opt] = &[
         limits.unacknowledged_count_max
     ),
     count!(
+        "selector-sum-max",
+        "8388608",
+        "Steps that all selectors of a topic on one shard may take for a message; so may patterns'",
+        limits.selector_sum_steps_max
+    ),
+    count!(
         "reply-queues-max",
         "32",
         "Labels of /temp-queue/ of one connection",
@@ -496,6 +502,13 @@ pub static OPTIONS: &[Opt] = &[
         "Fragments of one WebSocket message",
         limits.ws_fragments_count_max
     ),
+    size!(
+        "message-rate-min",
+        "100",
+        "Bytes per second at which an unfinished message must come; 0 is no limit",
+        limits.message_rate_bytes_min
+    ),
+    deadline!("message-rate-span", "30s", "Time over which it must", message_rate_span),
     size!(
         "handler-inbox-max",
         "16MiB",
@@ -625,7 +638,7 @@ pub static OPTIONS: &[Opt] = &[
         "",
         "Where /info sends SockJS clients instead of here",
         sockjs.base_url,
-        |url: &str| Ok::<_, String>(Some(url.to_owned())),
+        |url: &str| Ok::<_, String>((!url.is_empty()).then(|| url.to_owned())),
         |url: Option<String>| url.unwrap_or_default()
     ),
     count!(

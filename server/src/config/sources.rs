@@ -59,8 +59,13 @@ pub(super) fn parse(
     })
 }
 
-/// The clap command, made from the table.
-pub(super) fn command() -> Command {
+/// See [`super::parse_file`].
+pub(super) fn parse_file(path: &Path, text: &str) -> Result<Config, ConfigError> {
+    resolve(&[(Origin::File(path.to_owned()), from_text(path, text)?)])
+}
+
+/// The commands besides serving, without the options that all of them take.
+fn commands() -> [Command; 4] {
     let config = Command::new("config")
         .about("Check or show the configuration")
         .subcommand_required(true)
@@ -70,6 +75,13 @@ pub(super) fn command() -> Command {
     let passwd = Command::new("passwd")
         .about("Read a password from standard input and print its line for users-file")
         .arg(name);
+    let demo = Command::new("demo").about("Serve, with the test services");
+    let probe = Command::new("probe").about("Say what this machine allows, and why not more");
+    [demo, probe, config, passwd]
+}
+
+/// The clap command, made from the table.
+pub(super) fn command() -> Command {
     Command::new("stompede")
         .version(env!("CARGO_PKG_VERSION"))
         .about("Push server for WebSocket and STOMP clients; without a command it serves")
@@ -79,10 +91,25 @@ pub(super) fn command() -> Command {
             let arg = Arg::new(*kind).long(*kind).help(help).global(true);
             arg.action(ArgAction::Append).value_name("WHO VERB DESTINATION")
         }))
-        .subcommand(Command::new("demo").about("Serve, with the test services"))
-        .subcommand(Command::new("probe").about("Say what this machine allows, and why not more"))
-        .subcommand(config)
-        .subcommand(passwd)
+        .subcommands(commands())
+}
+
+/// The help of a command without the options of the server; none if `args` name no command.
+fn help_of_command(args: &[OsString]) -> Option<String> {
+    let (mut path, mut last) = ("stompede".to_owned(), None);
+    let mut known = commands().to_vec();
+    for word in args.iter().filter_map(|word| word.to_str()) {
+        if let Some(found) = known.iter().find(|command| command.get_name() == word).cloned() {
+            path = format!("{path} {word}");
+            known = found.get_subcommands().cloned().collect();
+            last = Some(found);
+        }
+    }
+    let command = last?;
+    let takes_options = command.get_name() != "passwd";
+    let note = "It takes the options of the server as well: stompede --help lists them.";
+    let command = if takes_options { command.after_help(note) } else { command };
+    Some(command.bin_name(path).render_help().to_string())
 }
 
 fn arg(option: &'static Opt) -> Arg {
@@ -110,7 +137,7 @@ fn stopped(error: &clap::Error, args: &[OsString]) -> Result<Invocation, ConfigE
     use clap::error::ErrorKind;
     let text = error.render().to_string();
     match error.kind() {
-        ErrorKind::DisplayHelp => Ok(Invocation::PrintHelp(text)),
+        ErrorKind::DisplayHelp => Ok(Invocation::PrintHelp(help_of_command(args).unwrap_or(text))),
         ErrorKind::DisplayVersion => Ok(Invocation::Version),
         _ => {
             let text = text.strip_prefix("error: ").unwrap_or(&text);
@@ -217,7 +244,12 @@ fn no_rule(origin: Origin, name: &str, seen: &str, rule: &str) -> ConfigError {
 
 fn from_file(path: &Path) -> Result<Values, ConfigError> {
     let bad = |why: String| ConfigError::File { path: path.to_owned(), why };
-    let text = std::fs::read_to_string(path).map_err(|error| bad(error.to_string()))?;
+    from_text(path, &std::fs::read_to_string(path).map_err(|error| bad(error.to_string()))?)
+}
+
+/// The file at `path` says `text`.
+fn from_text(path: &Path, text: &str) -> Result<Values, ConfigError> {
+    let bad = |why: String| ConfigError::File { path: path.to_owned(), why };
     let table = text.parse::<toml::Table>().map_err(|error| bad(error.to_string()))?;
     let origin = Origin::File(path.to_owned());
     let mut values = Values::new();
@@ -470,8 +502,9 @@ mod tests {
 
     #[test]
     fn the_profile_says_what_a_rule_means() {
-        let rule = ["--allow", "any both /topic/{x:y}"];
-        assert!(fails(&rule, &[]).contains("brace"));
+        assert!(fails(&["--allow", "any both /topic/{x:y}"], &[]).contains("brace"));
+        let rule = ["--allow", "any both /topic/#"];
+        assert!(fails(&rule, &[]).contains("here use * and ? within a segment"));
         let args = [&rule[..], &["--profile", "rabbitmq"]].concat();
         assert_eq!(serve(&args, &[]).profile.name(), "rabbitmq");
         assert!(fails(&["--profile", "rabbit"], &[]).contains("activemq"));
@@ -577,6 +610,20 @@ mod tests {
             assert!(text.contains(&option.env()), "{}", option.name);
         }
         command().debug_assert();
+    }
+
+    #[test]
+    fn the_help_of_a_command_is_about_the_command() {
+        for (args, wanted) in [
+            (&["passwd", "--help"][..], "Usage: stompede passwd <NAME>"),
+            (&["help", "passwd"], "Usage: stompede passwd <NAME>"),
+            (&["probe", "-h"], "stompede --help lists them"),
+            (&["config", "show", "--help"], "Usage: stompede config show"),
+            (&["config", "--help"], "Print it as TOML"),
+        ] {
+            let Ok(Invocation::PrintHelp(text)) = run(args, &[]) else { panic!("{args:?}") };
+            assert!(text.contains(wanted) && !text.contains("--shards"), "{args:?}: {text}");
+        }
     }
 
     #[test]

@@ -66,7 +66,9 @@ impl EpollReactor {
         let every = libc::timespec { tv_sec: 0, tv_nsec: TICK_MS as i64 * 1_000_000 };
         let timer = libc::itimerspec { it_interval: every, it_value: every };
         // SAFETY: `timer` is live, the old value is not asked for.
-        check(unsafe { libc::timerfd_settime(tick.as_raw_fd(), 0, &timer, std::ptr::null_mut()) })?;
+        check(unsafe {
+            libc::timerfd_settime(tick.as_raw_fd(), 0, &raw const timer, std::ptr::null_mut())
+        })?;
         let reactor = EpollReactor {
             readable: watch(epoll.try_clone()?)?,
             always_readable: watch(signalled_eventfd()?)?,
@@ -96,14 +98,15 @@ impl EpollReactor {
         let mut event = libc::epoll_event { events, u64: token };
         let epoll = self.epoll.as_raw_fd();
         // SAFETY: `event` is live during the call.
-        check(unsafe { libc::epoll_ctl(epoll, libc::EPOLL_CTL_ADD, fd, &mut event) }).map(|_| ())
+        check(unsafe { libc::epoll_ctl(epoll, libc::EPOLL_CTL_ADD, fd, &raw mut event) })
+            .map(|_| ())
     }
 
     fn listen_for(&self, index: usize, events: u32) {
         let mut event = libc::epoll_event { events, u64: TOKEN_LISTENER | index as u64 };
         let (epoll, fd) = (self.epoll.as_raw_fd(), self.listeners[index].as_raw_fd());
         // SAFETY: `event` is live during the call.
-        unsafe { libc::epoll_ctl(epoll, libc::EPOLL_CTL_MOD, fd, &mut event) };
+        unsafe { libc::epoll_ctl(epoll, libc::EPOLL_CTL_MOD, fd, &raw mut event) };
     }
 
     fn register_socket(&self, fd: RawFd) -> io::Result<()> {
@@ -177,7 +180,7 @@ impl EpollReactor {
                 let mut length = size_of::<libc::sockaddr_storage>() as u32;
                 let flags = libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
                 let listener = self.listeners[index].as_raw_fd();
-                let fd = libc::accept4(listener, (&raw mut storage).cast(), &mut length, flags);
+                let fd = libc::accept4(listener, (&raw mut storage).cast(), &raw mut length, flags);
                 (fd, storage)
             };
             if fd < 0 {
@@ -254,7 +257,7 @@ impl Reactor for EpollReactor {
                 message.msg_iov = iovecs.as_mut_ptr();
                 message.msg_iovlen = parts_count;
                 let flags = libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT;
-                libc::sendmsg(request.slot as i32, &message, flags)
+                libc::sendmsg(request.slot as i32, &raw const message, flags)
             };
             if count < 0 {
                 shortfalls.push(Shortfall { slot: request.slot, taken: Err(errno()) });

@@ -79,7 +79,7 @@ pub fn local_address(fd: &OwnedFd) -> io::Result<SocketAddr> {
     unsafe {
         let mut storage: libc::sockaddr_storage = std::mem::zeroed();
         let mut length = size_of::<libc::sockaddr_storage>() as u32;
-        if libc::getsockname(fd.as_raw_fd(), (&raw mut storage).cast(), &mut length) < 0 {
+        if libc::getsockname(fd.as_raw_fd(), (&raw mut storage).cast(), &raw mut length) < 0 {
             return Err(io::Error::last_os_error());
         }
         decode_address(&storage).ok_or_else(|| io::Error::from_raw_os_error(libc::EAFNOSUPPORT))

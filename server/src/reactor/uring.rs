@@ -235,7 +235,7 @@ impl UringReactor {
     }
 
     fn arm_tick(&mut self) {
-        let interval: *const types::Timespec = &*self.tick_interval;
+        let interval: *const types::Timespec = &raw const *self.tick_interval;
         let timeout = opcode::Timeout::new(interval).flags(types::TimeoutFlags::MULTISHOT);
         self.push(&timeout.build().user_data(user_data(KIND_TICK, 0, 0)));
     }
@@ -325,7 +325,7 @@ impl UringReactor {
             self.peers.resize(batch.len(), unsafe { std::mem::zeroed() });
             for (index, &(slot, listener)) in batch.iter().enumerate() {
                 let is_ipv4 = self.listeners[usize::from(listener)].1;
-                let address: *mut libc::sockaddr_storage = &mut self.peers[index];
+                let address: *mut libc::sockaddr_storage = &raw mut self.peers[index];
                 self.push(&peer_name(slot, is_ipv4, address, index as u32));
                 self.arm_readable(slot);
             }
@@ -434,8 +434,8 @@ impl Reactor for UringReactor {
         let flags = libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT | libc::MSG_WAITALL;
         self.iovecs.reserve(SENDS_PER_SUBMIT * PARTS_MAX);
         self.messages.reserve(SENDS_PER_SUBMIT);
-        let mut requests = requests.peekable();
-        while requests.peek().is_some() {
+        let mut requests = requests.fuse();
+        loop {
             self.iovecs.clear();
             self.messages.clear();
             if self.ring.submission().len() + SENDS_PER_SUBMIT > SQ_ENTRIES as usize
@@ -445,6 +445,7 @@ impl Reactor for UringReactor {
             }
             let (slots, iovecs, messages) = (&self.slots, &mut self.iovecs, &mut self.messages);
             let mut queue = self.ring.submission();
+            let before = queue.len();
             for SendRequest { slot, parts } in requests.by_ref().take(SENDS_PER_SUBMIT) {
                 let fd = types::Fixed(slot);
                 let entry = match parts {
@@ -462,6 +463,9 @@ impl Reactor for UringReactor {
                 // SAFETY: the requests' bytes live until this function returns, the messages until
                 // the next batch; the kernel has copied both when submit returned. There is room.
                 let _ = unsafe { queue.push(&entry) };
+            }
+            if queue.len() == before {
+                return;
             }
             drop(queue);
             // After submit the kernel has copied everything: DONTWAIT makes each send end inline.

@@ -86,7 +86,7 @@ pub struct Login {
     /// Heart-beats agreed.
     pub agreement: Agreement,
     /// Our heart-beat header.
-    pub heartbeat: String,
+    pub heartbeat: (u32, u32),
     /// The name logged in with.
     pub user: Option<String>,
     /// What the client calls itself.
@@ -145,8 +145,6 @@ pub enum Message {
     SockJsCall(Box<Call>),
     /// From the home of a SockJS session, for the connection of a client.
     SockJsReply(Box<Reply>),
-    /// To a shard that has a service connection for it: one of them gets it.
-    Serve(Arc<Publication>, Option<Asker>),
     /// The answer to an asker.
     Done { slot: u32, generation: u32 },
     /// The answer to `Subscribe`; what the home shard delivers after it is what follows.

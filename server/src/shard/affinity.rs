@@ -5,7 +5,7 @@ pub fn pin(index: usize) {
     // SAFETY: cpu sets are plain bit fields, all-zero is the empty one; sizes are passed.
     unsafe {
         let mut allowed: libc::cpu_set_t = std::mem::zeroed();
-        if libc::sched_getaffinity(0, size_of::<libc::cpu_set_t>(), &mut allowed) < 0 {
+        if libc::sched_getaffinity(0, size_of::<libc::cpu_set_t>(), &raw mut allowed) < 0 {
             return;
         }
         let processors: Vec<usize> = (0..libc::CPU_SETSIZE as usize)
@@ -16,6 +16,6 @@ pub fn pin(index: usize) {
         }
         let mut chosen: libc::cpu_set_t = std::mem::zeroed();
         libc::CPU_SET(processors[index % processors.len()], &mut chosen);
-        libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &chosen);
+        libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &raw const chosen);
     }
 }

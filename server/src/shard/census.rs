@@ -31,12 +31,18 @@ pub struct Census {
     pub interests_pending: usize,
     /// Subscriptions whose deliveries wait, or are counted.
     pub paces: usize,
+    /// Subscriptions that wait for their snapshot.
+    pub gates: usize,
+    /// Asynchronous mappings that run.
+    pub app_tasks: usize,
+    /// Connections that go on in the next turn.
+    pub postponed: usize,
     /// Topics whose home is here and that have a history.
     pub histories: usize,
     /// Clients that logged in or asked for soft errors, users whose home is here, and tables of
     /// reply queues.
     pub identities: usize,
-    /// Queues whose home is here.
+    /// Queues whose home is here, and connections that have private ones with messages.
     pub queues: usize,
     /// Transactions that have room in queues here.
     pub reservations: usize,
@@ -59,11 +65,14 @@ impl<R: Reactor> Shard<R> {
             interests: self.interest.len(),
             interests_pending: self.pending_interest.len(),
             paces: self.paces.len(),
+            gates: self.gates.len(),
+            app_tasks: self.outbox.tasks_count(),
+            postponed: self.postponed.len(),
             histories: self.histories.len(),
             identities: self.clients.len()
                 + self.users.len()
                 + usize::from(!self.replies.is_empty()),
-            queues: self.queues.len(),
+            queues: self.queues.len() + self.queues.private_len(),
             reservations: self.queues.rooms_len(),
             mesh_overflow: self.mesh.overflow_count(),
         }

@@ -31,19 +31,19 @@ impl<R: Reactor> Shard<R> {
         self.metrics.frame_received(label(frame.command));
         let receipt = request::receipt(frame);
         let receipt = receipt.as_deref();
-        let shared = self.shared.clone();
-        let outcome = request::decode_request(frame, rules, &shared.config.limits)
+        let outcome = request::decode_request(frame, rules, &self.shared.config.limits)
             .and_then(|request| self.carry_out(slot, frame, request, receipt));
         if let Err(error) = outcome {
             let reason = match error {
                 Error::LoginFailed => DisconnectReason::LoginFailed,
                 Error::NotAllowed => {
-                    self.on_denied(slot);
+                    let destination = frame.header("destination").unwrap_or_default();
+                    self.on_denied(slot, frame.command.as_str(), &destination);
                     DisconnectReason::StompError
                 }
                 _ => DisconnectReason::StompError,
             };
-            let wording = match shared.config.profile {
+            let wording = match self.shared.config.profile {
                 Profile::RabbitMq => Wording::rabbitmq(&error, frame),
                 _ => Wording::of(&error),
             };
@@ -71,7 +71,11 @@ impl<R: Reactor> Shard<R> {
                     let action = Action::Publish(Arc::new(publication), receipt.map(Box::from));
                     return self.add_action(slot, &transaction, action, bytes);
                 }
-                return self.publish(slot, Arc::new(publication), kind, receipt);
+                self.publish(slot, Arc::new(publication), kind, receipt)?;
+                if self.is_overworked() {
+                    self.postpone(slot);
+                }
+                return Ok(());
             }
             Request::Subscribe { id, destination, ack } => {
                 let subscribe = Subscribe {
@@ -133,9 +137,8 @@ impl<R: Reactor> Shard<R> {
         if !self.connections[slot as usize].is_live() {
             return;
         }
-        let mut bytes = Vec::new();
-        encode::receipt(&mut bytes, self.connections[slot as usize].version, receipt);
-        self.push_stomp(slot, &bytes);
+        let version = self.connections[slot as usize].version;
+        self.push_frame(slot, |out| encode::receipt(out, version, receipt));
     }
 
     pub(super) fn wait_for(&mut self, slot: u32, answers_count: usize, then: Then) {

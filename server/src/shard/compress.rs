@@ -26,6 +26,8 @@ pub(super) struct Compressor {
     deflaters: [Option<Deflater>; Window::ALL.len()],
     /// By window and version.
     tails: [[Tail; VERSIONS_COUNT]; Window::ALL.len()],
+    /// Is there something of the publication in hand?
+    is_used: bool,
 }
 
 /// A compressed tail.
@@ -48,11 +50,19 @@ enum State {
 impl Compressor {
     /// For tails of `threshold_bytes` and more.
     pub(super) fn new(threshold_bytes: usize) -> Compressor {
-        Compressor { threshold_bytes, deflaters: Default::default(), tails: Default::default() }
+        Compressor {
+            threshold_bytes,
+            deflaters: Default::default(),
+            tails: Default::default(),
+            is_used: false,
+        }
     }
 
     /// Forgets the publication in hand; the next one comes.
     pub(super) fn forget(&mut self) {
+        if !std::mem::take(&mut self.is_used) {
+            return;
+        }
         for tail in self.tails.iter_mut().flatten().filter(|tail| tail.state != State::Unknown) {
             tail.state = State::Unknown;
             tail.bytes.clear();
@@ -75,6 +85,7 @@ impl Compressor {
         let index = window as usize - 1;
         let compressed = self.tails[index].get_mut(usize::from(version))?;
         if compressed.state == State::Unknown {
+            self.is_used = true;
             let deflater = self.deflaters[index].get_or_insert_with(|| Deflater::new(window));
             let is_done = deflater.deflate(tail, &mut compressed.bytes);
             let is_shorter = compressed.bytes.len() + STORED_HEADER_BYTES < tail.len();

@@ -16,6 +16,7 @@ use super::handlers::SessionState;
 use super::http::Held;
 use super::queues::consume::Links;
 use super::reason::DisconnectReason;
+use super::slow_input::Arrival;
 
 /// No index: the connection has none of it.
 pub const NONE: u32 = u32::MAX;
@@ -272,9 +273,16 @@ pub struct WsInput {
     pub is_inflating: bool,
     /// The pieces of an incomplete message of SockJS or for a handler.
     pub message: Vec<u8>,
+    /// How fast the pieces come.
+    pub arrival: Arrival,
 }
 
 impl WsInput {
+    /// Is there a piece of an incomplete message?
+    pub fn has_pieces(&self) -> bool {
+        !(self.message.is_empty() && self.deflated.is_empty())
+    }
+
     fn is_empty(&self) -> bool {
         self.rest.is_empty()
             && self.deflated.is_empty()
@@ -321,6 +329,8 @@ pub enum Then {
     SockJs(Box<super::sockjs::exchange::Exchange>),
     /// All that was queued is sent: take the next request.
     Flushed,
+    /// The next turn has begun: go on.
+    Turn,
 }
 
 /// Input of one connection that is not decoded yet: the start of a STOMP frame or of a request.
@@ -330,6 +340,8 @@ pub struct Spill {
     pub bytes: Vec<u8>,
     /// No attempt to decode makes sense with fewer bytes, unless a delimiter comes.
     pub retry_at_bytes: usize,
+    /// How fast they come.
+    pub arrival: Arrival,
 }
 
 /// Output that waits for one connection.

@@ -10,6 +10,7 @@ use super::compress::Compressor;
 use super::connection::{Backlog, Connection, NONE};
 use super::pace::Paces;
 use super::reason::DisconnectReason;
+use super::snapshot::Gates;
 use super::sockjs::Sessions;
 use super::table::Table;
 use super::Shard;
@@ -17,6 +18,7 @@ use crate::metrics::{FrameOut, ShardMetrics};
 use crate::reactor::Reactor;
 use bytes::Bytes;
 use slab::Slab;
+use std::borrow::Cow;
 use stompede_core::broker::destination::Profile;
 use stompede_core::broker::history::Position;
 use stompede_core::broker::ledger::{Ledger, Mode, Source};
@@ -47,11 +49,15 @@ pub mod framing {
     pub const CUMULATIVE: u8 = 2;
     /// Set beside the above when deliveries may have to wait (see `shard::pace`).
     pub const PACED: u8 = 64;
-    /// Set beside the above for a service connection: one of them gets each SEND to `/app`, and
-    /// none what is published there.
+    /// Set beside the above for a service connection, which gets what is sent to `/app` as a queue
+    /// gives it, and nothing that is published there.
     pub const SERVICE: u8 = 8;
+    /// Set beside the above when the first message needs time (see `shard::snapshot`).
+    pub const GATED: u8 = 128;
+    /// What does not take the plain way.
+    pub const SPECIAL: u8 = SERVICE | PACED | GATED;
     /// Alone: not a connection's but a queue's subscription, see `shard::queues`.
-    pub const QUEUE: u8 = 128;
+    pub const QUEUE: u8 = SERVICE | PACED;
     /// Where the number of the [`Window`] stands when broadcasts are compressed; 0: they are not.
     const DEFLATE_SHIFT: u8 = 4;
     /// The bits of that number.
@@ -168,10 +174,7 @@ impl<R: Reactor> Shard<R> {
         let fan_out = FanOut {
             publication,
             destination,
-            redelivered: match self.shared.config.profile {
-                Profile::RabbitMq => Some(("redelivered", "false")),
-                _ => None,
-            },
+            is_redelivered_told: self.shared.config.profile == Profile::RabbitMq,
             sequence,
             position: None,
             whole: None,
@@ -194,6 +197,8 @@ impl<R: Reactor> Shard<R> {
             unacknowledged_count_max: self.shared.config.limits.unacknowledged_count_max,
             references: 0,
             paces: &mut self.paces,
+            gates: &mut self.gates,
+            selector_steps: &mut self.selector_steps,
             now_ms: self.now_ms,
         };
         (fan_out, &self.subscriptions)
@@ -233,8 +238,8 @@ pub(super) struct FanOut<'a> {
     pub(super) publication: &'a Publication,
     /// What its receivers see as its destination.
     destination: &'a str,
-    /// The header that RabbitMQ has on each message.
-    redelivered: Option<(&'static str, &'static str)>,
+    /// `redelivered:false`, which RabbitMQ has on each message.
+    is_redelivered_told: bool,
     sequence: u64,
     /// Its place in its topic's history.
     position: Option<&'a Position>,
@@ -261,6 +266,8 @@ pub(super) struct FanOut<'a> {
     /// References that the segment in hand needs.
     references: u32,
     pub(super) paces: &'a mut Paces,
+    pub(super) gates: &'a mut Gates,
+    selector_steps: &'a mut u64,
     pub(super) now_ms: u64,
 }
 
@@ -272,22 +279,46 @@ impl FanOut<'_> {
         class: &Class,
         group: &[Subscriber],
     ) {
-        if class.filter.as_ref().is_some_and(|filter| !filter.selects(self.publication)) {
-            return;
+        if let Some(filter) = &class.filter {
+            let evaluation = filter.evaluate(self.publication);
+            *self.selector_steps += u64::from(evaluation.steps);
+            if !evaluation.is_match {
+                return;
+            }
         }
-        if class.framing & framing::QUEUE != 0 {
+        if class.framing == framing::QUEUE {
             self.bound.extend(group.iter().map(|subscriber| subscriber.connection));
             return;
         }
         match self.whole {
-            Some(_) if class.framing & framing::SERVICE != 0 => {}
-            Some(delivery) if class.framing & framing::PACED != 0 => {
-                let at_once = self.hold_back(subscriptions, delivery, group);
-                if !at_once.is_empty() {
-                    self.deliver_now(index, class, &at_once);
-                }
+            Some(delivery) if class.framing & framing::SPECIAL != 0 => {
+                self.deliver_specially(subscriptions, index, class, group, delivery);
             }
             _ => self.deliver_now(index, class, group),
+        }
+    }
+
+    /// Delivers to those for whom nothing has to wait.
+    fn deliver_specially(
+        &mut self,
+        subscriptions: &Subscriptions,
+        index: ClassIndex,
+        class: &Class,
+        group: &[Subscriber],
+        delivery: &Placed,
+    ) {
+        if class.framing & framing::SERVICE != 0 {
+            return;
+        }
+        let mut at_once = Cow::Borrowed(group);
+        if class.framing & framing::GATED != 0 && !self.gates.is_empty() {
+            at_once = Cow::Owned(self.hold_at_gates(delivery, group));
+        }
+        if class.framing & framing::PACED != 0 {
+            at_once = Cow::Owned(self.hold_back(subscriptions, delivery, &at_once));
+        }
+        if !at_once.is_empty() {
+            self.deliver_now(index, class, &at_once);
         }
     }
 
@@ -332,8 +363,7 @@ impl FanOut<'_> {
 
     /// Encodes one MESSAGE as the JSON string that a SockJS frame carries.
     fn encode_message(&mut self, class: &Class, message_id: &str, ack: Option<&str>) -> Bytes {
-        self.head.clear();
-        encode::message_head(self.head, version_of(class), class.id.as_deref(), message_id, ack);
+        self.encode_head(class, message_id, ack);
         let mut text = Vec::with_capacity(self.head.len() + self.tail.len() + 32);
         push_message(&mut text, &[self.head, self.tail]);
         Bytes::from(text)
@@ -356,24 +386,11 @@ impl FanOut<'_> {
         true
     }
 
-    fn encode_tail(&mut self, version: Version) {
-        if let Some(position) = self.position {
-            // Ours come first, so that no publisher's own count: the first of a name does.
-            let offset = position.offset.to_string();
-            encode::message_header(self.tail, version, "offset:", &offset);
-            encode::message_header(self.tail, version, "epoch:", &position.epoch);
-        }
-        let (headers, body) = (self.publication.headers(), self.publication.body());
-        let headers = self.redelivered.into_iter().chain(headers);
-        encode::message_tail(self.tail, version, self.destination, headers, body);
-    }
-
-    /// Encodes one complete MESSAGE with the tail of the class's version.
-    fn encode_frame(&mut self, class: &Class, message_id: &str, ack: Option<&str>) -> Segment {
+    /// Encodes what only this class gets.
+    fn encode_head(&mut self, class: &Class, message_id: &str, ack: Option<&str>) {
         self.head.clear();
-        let id = class.id.as_deref();
         let version = version_of(class);
-        encode::message_head(self.head, version, id, message_id, ack);
+        encode::message_head(self.head, version, class.id.as_deref(), message_id, ack);
         match self.note {
             Note::None => {}
             Note::Recovered => encode::message_header(self.head, version, "recovered:", "true"),
@@ -381,6 +398,34 @@ impl FanOut<'_> {
                 encode::message_header(self.head, version, "missed:", &count.to_string());
             }
         }
+    }
+
+    fn encode_tail(&mut self, version: Version) {
+        if let Some(position) = self.position {
+            // Ours come first, so that no publisher's own count: the first of a name does.
+            let offset = position.offset.to_string();
+            encode::message_header(self.tail, version, "offset:", &offset);
+            encode::message_header(self.tail, version, "epoch:", &position.epoch);
+        }
+        if self.is_redelivered_told {
+            encode::message_header(self.tail, version, "redelivered:", "false");
+        }
+        let (publication, destination) = (self.publication, self.destination);
+        let body = publication.body();
+        match publication.lines() {
+            Some(lines) => {
+                encode::message_tail_of_lines(self.tail, version, destination, lines, body);
+            }
+            None => {
+                let headers = publication.headers();
+                encode::message_tail(self.tail, version, destination, headers, body);
+            }
+        }
+    }
+
+    /// Encodes one complete MESSAGE with the tail of the class's version.
+    fn encode_frame(&mut self, class: &Class, message_id: &str, ack: Option<&str>) -> Segment {
+        self.encode_head(class, message_id, ack);
         if class.framing & framing::WEBSOCKET == 0 {
             return self.arena.append(&[self.head, self.tail]);
         }
@@ -450,8 +495,8 @@ impl FanOut<'_> {
         }
         if connection.outbound == NONE {
             // One frame is always taken: a legal frame may be larger than the mark.
-            let mut outbound = Outbound::default();
-            self.references += u32::from(outbound.push_unretained(segment));
+            let outbound = Outbound::of_unretained(segment);
+            self.references += 1;
             let backlog = Backlog { outbound, progress_tick: self.tick };
             connection.outbound = self.backlogs.insert(backlog) as u32;
         } else {

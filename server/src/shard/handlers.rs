@@ -8,6 +8,7 @@
 
 use super::connection::{Phase, Then};
 use super::reason::DisconnectReason;
+use super::slow_input::Arrival;
 use super::table::is_virtual;
 use super::tick::ticks;
 use super::{Shard, Shared, MESH_MESSAGES_PER_TURN};
@@ -113,8 +114,12 @@ impl<R: Reactor> Shard<R> {
         if starts && ends {
             return self.on_session_message(slot, kind, payload);
         }
+        let tick = self.tick;
         let connection = &mut self.connections[slot as usize];
         let input = connection.ws_input();
+        if starts {
+            input.arrival = Arrival::begin(tick);
+        }
         input.message.extend_from_slice(payload);
         if ends {
             let message = std::mem::take(&mut input.message);
@@ -332,6 +337,7 @@ fn is_error(cause: DisconnectReason) -> bool {
             | WebSocketError
             | HeartbeatMissed
             | SlowConsumer
+            | SlowMessage
             | Stalled
             | Io
     )

@@ -12,7 +12,6 @@
 //! other half is for what is published while it is under way.
 
 use super::action::{Asker, Message, Placed, Subscribe};
-use super::deliver::{Note, One};
 use super::{Shard, Shared};
 use crate::reactor::{Reactor, TICK_MS};
 use std::hash::{DefaultHasher, Hasher};
@@ -98,10 +97,8 @@ impl<R: Reactor> Shard<R> {
         if let (Some(offset), Some(position)) = (&offset, &past.position) {
             headers.extend([("offset:", &**offset), ("epoch:", &*position.epoch)]);
         }
-        let mut bytes = Vec::new();
         let version = self.connections[slot as usize].version;
-        encode::receipt_with(&mut bytes, version, receipt, &headers);
-        self.push_stomp(slot, &bytes);
+        self.push_frame(slot, |out| encode::receipt_with(out, version, receipt, &headers));
     }
 
     /// Sends the past to a subscription that is live now; nobody else gets it again.
@@ -110,7 +107,7 @@ impl<R: Reactor> Shard<R> {
         for (offset, publication) in past.publications {
             let position = Some(Position { offset, epoch: newest.epoch.clone() });
             let delivery = Placed { publication, sequence: self.next_sequence(), position };
-            self.deliver_to(slot, key, &One { delivery: &delivery, note: Note::Recovered });
+            self.deliver_past(slot, key, &delivery);
         }
     }
 

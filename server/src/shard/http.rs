@@ -32,6 +32,9 @@ const SUB_PROTOCOLS: [&str; 4] = ["v12.stomp", "v11.stomp", "v10.stomp", "stomp"
 /// Bytes of answers that may wait for a client before its next request is looked at.
 const ANSWERS_BYTES_MAX: usize = 64 * 1024;
 
+/// Room for the answer to an upgrade.
+const RESPONSE_BYTES: usize = 256;
+
 const TEXT: (&str, &str) = ("Content-Type", "text/plain; charset=utf-8");
 
 /// A request whose body is not over.
@@ -64,6 +67,13 @@ impl<R: Reactor> Shard<R> {
     /// Did a part of a request come, and not the whole?
     fn is_in_request(&self, slot: u32) -> bool {
         self.connections[slot as usize].spill != NONE || self.is_in_body(slot)
+    }
+
+    /// All answers are sent: the pause before the next request begins.
+    pub(super) fn rest_http(&mut self, slot: u32) {
+        if self.connections[slot as usize].is_http() && !self.is_in_request(slot) {
+            self.last_write[slot as usize] = self.tick;
+        }
     }
 
     fn is_in_body(&self, slot: u32) -> bool {
@@ -323,7 +333,7 @@ impl<R: Reactor> Shard<R> {
             return self.refuse(slot, 400, &text);
         }
         let deflate = accepted.deflate.map(|agreement| agreement.window);
-        let mut response = Vec::new();
+        let mut response = Vec::with_capacity(RESPONSE_BYTES);
         accepted.encode_response(&mut response);
         let upgrade = Upgrade { response, deflate, user: "".into(), session };
         let mut logins = request.headers_named("authorization");

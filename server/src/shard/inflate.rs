@@ -8,6 +8,7 @@
 //! for the next turn, and until then nothing more is received from it.
 
 use super::connection::Phase;
+use super::slow_input::Arrival;
 use super::Shard;
 use crate::reactor::Reactor;
 use stompede_core::limits::{WS_DEFLATE_BYTES_MAX_BEFORE_LOGIN, WS_INFLATED_BYTES_PER_TURN};
@@ -29,10 +30,14 @@ impl<R: Reactor> Shard<R> {
             return self.inflate(slot, kind, payload);
         }
         let limit = self.deflate_bytes_max(slot);
+        let tick = self.tick;
         let input = self.connections[slot as usize].ws_input();
         let seen = (input.deflated.len() + payload.len()) as u64;
         if seen > limit {
             return self.fail_ws(slot, Error::MessageTooBig { seen, limit });
+        }
+        if starts {
+            input.arrival = Arrival::begin(tick);
         }
         input.deflated.extend_from_slice(payload);
         if ends {

@@ -11,7 +11,7 @@ use crate::auth::Verdict;
 use crate::metrics::{AuthMethod, AuthResult};
 use crate::reactor::Reactor;
 use std::time::Duration;
-use stompede_core::broker::user::is_usable_name;
+use stompede_core::broker::user::{is_usable_name, session_id};
 use stompede_core::stomp::encode;
 use stompede_core::stomp::error::Error;
 use stompede_core::stomp::heartbeat::agree;
@@ -70,36 +70,13 @@ impl<R: Reactor> Shard<R> {
         connection.phase = Phase::Open;
         connection.send_ticks = interval(login.agreement.server_sends_ms);
         connection.expect_ticks = interval(login.agreement.client_sends_ms);
-        let session = self.session_id(slot);
+        let session = session_id(self.shared.key, self.session(slot));
         let user = if self.shared.authenticator.is_open() { None } else { login.user };
-        let mut bytes = Vec::new();
-        encode::connected(
-            &mut bytes,
-            login.version,
-            &session,
-            SERVER,
-            &login.heartbeat,
-            user.as_deref(),
-        );
-        self.push_stomp(slot, &bytes);
+        let (version, heartbeat) = (login.version, login.heartbeat);
+        self.push_frame(slot, |out| {
+            encode::connected(out, version, session.as_str(), SERVER, heartbeat, user.as_deref());
+        });
         let user = user.map(String::into_boxed_str);
         self.remember_client(slot, user, login.client_id, login.is_soft);
     }
-
-    /// Derived, not stored: nobody can guess it without the key of this start.
-    fn session_id(&self, slot: u32) -> String {
-        let generation = self.connections[slot as usize].generation;
-        let name = format!("{} {slot} {generation}", self.index);
-        let first = keyed_hash(self.shared.key, &name);
-        let second = keyed_hash(!self.shared.key, &name);
-        format!("{first:016x}{second:016x}")
-    }
-}
-
-fn keyed_hash(key: u64, text: &str) -> u64 {
-    use std::hash::{DefaultHasher, Hasher};
-    let mut hasher = DefaultHasher::new();
-    hasher.write_u64(key);
-    hasher.write(text.as_bytes());
-    hasher.finish()
 }

@@ -15,6 +15,7 @@ pub mod compress;
 pub mod connection;
 pub mod deliver;
 pub mod files;
+pub mod guard;
 pub mod handlers;
 pub mod history;
 pub mod http;
@@ -30,12 +31,16 @@ pub mod recv;
 pub mod remote;
 pub mod replies;
 pub mod send;
+pub mod service;
 pub mod settle;
+pub mod slow_input;
+pub mod snapshot;
 pub mod sockjs;
 pub mod subscribe;
 pub mod table;
 pub mod tick;
 pub mod users;
+pub mod work;
 
 use crate::app::{App, Outbox};
 use crate::auth::Authenticator;
@@ -58,6 +63,7 @@ use peer::Peer;
 use queues::Queues;
 use reason::DisconnectReason;
 use slab::Slab;
+use snapshot::Gates;
 use sockjs::Sessions;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -71,7 +77,7 @@ use stompede_core::broker::interest::Interest;
 use stompede_core::broker::pattern::Pattern;
 use stompede_core::broker::queue::Output;
 use stompede_core::broker::reply::Replies;
-use stompede_core::broker::subscriptions::{Subscriber, Subscriptions};
+use stompede_core::broker::subscriptions::Subscriptions;
 use stompede_core::broker::user::{Session, Users};
 use stompede_core::http::origin::OriginPolicy;
 use stompede_core::outbound::SendArena;
@@ -171,9 +177,7 @@ impl Shared {
     /// The pattern of an operator's rule about destinations, in the dialect of its prefix. A
     /// literal name is a pattern that matches itself.
     fn rule_pattern(&self, text: &str) -> Option<Pattern> {
-        let limits = &self.config.limits;
-        let pattern = self.prefixes.pattern(text, limits).ok().flatten();
-        pattern.or_else(|| Pattern::parse(text, limits).ok())
+        self.prefixes.rule(text, &self.config.limits).ok()
     }
 }
 
@@ -202,6 +206,12 @@ pub struct Shard<R> {
     histories: Histories,
     /// Of subscriptions here whose deliveries may have to wait.
     paces: Paces,
+    /// Subscriptions here that wait for their snapshot.
+    gates: Gates,
+    /// Work of selectors in this turn, in steps.
+    selector_steps: u64,
+    /// Connections that go on in the next turn.
+    postponed: Vec<Asker>,
     /// The tick at which the histories were last looked through.
     swept_tick: u32,
     /// Publications numbered here, as home shard.
@@ -221,8 +231,6 @@ pub struct Shard<R> {
     handlers: Handlers,
     /// What mappings sent.
     outbox: Rc<Outbox>,
-    /// Counts what was given to services, so that each has its turn.
-    turns: usize,
     /// Destinations and patterns of subscriptions that wait to become live: their interest stays.
     pending_interest: Vec<Box<str>>,
     /// Clients that are not just anybody; see [`users`].
@@ -234,6 +242,8 @@ pub struct Shard<R> {
     /// Reply queues of the connections here.
     replies: Replies,
     tick: u32,
+    /// The tick that was last acted on.
+    last_tick: u32,
     /// The reactor's clock at the beginning of this turn.
     now_ms: u64,
     /// Slots in use.
@@ -264,7 +274,8 @@ struct Scratch {
     batch: Vec<u32>,
     tail: Vec<u8>,
     head: Vec<u8>,
-    services: Vec<Subscriber>,
+    /// A frame that is no MESSAGE.
+    frame: Vec<u8>,
     sessions: Vec<Session>,
     name: String,
     shown: String,
@@ -297,6 +308,9 @@ impl<R: Reactor> Shard<R> {
             interest: Interest::new(shared.key),
             histories: history::histories(&shared, index),
             paces: Paces::new(&shared),
+            gates: Gates::default(),
+            selector_steps: 0,
+            postponed: Vec::new(),
             swept_tick: 0,
             sequence: 0,
             queues: Queues::new(&shared.config, shared.key),
@@ -307,7 +321,6 @@ impl<R: Reactor> Shard<R> {
             outbound_bytes_max: shared.config.outbound_bytes_max,
             pending_interest: Vec::new(),
             outbox: Outbox::new(mesh.doorbell().clone()),
-            turns: 0,
             clients: Slab::new(),
             client_numbers: Table::new(slots_count),
             users: Users::new(shared.key),
@@ -316,6 +329,7 @@ impl<R: Reactor> Shard<R> {
             file_reads: FileReads::new(mesh.doorbell().clone(), shared.clone()),
             handlers: Handlers::new(index, &shared, mesh.doorbell().clone()),
             tick: 1,
+            last_tick: 1,
             now_ms: 0,
             live_count: 0,
             connections_max: connections_max(&shared.config, slots_count),
@@ -364,12 +378,14 @@ impl<R: Reactor> Shard<R> {
             self.on_tick();
         }
         self.scratch.events = events;
+        self.selector_steps = 0;
+        self.resume_postponed();
         self.receive_ready();
         self.take_messages();
         self.dispatch_queues();
         self.flush_sessions();
         self.flush_dirty();
-        self.forget_chunk();
+        self.forget_written();
         self.mesh.flush();
         self.say_farewells();
         Ok(self.is_draining && self.is_drained())
@@ -383,7 +399,11 @@ impl<R: Reactor> Shard<R> {
     /// Says whether there is nothing left to do, after telling other shards that we sleep.
     fn prepare_sleep(&mut self) -> bool {
         let is_idle = self.ready.is_empty() && self.dirty.is_empty() && self.sessions.is_flushed();
-        if !is_idle || self.queues.has_work() || self.mesh.overflow_count() > 0 {
+        if !is_idle
+            || !self.postponed.is_empty()
+            || self.queues.has_work()
+            || self.mesh.overflow_count() > 0
+        {
             return false;
         }
         self.mesh.doorbell().prepare_sleep();
@@ -499,6 +519,7 @@ impl<R: Reactor> Shard<R> {
         self.leave_queues(slot, reason);
         self.take_leave(slot, reason);
         self.forget_paces(slot);
+        self.forget_gates(slot);
         let connection = &mut self.connections[slot as usize];
         connection.subscriptions = NONE;
         connection.extras = None;

@@ -192,8 +192,8 @@ impl<R: Reactor> Shard<R> {
         let is_paced = || self.paces.rule(destination).is_paced();
         // What is for one session, or for one consumer, is not the public's.
         subscribe.ack == AckMode::Auto
-            && self.kind(destination) == Ok(Kind::Topic)
             && (subscribe.pace.is_some() || is_paced())
+            && self.kind(destination) == Ok(Kind::Topic)
     }
 
     /// The client said how slow it is: that is stronger than the operator's rule, except that no

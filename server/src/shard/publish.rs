@@ -40,7 +40,11 @@ impl<R: Reactor> Shard<R> {
         if is_pattern || self.shared.prefixes.is_queue_pattern(&claim) {
             return Err(Error::SendToPattern);
         }
-        let destination = claim.canonical(destination);
+        let own = match claim.kind {
+            Kind::User => self.without_own_id(slot, destination).map(Cow::Owned),
+            _ => None,
+        };
+        let destination = own.unwrap_or_else(|| claim.canonical(destination));
         self.authorize(slot, Verb::Publish, &destination, claim.kind)?;
         let secret = &self.shared.config.secret_headers;
         let headers = frame.headers().filter(|(name, _)| {
@@ -63,6 +67,10 @@ impl<R: Reactor> Shard<R> {
         receipt: Option<&str>,
     ) -> Result<(), Error> {
         if kind == Kind::Queue {
+            return self.publish_to_queue(slot, publication, receipt);
+        }
+        if kind == Kind::App && self.is_for_service(&publication) {
+            let publication = Arc::new(self.for_service(slot, &publication)?);
             return self.publish_to_queue(slot, publication, receipt);
         }
         let asker = receipt.map(|_| self.asker(slot));
@@ -90,7 +98,10 @@ impl<R: Reactor> Shard<R> {
             Kind::Topic => self.publish_to_topic(publication, asker),
             Kind::User => self.publish_to_user(slot, publication, asker),
             Kind::ReplyQueue => self.publish_reply(publication, asker),
-            Kind::App => self.call_app(slot, publication, asker)?,
+            Kind::App => {
+                self.call_app(slot, publication)?;
+                false
+            }
             Kind::Queue | Kind::TempQueue => return Err(Error::MisusedDestination),
         })
     }

@@ -44,6 +44,8 @@ pub(super) struct Counted {
     pub(super) unsettled: usize,
     pub(super) consumers: usize,
     pub(super) bytes: usize,
+    /// Of the messages that wait; not summed over queues.
+    waiting_bytes: usize,
 }
 
 impl Counted {
@@ -53,6 +55,7 @@ impl Counted {
             unsettled: queue.unsettled_count(),
             consumers: queue.consumers_count(),
             bytes: queue.bytes() + QUEUE_BYTES,
+            waiting_bytes: queue.waiting_bytes(),
         }
     }
 
@@ -117,6 +120,9 @@ pub(super) struct Queues {
     work: VecDeque<u32>,
     /// Consumers of queues that do not listen to their topic yet.
     pending: Vec<Pending>,
+    /// Bytes of the messages that wait in queues which belong to one subscription, by the slot of
+    /// its connection.
+    private_bytes: HashMap<u32, usize>,
     /// The dead of this turn: buried later, for a grave may be a queue whose dead have a grave.
     dead: VecDeque<Dead>,
     /// Bindings of queues that were freed.
@@ -147,6 +153,7 @@ impl Queues {
             entries: slab::Slab::new(),
             work: VecDeque::new(),
             pending: Vec::new(),
+            private_bytes: HashMap::new(),
             dead: VecDeque::new(),
             unbound: Vec::new(),
             kept_count: 0,
@@ -167,6 +174,11 @@ impl Queues {
     /// Queues there are.
     pub(super) fn len(&self) -> usize {
         self.entries.len()
+    }
+
+    /// Connections for which something waits in private queues.
+    pub(super) fn private_len(&self) -> usize {
+        self.private_bytes.len()
     }
 
     /// Transactions that have room here.
@@ -219,6 +231,13 @@ impl Queues {
         for (sum, before) in self.sum.pairs(&before) {
             *sum -= before;
         }
+        if let Some(ConsumerId { slot, .. }) = entry.owner {
+            let held = self.private_bytes.entry(slot).or_default();
+            *held = *held + now.waiting_bytes - before.waiting_bytes;
+            if *held == 0 {
+                self.private_bytes.remove(&slot);
+            }
+        }
         if is_unused {
             let entry = self.entries.remove(index as usize);
             self.names.remove(&entry.name);
@@ -239,6 +258,11 @@ impl Queues {
                 self.work.push_back(index);
             }
         }
+    }
+
+    /// Bytes that wait in the private queues of a connection.
+    fn private_bytes(&self, slot: u32) -> usize {
+        self.private_bytes.get(&slot).copied().unwrap_or_default()
     }
 
     /// Is there room for this many bytes more in all queues together?

@@ -46,14 +46,18 @@ pub enum DisconnectReason {
     Stalled,
     /// More connections than allowed.
     TooManyConnections,
+    /// An unfinished message came at less than the minimum rate.
+    SlowMessage,
     /// The server is shutting down.
     Drain,
     /// An error of the operating system.
     Io,
+    /// A panic of ours while it was served.
+    Panic,
 }
 
 /// Names of all reasons, by their number: the `reason` label of metrics and logs.
-pub const NAMES: [&str; 22] = [
+pub const NAMES: [&str; 24] = [
     "peer_closed",
     "peer_closed_mid_frame",
     "peer_reset",
@@ -74,11 +78,13 @@ pub const NAMES: [&str; 22] = [
     "slow_consumer",
     "stalled",
     "too_many_connections",
+    "slow_message",
     "drain",
     "io",
+    "panic",
 ];
 
-const _: () = assert!(NAMES.len() == DisconnectReason::Io as usize + 1);
+const _: () = assert!(NAMES.len() == DisconnectReason::Panic as usize + 1);
 
 impl DisconnectReason {
     /// Its name in metrics and logs.

@@ -7,6 +7,7 @@
 use super::connection::{Phase, Spill, Transport, NONE};
 use super::handlers::CODE_MISSING;
 use super::reason::DisconnectReason;
+use super::slow_input::Arrival;
 use super::{Shard, RECVS_PER_TURN, RECV_BATCH, RECV_STRIDE_BYTES};
 use crate::metrics::{ErrorKind, Protocol};
 use crate::reactor::Reactor;
@@ -41,14 +42,18 @@ impl<R: Reactor> Shard<R> {
             slots.clear();
             for &slot in chunk {
                 self.connections[slot as usize].is_ready = false;
-                if self.may_receive(slot) && !self.inflate_rest(slot) {
+                let mut is_received = false;
+                self.guarded(slot, |shard| {
+                    is_received = shard.may_receive(slot) && !shard.inflate_rest(slot);
+                });
+                if is_received {
                     slots.push(slot);
                 }
             }
             self.reactor.recv_batch(&slots, &mut buffer, RECV_STRIDE_BYTES, &mut results);
             for (index, &slot) in slots.iter().enumerate() {
                 let piece = &mut buffer[index * RECV_STRIDE_BYTES..][..RECV_STRIDE_BYTES];
-                self.on_received(slot, results[index], piece);
+                self.guarded(slot, |shard| shard.on_received(slot, results[index], piece));
             }
         }
         self.scratch.receive = buffer;
@@ -95,6 +100,10 @@ impl<R: Reactor> Shard<R> {
         let is_more = count == piece.len() || connection.is_ended;
         // Closing: read on until the peer ends too, so that no reset overtakes our last bytes.
         if connection.is_live() {
+            if self.is_overworked() {
+                self.postpone(slot);
+            }
+            let connection = &mut self.connections[slot as usize];
             connection.is_pinged = false;
             self.last_read[slot as usize] = self.tick;
             self.on_bytes(slot, &mut piece[..count]);
@@ -131,6 +140,8 @@ impl<R: Reactor> Shard<R> {
 
     /// Takes new bytes of a connection; what cannot be decoded yet is spilled.
     pub(super) fn on_bytes(&mut self, slot: u32, input: &mut [u8]) {
+        #[cfg(test)]
+        assert!(!input.starts_with(b"PANIC"), "as a test asked");
         match self.connections[slot as usize].transport {
             Transport::Http { .. } => self.on_http_bytes(slot, input),
             Transport::Tcp => self.on_stream(slot, input, Self::decode_stomp),
@@ -148,7 +159,8 @@ impl<R: Reactor> Shard<R> {
         input: &mut [u8],
         decode: fn(&mut Self, u32, &[u8]) -> usize,
     ) {
-        let Some(Spill { mut bytes, mut retry_at_bytes }) = self.take_spill(slot) else {
+        let Some(Spill { mut bytes, mut retry_at_bytes, mut arrival }) = self.take_spill(slot)
+        else {
             let consumed = decode(self, slot, input);
             self.spill(slot, &input[consumed..]);
             return;
@@ -158,11 +170,14 @@ impl<R: Reactor> Shard<R> {
         if bytes.len() >= retry_at_bytes || memchr::memchr(0, input).is_some() {
             let consumed = decode(self, slot, &bytes);
             bytes.drain(..consumed);
+            if consumed > 0 {
+                arrival = Arrival::begin(self.tick);
+            }
             retry_at_bytes = self.bytes_needed(slot, &bytes);
         }
         let connection = &mut self.connections[slot as usize];
         if !bytes.is_empty() && connection.is_live() && connection.spill == NONE {
-            connection.spill = self.spills.insert(Spill { bytes, retry_at_bytes }) as u32;
+            connection.spill = self.spills.insert(Spill { bytes, retry_at_bytes, arrival }) as u32;
         }
     }
 
@@ -173,7 +188,8 @@ impl<R: Reactor> Shard<R> {
         let retry_at_bytes = self.bytes_needed(slot, rest);
         let mut bytes = Vec::with_capacity(rest.len().max(SPILL_BYTES_MIN));
         bytes.extend_from_slice(rest);
-        let spill = self.spills.insert(Spill { bytes, retry_at_bytes });
+        let arrival = Arrival::begin(self.tick);
+        let spill = self.spills.insert(Spill { bytes, retry_at_bytes, arrival });
         self.connections[slot as usize].spill = spill as u32;
     }
 
@@ -403,6 +419,10 @@ impl<R: Reactor> Shard<R> {
 
     /// Goes on with a connection whose wait is over: first with the bytes that were kept.
     pub(super) fn resume(&mut self, slot: u32) {
+        self.guarded(slot, |shard| shard.go_on(slot));
+    }
+
+    fn go_on(&mut self, slot: u32) {
         if self.connections[slot as usize].is_http() {
             self.on_stream(slot, &mut [], Self::decode_http);
             return self.mark_ready(slot);

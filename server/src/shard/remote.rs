@@ -18,6 +18,9 @@ impl<R: Reactor> Shard<R> {
     pub(super) fn take_messages(&mut self) {
         for source in 0..self.mesh.shards_count() {
             for _ in 0..MESH_MESSAGES_PER_TURN {
+                if self.is_overworked() {
+                    break;
+                }
                 let Some(message) = self.mesh.pop(source) else { break };
                 self.on_message(source, message);
             }
@@ -79,10 +82,6 @@ impl<R: Reactor> Shard<R> {
             }
             Message::SockJsCall(call) => self.on_call(*call),
             Message::SockJsReply(reply) => self.on_remote_reply(*reply),
-            Message::Serve(publication, asker) => {
-                self.serve(publication);
-                self.answer_asker(asker);
-            }
             Message::Done { slot, generation } => {
                 self.on_answer(slot, generation, Past::default());
             }
@@ -123,6 +122,10 @@ impl<R: Reactor> Shard<R> {
     pub(super) fn order(&mut self, publication: Arc<Publication>) {
         let sequence = self.next_sequence();
         let position = self.histories.append(&publication, self.now_ms);
+        if self.mesh.shards_count() == 1 {
+            // Who is subscribed is all there is to know.
+            return self.deliver(&Placed { publication, sequence, position });
+        }
         let shards = self.interest.shards(publication.destination());
         let delivery = Placed { publication, sequence, position };
         let mut is_wanted_here = false;
@@ -151,7 +154,7 @@ impl<R: Reactor> Shard<R> {
     }
 
     /// `past` is what a topic's home shard has for a new subscription; nothing in other answers.
-    fn on_answer(&mut self, slot: u32, generation: u32, past: Past) {
+    pub(super) fn on_answer(&mut self, slot: u32, generation: u32, past: Past) {
         let connection = &mut self.connections[slot as usize];
         if connection.generation != generation || connection.phase != Phase::Waiting {
             return self.on_orphaned_answer();
@@ -172,6 +175,7 @@ impl<R: Reactor> Shard<R> {
             Then::Disconnect(receipt) => return self.disconnected(slot, receipt.as_deref()),
             Then::Connect(login) => self.connected(slot, *login),
             Then::Upgrade(upgrade) => self.finish_upgrade(slot, *upgrade),
+            Then::Turn => {}
             // These wait for no answer of this kind.
             Then::Consume(_) | Then::File { .. } | Then::Flushed | Then::SockJs(_) => {}
         }
@@ -220,13 +224,19 @@ impl<R: Reactor> Shard<R> {
         if let Then::Commit(commit) = &waiting.then {
             return self.roll_back(slot, commit);
         }
-        if let Then::Subscribe(subscribe) = waiting.then {
-            let destination = subscribe.destination;
-            self.remove_pending(&destination);
-            if !self.subscriptions.has_subscribers(&destination) {
-                let is_pattern = matches!(self.pattern(&destination), Ok(Some(_)));
-                self.withdraw_interest(destination, is_pattern);
+        match waiting.then {
+            Then::Subscribe(subscribe) => {
+                let destination = subscribe.destination;
+                self.remove_pending(&destination);
+                if !self.subscriptions.has_subscribers(&destination) {
+                    let is_pattern = matches!(self.pattern(&destination), Ok(Some(_)));
+                    self.withdraw_interest(destination, is_pattern);
+                }
             }
+            Then::Consume(subscribe) if self.is_service(&subscribe.destination) => {
+                self.withdraw_service(subscribe.destination);
+            }
+            _ => {}
         }
     }
 

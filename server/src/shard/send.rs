@@ -6,7 +6,7 @@ use super::reason::DisconnectReason;
 use super::table::is_virtual;
 use super::Shard;
 use crate::reactor::{Parts, Reactor, SendRequest, Shortfall, PARTS_MAX};
-use stompede_core::outbound::{Outbound, Segment};
+use stompede_core::outbound::{Outbound, Releases, Segment};
 use stompede_core::ws::frame::{encode_header, Opcode};
 
 /// Connections flushed in one turn; the rest follows in the next, so that nobody starves.
@@ -22,16 +22,25 @@ impl<R: Reactor> Shard<R> {
         self.push_segment(slot, segment);
     }
 
-    /// Queues one STOMP frame (or heart-beat) for one connection, framed as its transport wants it.
+    /// Queues one STOMP frame for one connection, which `write` appends to an empty buffer.
+    pub(super) fn push_frame(&mut self, slot: u32, write: impl FnOnce(&mut Vec<u8>)) {
+        let mut frame = std::mem::take(&mut self.scratch.frame);
+        write(&mut frame);
+        self.push_stomp(slot, &frame);
+        frame.clear();
+        self.scratch.frame = frame;
+    }
+
+    /// Queues one STOMP frame (or heart-beat) that is no MESSAGE for one connection, framed as its
+    /// transport wants it.
     pub(super) fn push_stomp(&mut self, slot: u32, frame: &[u8]) {
         let connection = &self.connections[slot as usize];
         if connection.is_sockjs() || connection.transport_is_sockjs() {
             return self.push_sockjs(slot, frame);
         }
         if let Transport::WebSocket(_) = connection.transport {
-            let is_text = std::str::from_utf8(frame).is_ok();
-            let opcode = if is_text { Opcode::Text } else { Opcode::Binary };
-            self.push_ws(slot, opcode, frame);
+            // All that it may hold came as text; only the body of a MESSAGE may be anything else.
+            self.push_ws(slot, Opcode::Text, frame);
         } else {
             self.push_bytes(slot, frame);
         }
@@ -108,42 +117,57 @@ impl<R: Reactor> Shard<R> {
         self.reactor.send_batch(requests, &mut shortfalls);
         // Shortfalls come in no order; few connections have one.
         shortfalls.sort_unstable_by_key(|shortfall| shortfall.slot);
-        let mut bytes_sent = 0;
+        let (mut bytes_sent, mut releases) = (0, Releases::default());
         for &slot in batch {
-            self.connections[slot as usize].is_dirty = false;
-            if shortfalls.is_empty() {
-                bytes_sent += self.on_sent(slot, None);
-                continue;
-            }
-            let found = shortfalls.binary_search_by_key(&slot, |shortfall| shortfall.slot);
-            bytes_sent += self.on_sent(slot, found.ok().map(|index| shortfalls[index]));
+            let found = match shortfalls.is_empty() {
+                true => None,
+                false => shortfalls.binary_search_by_key(&slot, |shortfall| shortfall.slot).ok(),
+            };
+            bytes_sent += match found {
+                None => self.on_all_sent(slot, &mut releases),
+                Some(index) => self.on_sent(slot, Some(shortfalls[index])),
+            };
         }
+        releases.finish(&mut self.arena);
         self.metrics.bytes_sent.add(bytes_sent as u64);
         self.metrics.outbound_bytes.sub(bytes_sent as u64);
         shortfalls.clear();
         self.scratch.shortfalls = shortfalls;
     }
 
+    /// Accounts for one send that took all it was offered. Gives the bytes.
+    #[inline]
+    fn on_all_sent(&mut self, slot: u32, releases: &mut Releases) -> usize {
+        let connection = &mut self.connections[slot as usize];
+        let backlog = self.backlogs.get(connection.outbound as usize);
+        let Some(segment) = backlog.and_then(|backlog| backlog.outbound.single()) else {
+            return self.on_sent(slot, None);
+        };
+        // Nearly all of a fan-out: all of one segment was taken.
+        releases.push(&mut self.arena, segment);
+        self.backlogs.remove(connection.outbound as usize);
+        connection.outbound = NONE;
+        connection.is_dirty = false;
+        let is_open = connection.phase == Phase::Open;
+        let is_usual = is_open && !connection.is_paused && connection.extras.is_none();
+        if connection.phase != Phase::Opening {
+            self.last_write[slot as usize] = self.tick;
+        }
+        if !is_usual || self.paces.is_any_waiting() {
+            self.on_emptied(slot);
+        }
+        segment.len as usize
+    }
+
     /// Accounts for one send: all of the first segments were taken, unless there was a shortfall.
     /// Gives the bytes that were taken.
-    #[inline]
     fn on_sent(&mut self, slot: u32, shortfall: Option<Shortfall>) -> usize {
         let connection = &mut self.connections[slot as usize];
+        connection.is_dirty = false;
         let Some(backlog) = self.backlogs.get_mut(connection.outbound as usize) else {
             self.on_emptied(slot);
             return 0;
         };
-        if let (None, Some(segment)) = (shortfall, backlog.outbound.single()) {
-            // Nearly all of a fan-out: all of one segment was taken.
-            self.arena.release(segment);
-            self.backlogs.remove(connection.outbound as usize);
-            connection.outbound = NONE;
-            if connection.phase != Phase::Opening {
-                self.last_write[slot as usize] = self.tick;
-            }
-            self.on_emptied(slot);
-            return segment.len as usize;
-        }
         let offered = || backlog.outbound.segments().take(PARTS_MAX).map(|s| s.len as usize).sum();
         let taken = match shortfall.map(|shortfall| shortfall.taken) {
             None => offered(),
@@ -195,6 +219,8 @@ impl<R: Reactor> Shard<R> {
                 self.mark_ready(slot);
             }
             Phase::Waiting => self.flushed.push(slot),
+            // Who took its answer slowly has all the time for the next request.
+            Phase::Opening => self.rest_http(slot),
             _ => {}
         }
         if self.paces.is_any_waiting() {

@@ -24,19 +24,21 @@ impl<R: Reactor> Shard<R> {
         // RabbitMQ looks at the message id alone, which is unique in a connection.
         let is_rabbitmq = self.shared.config.profile == Profile::RabbitMq;
         let subscription = subscription.filter(|_| !is_rabbitmq);
-        let ledger = self.connections[slot as usize].ledger();
-        let number = delivery_number(id).filter(|&number| {
-            ledger.is_some_and(|ledger| ledger.check(number, subscription).is_ok())
-        });
-        let number = number.ok_or_else(|| self.ack_error(slot, id, subscription))?;
+        let number = delivery_number(id);
         if let Some(transaction) = transaction {
+            let ledger = self.connections[slot as usize].ledger();
+            let is_known = |number| ledger.is_some_and(|it| it.check(number, subscription).is_ok());
+            let number = number.filter(|&number| is_known(number));
+            let number = number.ok_or_else(|| self.ack_error(slot, id, subscription))?;
             let subscription = subscription.map(Box::from);
             let action = Action::Settle { number, subscription, settlement };
             return self.add_action(slot, transaction, action, id.len());
         }
-        let ledger = self.connections[slot as usize].stomp().ledger.as_mut();
-        let ledger = ledger.ok_or(Error::UnknownAck)?;
-        let settled = ledger.settle(number, subscription).map_err(|_| Error::UnknownAck)?;
+        let settled = number.and_then(|number| {
+            let ledger = self.connections[slot as usize].stomp().ledger.as_mut()?;
+            ledger.settle(number, subscription).ok()
+        });
+        let settled = settled.ok_or_else(|| self.ack_error(slot, id, subscription))?;
         // On a topic a NACK drops the message: there is no other consumer to give it to.
         self.settle_delivery(slot, settled, settlement);
         Ok(())

@@ -26,9 +26,11 @@ use super::Shared;
 use crate::handler::SessionInfo;
 use crate::sockjs::SockJs;
 use bytes::Bytes;
+use exchange::OwnedAsked;
 use slab::Slab;
 use std::collections::HashMap;
 use std::sync::Arc;
+use stompede_core::broker::Keyed;
 use stompede_core::outbound::Segment;
 use stompede_core::sockjs::error::Error;
 use stompede_core::sockjs::frame::Frame;
@@ -154,7 +156,7 @@ pub(crate) enum Answer {
 
 /// The sessions of one shard.
 pub(super) struct Sessions {
-    by_key: HashMap<Arc<Key>, u32>,
+    by_key: HashMap<Arc<Key>, u32, Keyed>,
     /// The session of the virtual slot with that index.
     entries: Slab<Entry>,
     /// By service, with the bounds of now.
@@ -166,8 +168,8 @@ pub(super) struct Sessions {
     writes: Vec<Write<ReceiverId>>,
     parser: Parser,
     scratch: Vec<u8>,
-    /// What was written last to a stream here: a broadcast is written to many alike.
-    last_chunk: Option<StreamChunk>,
+    /// What was written last to a receiver here: a broadcast is written to many alike.
+    last_written: Option<Written>,
     /// Answers to `/info`.
     infos_count: u64,
 }
@@ -179,12 +181,15 @@ struct Entry {
     print: u64,
 }
 
-/// A frame with one message as streams of a kind get it, in the send arena.
-struct StreamChunk {
+/// A frame with one message as receivers of a kind get it, in the send arena: a chunk of a stream,
+/// or the whole answer to a poll.
+struct Written {
     /// The message; the same bytes are the same message.
     message: Bytes,
     transport: Transport,
     is_http11: bool,
+    /// What the head of an answer to a poll depends on, and whether its connection stays.
+    head: Option<(OwnedAsked, bool)>,
     segment: Segment,
     /// Bytes of the frame, as the session counts them.
     frame_bytes: u32,
@@ -196,7 +201,7 @@ const _: () = assert!(size_of::<Entry>() <= 96);
 impl Sessions {
     pub(super) fn new(shared: &Shared) -> Sessions {
         Sessions {
-            by_key: HashMap::new(),
+            by_key: HashMap::with_hasher(Keyed(shared.key)),
             entries: Slab::new(),
             rules: shared.sockjs.services().iter().map(|service| service.rules).collect(),
             dirty: Vec::new(),
@@ -204,7 +209,7 @@ impl Sessions {
             writes: Vec::new(),
             parser: Parser::default(),
             scratch: Vec::new(),
-            last_chunk: None,
+            last_written: None,
             infos_count: 0,
         }
     }
@@ -266,7 +271,7 @@ impl Sessions {
         self.by_key.remove(&entry.key);
         if self.entries.is_empty() {
             // What only a crowd needed.
-            self.by_key = HashMap::new();
+            self.by_key = HashMap::with_hasher(*self.by_key.hasher());
             self.entries = Slab::new();
         }
     }

@@ -19,6 +19,7 @@ use stompede_core::broker::reply::is_reserved_id;
 use stompede_core::broker::selector::Filter;
 use stompede_core::broker::subscriptions::{Class, SubscriptionKey};
 use stompede_core::broker::user::{is_internal, resembles_internal};
+use stompede_core::stomp::command::Command;
 use stompede_core::stomp::error::Error;
 use stompede_core::stomp::request::AckMode;
 
@@ -38,7 +39,7 @@ impl<R: Reactor> Shard<R> {
             if !self.deny_softly(slot, &subscribe) {
                 return Err(error);
             }
-            self.on_denied(slot);
+            self.on_denied(slot, Command::Subscribe.as_str(), &subscribe.destination);
             return Ok(());
         }
         subscribe.destination = name;
@@ -54,6 +55,9 @@ impl<R: Reactor> Shard<R> {
         }
         match kind {
             Kind::Topic if binding.is_some() => {
+                let bound = binding.as_ref();
+                let filter = bound.and_then(|it| Some((&*it.topic, it.filter.as_deref()?)));
+                filter.map_or(Ok(()), |(topic, filter)| self.check_cost(topic, filter))?;
                 return self.subscribe_to_queue(slot, subscribe, binding);
             }
             Kind::Topic => self.subscribe_to_topic(slot, subscribe, pattern),
@@ -139,6 +143,12 @@ impl<R: Reactor> Shard<R> {
     /// Every shard that must know knows: the subscription is live. Its RECEIPT goes first, then
     /// what it gets of the past.
     pub(super) fn subscribed(&mut self, slot: u32, subscribe: Subscribe, past: Past) {
+        if self.is_service(&subscribe.destination) {
+            return self.enter_service(slot, subscribe);
+        }
+        if self.refuse_costly(slot, &subscribe) {
+            return;
+        }
         let past = self.bound_past(slot, &subscribe, past);
         self.push_subscribe_receipt(slot, subscribe.receipt.as_deref(), &past);
         // It was parsed before and is good.
@@ -157,10 +167,14 @@ impl<R: Reactor> Shard<R> {
     ) -> SubscriptionKey {
         let is_paced = self.is_paced(&subscribe);
         let is_app = self.kind(&subscribe.destination) == Ok(Kind::App);
+        let is_gated = self.has_slow_snapshot(&subscribe.destination);
         let Subscribe { id, destination, ack, terms, pace, .. } = subscribe;
         let mut class = self.class(slot, id, ack, terms.filter);
         if is_paced {
             class.framing |= framing::PACED;
+        }
+        if is_gated {
+            class.framing |= framing::GATED;
         }
         if is_app && pattern.is_some() {
             class.framing |= framing::SERVICE;
@@ -227,6 +241,7 @@ impl<R: Reactor> Shard<R> {
         let key = key.ok_or(Error::UnknownSubscription)?;
         self.unsubscribe_from_queue(slot, key, is_final);
         self.forget_pace(slot, key);
+        self.forget_gate(slot, key);
         let (head, removed) = self.subscriptions.unsubscribe(head, key);
         self.connections[slot as usize].subscriptions = head;
         if let Some(removed) = removed {

@@ -80,7 +80,7 @@ impl<T> Table<T> {
 impl<T> Index<usize> for Table<T> {
     type Output = T;
 
-    #[inline]
+    #[inline(always)]
     fn index(&self, slot: usize) -> &T {
         match slot & BIT {
             0 => &self.sockets[slot],
@@ -90,7 +90,7 @@ impl<T> Index<usize> for Table<T> {
 }
 
 impl<T> IndexMut<usize> for Table<T> {
-    #[inline]
+    #[inline(always)]
     fn index_mut(&mut self, slot: usize) -> &mut T {
         match slot & BIT {
             0 => &mut self.sockets[slot],

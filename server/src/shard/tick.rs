@@ -16,6 +16,9 @@ const LINGER: Duration = Duration::from_secs(2);
 /// How long an HTTP connection may stay idle between requests.
 const HTTP_IDLE: Duration = Duration::from_secs(30);
 
+/// A tick that comes later than this many says that the thread was held up.
+const PAUSE_TICKS: u32 = 4;
+
 /// Room that an empty table keeps.
 const KEPT_CAPACITY: usize = 1024;
 
@@ -40,6 +43,12 @@ impl<R: Reactor> Shard<R> {
         }
         self.keep_house();
         self.keep_queues();
+        self.metrics.mesh_overflow.set(self.mesh.overflow_count() as u64);
+        let is_late = self.tick > self.last_tick + PAUSE_TICKS;
+        if is_late || self.shared.metrics.iter().any(|shard| shard.mesh_overflow.get() > 0) {
+            self.excuse_sessions();
+        }
+        self.last_tick = self.tick;
         let mut next = 0;
         while let Some(slot) = self.connections.slot_from(next) {
             next = slot + 1;
@@ -48,6 +57,12 @@ impl<R: Reactor> Shard<R> {
             }
             match self.connections[slot as usize].phase {
                 Phase::Free => {}
+                // Its request may have come meanwhile and be told of in the next turn; its last
+                // bytes may have been taken but for those that we did not send.
+                Phase::Opening | Phase::Closing(_) | Phase::Lingering(_) if is_late => {
+                    self.last_read[slot as usize] = self.tick;
+                    self.last_write[slot as usize] = self.tick;
+                }
                 Phase::Opening => self.check_opening(slot),
                 Phase::Open | Phase::Waiting => self.check_open(slot),
                 Phase::Closing(reason) | Phase::Lingering(reason) => {
@@ -100,6 +115,8 @@ impl<R: Reactor> Shard<R> {
                 let silent = self.tick.saturating_sub(self.last_read[slot]);
                 let quiet = self.tick.saturating_sub(self.last_write[slot]);
                 connection.outbound == NONE
+                    && connection.spill == NONE
+                    && !connection.is_mid_message()
                     && !connection.is_session
                     && !connection.is_sockjs()
                     && !matches!(connection.transport, Transport::SockJs)
@@ -118,8 +135,8 @@ impl<R: Reactor> Shard<R> {
     /// `last_write` of a connection that is not open yet holds the tick at which the present stage
     /// started.
     fn check_opening(&mut self, slot: u32) {
-        if self.mesh.overflow_count() > 0 {
-            // Nobody is read from: the time is ours, not theirs.
+        if self.mesh.overflow_count() > 0 || self.connections[slot as usize].is_ready {
+            // Nobody is read from, or there is something to read: the time is ours, not theirs.
             return;
         }
         let config = &self.shared.config;
@@ -135,6 +152,9 @@ impl<R: Reactor> Shard<R> {
     }
 
     fn check_open(&mut self, slot: u32) {
+        if self.check_slow_input(slot) {
+            return;
+        }
         if self.connections[slot as usize].is_session {
             self.check_session(slot);
             let quiet = self.tick.saturating_sub(self.last_write[slot as usize]);

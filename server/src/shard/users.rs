@@ -17,7 +17,7 @@ use stompede_core::broker::destination::{Kind, Profile};
 use stompede_core::broker::history::Past;
 use stompede_core::broker::publication::Publication;
 use stompede_core::broker::user::{
-    internal_name, send_target, subscribe_inner, write_internal_name, Audience, Session,
+    internal_name, send_target, session_of, subscribe_inner, write_internal_name, Audience, Session,
 };
 use stompede_core::stomp::error::Error;
 
@@ -100,12 +100,16 @@ impl<R: Reactor> Shard<R> {
     }
 
     /// Counts and logs a frame that is not allowed.
-    pub(super) fn on_denied(&mut self, slot: u32) {
+    pub(super) fn on_denied(&mut self, slot: u32, frame: &str, destination: &str) {
         self.metrics.denied.inc();
         if self.may_log("denied") {
             let (shard, peer) = (self.index, &self.peers[slot as usize]);
             let user = self.user(slot).unwrap_or_default();
-            tracing::warn!(shard, %peer, user, "a client was refused by --allow and --deny");
+            // Escaped, as anything that clients sent.
+            tracing::warn!(
+                shard, %peer, user, frame, ?destination,
+                "a client was refused by --allow and --deny"
+            );
         }
     }
 
@@ -188,6 +192,12 @@ impl<R: Reactor> Shard<R> {
         let Some(target) = send_target(publication.destination()) else { return false };
         // Spring's users expect an answer to themselves in this session alone.
         let is_spring = self.shared.config.profile == Profile::Spring;
+        let named = target.user.as_deref().and_then(|name| session_of(self.shared.key, name));
+        if let Some(session) = named {
+            let sequence = self.next_sequence();
+            self.send_to_session(publication, sequence, session);
+            return false;
+        }
         let home = match target.user.as_deref() {
             None => None,
             name @ Some(_) if is_spring && name == self.user(slot) => None,
@@ -217,15 +227,27 @@ impl<R: Reactor> Shard<R> {
             self.metrics.messages_undeliverable.inc();
         }
         for session in sessions.drain(..) {
-            if session.shard as usize == self.index {
-                self.deliver_to_session(&publication, sequence, session);
-            } else {
-                let publication = publication.clone();
-                let message = Message::DeliverToSession { publication, sequence, session };
-                self.mesh.push(session.shard as usize, message);
-            }
+            self.send_to_session(publication.clone(), sequence, session);
         }
         self.scratch.sessions = sessions;
+    }
+
+    /// Passes a publication to the shard of a session.
+    fn send_to_session(&mut self, publication: Arc<Publication>, sequence: u64, session: Session) {
+        if session.shard as usize == self.index {
+            self.deliver_to_session(&publication, sequence, session);
+        } else {
+            let message = Message::DeliverToSession { publication, sequence, session };
+            self.mesh.push(session.shard as usize, message);
+        }
+    }
+
+    /// The destination of a SEND that names its own session by the id (`simpSessionId` in Spring),
+    /// without it.
+    pub(super) fn without_own_id(&self, slot: u32, destination: &str) -> Option<String> {
+        let target = send_target(destination)?;
+        let session = session_of(self.shared.key, &target.user?)?;
+        (session == self.session(slot)).then(|| format!("/user{}", target.inner))
     }
 
     /// Delivers to the subscriptions that one session of this shard has for the destination; it

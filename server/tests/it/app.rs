@@ -54,8 +54,31 @@ fn mappings(builder: Builder) -> Builder {
         .message("/app/add", move |context, _| {
             let now = total.fetch_add(1, Ordering::SeqCst) + 1;
             context.publish("/topic/total", now.to_string());
+            context.publish("/topic/total/slowly", now.to_string());
             context.publish("/app/total", now.to_string());
             Ok(())
+        })
+        .subscribe_async("/topic/total/slowly", {
+            let seen = seen.clone();
+            move |_| {
+                let seen = seen.clone();
+                async move {
+                    let then = seen.load(Ordering::SeqCst);
+                    monoio::time::sleep(Duration::from_millis(5)).await;
+                    Ok(Some(Payload::new(then.to_string()).header("snapshot", "true")))
+                }
+            }
+        })
+        .subscribe_async("/topic/slow/{what}", |context| async move {
+            let pause = Duration::from_millis(50);
+            monoio::time::sleep(pause).await;
+            match context.param("what") {
+                Some("broken") => Err(AppError::new("no state today")),
+                Some("panic") => panic!("the task's fault"),
+                Some("nothing") => Ok(None),
+                Some("never") => std::future::pending().await,
+                what => Ok(what.map(Payload::from)),
+            }
         })
         .subscribe("/topic/total", {
             let seen = seen.clone();
@@ -250,13 +273,189 @@ fn a_snapshot_comes_first_and_nothing_is_missing_behind_it() {
 }
 
 #[test]
+fn a_slow_snapshot_comes_first_and_nothing_is_missing_behind_it() {
+    on_every_built(users, mappings, |server| {
+        for over in TRANSPORTS {
+            std::thread::scope(|scope| {
+                let adder = || {
+                    let mut adder = login(server, over, "bob");
+                    for _ in 0..600 {
+                        adder.publish("/app/add", "");
+                        adder.sync();
+                    }
+                };
+                scope.spawn(adder);
+                let mut client = login(server, over, "ann");
+                for _ in 0..10 {
+                    client.subscribe("s", "/topic/total/slowly", "");
+                    let first = client.expect("MESSAGE");
+                    assert_eq!(first.get("snapshot"), "true");
+                    let mut newest: u64 = first.body_text().parse().expect("a number");
+                    client.send("UNSUBSCRIBE\nid:s\nreceipt:u\n\n\0");
+                    // What was counted in the snapshot and published behind it may come again.
+                    while let Event::Frame(frame) = client.next_but_beats() {
+                        if frame.command == "RECEIPT" {
+                            break;
+                        }
+                        assert_eq!(frame.header("snapshot"), None);
+                        let number: u64 = frame.body_text().parse().expect("a number");
+                        assert!(number <= newest + 1, "{number} after {newest}");
+                        newest = newest.max(number);
+                    }
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn a_snapshot_that_fails_or_comes_too_late_holds_nothing_up() {
+    let change = |config: &mut Config| {
+        users(config);
+        config.outbound_bytes_max = 16 << 10;
+    };
+    on_every_built(change, mappings, |server| {
+        for over in TRANSPORTS {
+            let (mut ann, mut bob) = (login(server, over, "ann"), login(server, over, "bob"));
+            ann.subscribe("x", "/user/queue/errors", "");
+            for (what, error) in [
+                ("broken", Some("no state today")),
+                ("panic", Some("internal error")),
+                ("nothing", None),
+            ] {
+                let destination = format!("/topic/slow/{what}");
+                ann.subscribe("s", &destination, "");
+                bob.publish(&destination, "live");
+                if let Some(error) = error {
+                    let message = ann.expect("MESSAGE");
+                    assert_eq!((message.get("subscription"), message.body_text()), ("x", error));
+                }
+                let message = ann.expect("MESSAGE");
+                assert_eq!((message.get("subscription"), message.body_text()), ("s", "live"));
+                ann.send("UNSUBSCRIBE\nid:s\nreceipt:u\n\n\0");
+                ann.expect("RECEIPT");
+            }
+            // Who unsubscribes meanwhile, or uses the id again, gets nothing of the first one.
+            ann.subscribe("s", "/topic/slow/first", "");
+            bob.publish("/topic/slow/first", "lost");
+            bob.sync();
+            ann.send("UNSUBSCRIBE\nid:s\nreceipt:u\n\n\0");
+            ann.expect("RECEIPT");
+            ann.subscribe("s", "/topic/slow/second", "");
+            assert_eq!(ann.expect("MESSAGE").body_text(), "second");
+            ann.sync();
+            // Who leaves meanwhile leaves nothing behind.
+            let mut leaver = login(server, over, "ann");
+            leaver.subscribe("s", "/topic/slow/third", "");
+            drop(leaver);
+            // What waits is bounded like anything that waits for a client.
+            ann.subscribe("never", "/topic/slow/never", "");
+            for _ in 0..40 {
+                bob.publish("/topic/slow/never", &"x".repeat(1_000));
+            }
+            bob.sync();
+            server.wait_for_closed("slow_consumer", if over == TRANSPORTS[0] { 1 } else { 2 });
+            bob.sync();
+        }
+    });
+}
+
+#[test]
+fn the_work_of_a_service_that_fails_is_anothers() {
+    on_every_built(users, mappings, |server| {
+        for over in TRANSPORTS {
+            let subscribe = "ack:client-individual\nprefetch-count:1\n";
+            let mut one = login(server, over, "worker");
+            one.subscribe("w", "/app/work/**", subscribe);
+            let mut ann = login(server, over, "ann");
+            ann.send("SEND\ndestination:/app/work/x\nreceipt:1\n\nfirst\0");
+            ann.send("SEND\ndestination:/app/work/x\nreceipt:2\n\nsecond\0");
+            (0..2).for_each(|_| drop(ann.expect("RECEIPT")));
+            let taken = |client: &mut Client, body: &str, redelivered: &str| {
+                let message = client.expect("MESSAGE");
+                assert_eq!(message.get("destination"), "/app/work/x");
+                let seen = (message.body_text(), message.get("redelivered"));
+                assert_eq!(seen, (body, redelivered));
+                message.get("ack").to_owned()
+            };
+            taken(&mut one, "first", "false");
+            let mut two = login(server, over, "worker");
+            two.subscribe("w", "/app/work/**", subscribe);
+            let second = taken(&mut two, "second", "false");
+            two.send(format!("ACK\nid:{second}\n\n\0"));
+            two.sync();
+            // It dies: another does it. That one says no, and does it then.
+            one.reset();
+            let again = taken(&mut two, "first", "true");
+            two.send(format!("NACK\nid:{again}\n\n\0"));
+            let again = taken(&mut two, "first", "true");
+            two.send(format!("ACK\nid:{again}\nreceipt:a\n\n\0"));
+            two.expect("RECEIPT");
+            two.send("UNSUBSCRIBE\nid:w\nreceipt:u\n\n\0");
+            two.expect("RECEIPT");
+        }
+        server.wait_for_metric("stompede_queues", 0);
+    });
+}
+
+#[test]
+fn a_transaction_reaches_mappings_and_services_or_nobody() {
+    on_every_built(users, mappings, |server| {
+        for over in TRANSPORTS {
+            let mut worker = login(server, over, "worker");
+            worker.subscribe("w", "/app/work/**", "");
+            let mut ann = login(server, over, "ann");
+            ann.subscribe("e", "/user/queue/echo", "");
+            ann.send("BEGIN\ntransaction:t\n\n\0");
+            ann.send("SEND\ntransaction:t\ndestination:/app/echo\n\nmapped\0");
+            ann.send("SEND\ntransaction:t\ndestination:/app/work/x\n\nserved\0");
+            ann.sync();
+            ann.send("COMMIT\ntransaction:t\n\n\0");
+            assert_eq!(ann.expect("MESSAGE").body_text(), "mapped");
+            assert_eq!(worker.expect("MESSAGE").body_text(), "served");
+            ann.send("BEGIN\ntransaction:t\n\n\0");
+            ann.send("SEND\ntransaction:t\ndestination:/app/work/x\n\nnot served\0");
+            ann.send("SEND\ntransaction:t\ndestination:/app/nobody\n\n\0");
+            ann.send("COMMIT\ntransaction:t\nreceipt:c\n\n\0");
+            assert_eq!(ann.expect_error("Unknown destination", 1002).get("receipt-id"), "c");
+            worker.sync();
+        }
+    });
+}
+
+#[test]
+fn a_service_answers_one_session() {
+    on_every_built(users, mappings, |server| {
+        for over in TRANSPORTS {
+            let mut worker = login(server, over, "worker");
+            worker.subscribe("w", "/app/work/**", "");
+            let (mut ann, mut other) = (login(server, over, "ann"), login(server, over, "ann"));
+            for client in [&mut ann, &mut other] {
+                client.subscribe("r", "/user/queue/reply", "");
+            }
+            for (client, name) in [(&mut ann, "one"), (&mut other, "two")] {
+                client.send(format!("SEND\ndestination:/app/work/x\nsession:mine\n\n{name}\0"));
+                let work = worker.expect("MESSAGE");
+                assert_eq!(work.get("user-name"), "ann");
+                let destination = format!("/user/{}/queue/reply", work.get("session"));
+                worker.publish(&destination, &format!("to {}", work.body_text()));
+                assert_eq!(client.expect("MESSAGE").body_text(), format!("to {name}"));
+            }
+            [ann, other, worker].iter_mut().for_each(Client::sync);
+        }
+    });
+}
+
+#[test]
 fn service_connections_take_turns_and_answer() {
     on_every_built(users, mappings, |server| {
         for over in TRANSPORTS {
+            // What nobody took waits for the next service: each run has its own.
+            let orders = format!("/app/orders/{over:?}");
             let mut workers: Vec<Client> = (0..3)
                 .map(|_| {
                     let mut worker = login(server, over, "worker");
-                    worker.subscribe("w", "/app/orders/**", "");
+                    worker.subscribe("w", &format!("{orders}/**"), "");
                     worker
                 })
                 .collect();
@@ -264,7 +463,7 @@ fn service_connections_take_turns_and_answer() {
             ann.subscribe("told", "/user/queue/told", "");
             for number in 0..60 {
                 ann.send(format!(
-                    "SEND\ndestination:/app/orders/new\nuser-name:bob\n\
+                    "SEND\ndestination:{orders}/new\nuser-name:bob\n\
                      reply-to:/temp-queue/orders\nreceipt:r{number}\n\n{number}\0"
                 ));
                 ann.expect("RECEIPT");
@@ -278,7 +477,7 @@ fn service_connections_take_turns_and_answer() {
                         break;
                     }
                     assert_eq!(frame.get("user-name"), "ann", "not what the client says");
-                    assert_eq!(frame.get("destination"), "/app/orders/new");
+                    assert_eq!(frame.get("destination"), format!("{orders}/new"));
                     taken.push(frame.body_text().to_owned());
                     let reply_to = frame.get("reply-to");
                     let text = format!("SEND\ndestination:{reply_to}\n\n{}\0", frame.body_text());
@@ -298,7 +497,7 @@ fn service_connections_take_turns_and_answer() {
             assert!(answers.into_iter().eq(0..60));
             // A mapping goes before a service, and without a service there is nothing.
             let mut greedy = login(server, over, "worker");
-            greedy.subscribe("w", "/app/**", "");
+            greedy.subscribe("w", "/app/tell/**", "");
             ann.publish("/app/tell/ann", "1");
             assert_eq!(ann.expect("MESSAGE").get("subscription"), "told");
             greedy.sync();
@@ -307,7 +506,7 @@ fn service_connections_take_turns_and_answer() {
             workers.clear();
             // Other shards hear a moment later that nobody serves any more.
             let error = loop {
-                ann.send("SEND\ndestination:/app/orders/new\nreceipt:r\n\n\0");
+                ann.send(format!("SEND\ndestination:{orders}/new\nreceipt:r\n\n\0"));
                 match ann.next_but_beats() {
                     Event::Frame(frame) if frame.command == "RECEIPT" => {}
                     Event::Frame(frame) => break frame,

@@ -251,9 +251,13 @@ fn who_never_acknowledges_a_topic_is_ended_like_anybody_slow() {
         let clients = names.map(|name| {
             let topic = format!("/topic/{name}");
             let mut client = server.session(Transport::Tcp);
-            client.subscribe("s", &topic, "ack:client\nprefetch-count:1\n");
+            // Together they have no more room than one alone.
+            for id in 0..20 {
+                let id = format!("s{id}");
+                client.subscribe(&id, &topic, "ack:client\nprefetch-count:1\n");
+            }
             let mut publisher = server.session(Transport::Tcp);
-            for _ in 0..50 {
+            for _ in 0..3 {
                 publisher.publish(&topic, &"x".repeat(100));
             }
             publisher.sync();

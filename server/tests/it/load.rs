@@ -4,10 +4,11 @@
 //! publisher's messages in the order in which it sent them, from SUBSCRIBE's RECEIPT to
 //! UNSUBSCRIBE's without a gap.
 
-use super::client::{ws_frame, Event, Transport, TRANSPORTS};
+use super::client::{ws_frame, Client, Event, Transport, TRANSPORTS};
 use super::{everywhere, on_every_server, TestServer};
 use std::io::Write;
 use std::sync::atomic::{AtomicBool, Ordering};
+use stompede::config::Config;
 
 /// Catalogue: H01.
 #[test]
@@ -125,4 +126,54 @@ fn one_order_for_everybody_while_subscribers_come_and_go() {
             }
         },
     );
+}
+
+#[test]
+fn a_storm_of_connects_is_answered_once_each_and_harms_nobody() {
+    // Row 87: no ERROR is amplified, who is in stays in, and afterwards there is room again.
+    const STORM_COUNT: usize = 200;
+    let few = |config: &mut Config| config.connections_max = 20;
+    on_every_server(few, |server| {
+        for over in TRANSPORTS {
+            let mut canary = server.session(over);
+            canary.subscribe("s", "/topic/canary", "");
+            let address = server.address(Transport::Tcp);
+            let mut storm: Vec<Client> = (0..STORM_COUNT)
+                .map(|_| {
+                    let mut client = Client::open(address, Transport::Tcp);
+                    client.send("CONNECT\naccept-version:1.2\nhost:/\n\n\0");
+                    client
+                })
+                .collect();
+            let (mut admitted, mut refused) = (0, 0);
+            for client in &mut storm {
+                match client.next_but_beats() {
+                    Event::Frame(frame) if frame.command == "CONNECTED" => admitted += 1,
+                    Event::Frame(frame) => {
+                        assert_eq!(frame.get("message"), "Server is busy", "{frame:?}");
+                        client.expect_end();
+                        refused += 1;
+                    }
+                    // Its ERROR was overtaken by the reset for the CONNECT that nobody read.
+                    Event::Closed(_) => refused += 1,
+                    other => panic!("{other:?}"),
+                }
+            }
+            assert!(admitted <= 2 * 20 && refused >= STORM_COUNT - 2 * 20, "{admitted}");
+            canary.publish("/topic/canary", "still here");
+            assert_eq!(canary.expect("MESSAGE").body_text(), "still here");
+            drop(storm);
+            // A slot is free when its socket is closed, a moment after its client is gone.
+            let is_admitted = || {
+                let mut late = Client::open(address, Transport::Tcp);
+                late.send("CONNECT\naccept-version:1.2\nhost:/\n\n\0");
+                let event = late.next_but_beats();
+                std::thread::sleep(std::time::Duration::from_millis(20));
+                matches!(event, Event::Frame(frame) if frame.command == "CONNECTED")
+            };
+            assert!((0..500).any(|_| is_admitted()), "there is no room again");
+            drop(canary);
+            server.wait_for_metric("stompede_connections", 0);
+        }
+    });
 }

@@ -8,6 +8,7 @@
 mod app;
 mod client;
 mod compression;
+mod coverage;
 mod declared;
 mod delivery;
 mod history;
@@ -18,6 +19,7 @@ mod profiles;
 mod queues;
 mod replies;
 mod rows;
+mod selectors;
 mod session;
 mod slow;
 mod transactions;

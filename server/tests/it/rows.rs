@@ -627,6 +627,13 @@ fn sessions() -> Vec<Row> {
             &["RECEIPT|receipt-id:bye\n"],
             Ends(1000),
         ),
+        row(
+            "81 DISCONNECT with a receipt",
+            V12,
+            "DISCONNECT\nreceipt:bye\n\n\0",
+            &["RECEIPT|receipt-id:bye\n"],
+            Ends(1000),
+        ),
         row("DISCONNECT without receipt", V12, "DISCONNECT\n\n\0", &[], Ends(1000)),
         row(
             "before and behind the fatal frame",
@@ -691,6 +698,11 @@ fn check(client: &mut Client, row: &Row) {
         Ends(code) => client.expect_closed(code),
         Stays => client.sync(),
     }
+}
+
+/// The whole table.
+pub fn all() -> Vec<Row> {
+    [openings(), malformed(), destinations(), sessions()].into_iter().flatten().collect()
 }
 
 fn check_all(rows: &[Row]) {

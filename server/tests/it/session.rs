@@ -7,7 +7,7 @@
 use super::client::{ws_frame, Client, Event, Transport, TRANSPORTS};
 use super::{config, everywhere, on_every_server, start, TestServer};
 use std::time::Duration;
-use stompede::config::Config;
+use stompede::config::{Compression, Config};
 
 fn login(client: &mut Client, headers: &str) {
     client.send(format!("CONNECT\naccept-version:1.2\nhost:/\n{headers}\n\0"));
@@ -197,6 +197,63 @@ fn a_connect_that_does_not_come_and_one_that_drips() {
             drip.join().expect("no panic");
         }
         server.wait_for_closed("handshake_timeout", 4);
+    });
+}
+
+#[test]
+fn e24_both_close_at_the_same_time() {
+    let test = |server: &TestServer| {
+        let mut clients: Vec<Client> = (0..20).map(|_| server.session(Transport::Ws)).collect();
+        server.handle().drain();
+        // The drain begins with a tick: some clients close before it and some behind it.
+        for client in &mut clients {
+            client.send_ws(0x88, &1_000_u16.to_be_bytes());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        for client in &mut clients {
+            let closed = client.next_but_beats();
+            assert!(matches!(closed, Event::Closed(Some(1_000 | 1_001))), "{closed:?}");
+            // One close frame, and nothing behind it.
+            client.expect_end();
+        }
+    };
+    on_every_server(|_| {}, test);
+}
+
+#[test]
+fn e28_a_message_that_drips_is_ended() {
+    let soon = |config: &mut Config| {
+        config.message_rate_span = Duration::from_millis(500);
+        config.compression = Compression::Shared;
+    };
+    on_every_server(soon, |server| {
+        for transport in TRANSPORTS {
+            let mut client = server.session(transport);
+            client.send("SEND\ndestination:/topic/a\n\n");
+            let mut writer = client.writer();
+            let drop =
+                if transport == Transport::Tcp { b"x".to_vec() } else { ws_frame(0x81, b"x") };
+            let drip = std::thread::spawn(move || {
+                use std::io::Write;
+                while writer.write_all(&drop).is_ok() {
+                    std::thread::sleep(Duration::from_millis(50));
+                }
+            });
+            client.expect_error("Frame too slow", 1008);
+            client.finish();
+            drip.join().expect("no panic");
+        }
+        // The same of a message of which the server knows nothing but that it is compressed.
+        let mut client = Client::open_http(server.address(Transport::Ws));
+        client.upgrade("Sec-WebSocket-Extensions: permessage-deflate\r\n");
+        client.connect("1.2");
+        client.send_ws(0x41, b"begun");
+        client.expect_error("Frame too slow", 1008);
+        server.wait_for_closed("slow_message", 3);
+        // Whoever has begun nothing may be silent.
+        let mut client = server.session(Transport::Ws);
+        std::thread::sleep(Duration::from_millis(1_000));
+        client.sync();
     });
 }
 

@@ -158,7 +158,7 @@ fn a_client_asks_for_less() {
                 match over {
                     Transport::Tcp => publisher.send(all),
                     Transport::Ws => {
-                        all.split_inclusive('\0').for_each(|frame| publisher.send(frame))
+                        all.split_inclusive('\0').for_each(|frame| publisher.send(frame));
                     }
                 }
                 publisher.sync();

@@ -242,6 +242,52 @@ fn stomp_1_0_subscribes_and_unsubscribes_by_destination() {
 }
 
 #[test]
+fn a_session_is_named_by_its_id() {
+    // Spring's simpSessionId: with it a session without a user is reached, and by itself alone.
+    everywhere(|server, over| {
+        let mut client = server.open(over);
+        let connected = client.connect("1.2");
+        assert_eq!(connected.header("user-name"), None);
+        let id = connected.get("session").to_owned();
+        client.subscribe("s", "/user/queue/x", "");
+        client.publish(&format!("/user/{id}/queue/x"), "mine");
+        let message = client.expect("MESSAGE");
+        assert_eq!((message.get("destination"), message.body_text()), ("/user/queue/x", "mine"));
+        let mut other = server.session(over);
+        other.publish(&format!("/user/{id}/queue/x"), "not yours");
+        other.expect_error("Access refused", 1008);
+        client.sync();
+    });
+    on_every_server(with_open_users, |server| {
+        for over in TRANSPORTS {
+            let mut sessions: Vec<_> = (0..4)
+                .map(|_| {
+                    let mut client = server.open(over);
+                    let login = "login:bob\npasscode:pw";
+                    client.send(format!("CONNECT\naccept-version:1.2\n{login}\n\n\0"));
+                    let id = client.expect("CONNECTED").get("session").to_owned();
+                    client.subscribe("s", "/user/queue/x", "");
+                    (client, id)
+                })
+                .collect();
+            let mut ann = login(server, over, "ann");
+            for (client, id) in &mut sessions {
+                ann.publish(&format!("/user/{id}/queue/x"), id);
+                assert_eq!(client.expect("MESSAGE").body_text(), id);
+            }
+            // One that is over, and one that never was.
+            let (gone, id) = sessions.remove(0);
+            drop(gone);
+            for id in [&*id, "0123456789abcdef0123456789abcdef"] {
+                ann.send(format!("SEND\ndestination:/user/{id}/queue/x\nreceipt:r\n\n\0"));
+                ann.expect("RECEIPT");
+            }
+            sessions.iter_mut().for_each(|(client, _)| client.sync());
+        }
+    });
+}
+
+#[test]
 fn spring_answers_the_senders_own_session_alone() {
     let spring = |config: &mut Config| {
         with_users(config);

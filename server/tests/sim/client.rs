@@ -1,4 +1,4 @@
-//! One simulated client: a state machine over a socket in memory, WebSocket or raw TCP.
+//! One simulated client: a state machine over WebSocket, raw TCP or SockJS in memory.
 //!
 //! It subscribes, publishes, acknowledges and leaves by chance, and checks what only it can see:
 //! receipts in order and once, pongs, heart-beats, no ERROR it did not earn. While it behaves well
@@ -11,11 +11,13 @@ mod queues;
 pub use fate::Fate;
 
 use crate::history::History;
+use crate::line::{Line, Way};
 use crate::queues::{QUEUES, SHARED};
+use crate::tunnel::any_text;
 use crate::wire::{self, opcode, Frame};
-use queues::QueueSubscription;
+use queues::{Ack, QueueSubscription};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use stompede::reactor::sim::{Read, Rng, SimNet, SocketId};
+use stompede::reactor::sim::{Read, Rng};
 
 /// What there is to publish to.
 pub const DESTINATIONS: [&str; 6] =
@@ -66,13 +68,6 @@ struct Expected {
     frame: u64,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Ack {
-    Auto,
-    Client,
-    Individual,
-}
-
 struct Subscription {
     id: String,
     stream: usize,
@@ -99,8 +94,7 @@ pub struct Client {
     pub number: usize,
     pub fate: Fate,
     pub fate_step: u64,
-    net: SimNet,
-    socket: SocketId,
+    line: Line,
     rng: Rng,
     version: &'static str,
     is_ws: bool,
@@ -126,10 +120,11 @@ pub struct Client {
     last_out_ms: u64,
     last_heard_ms: u64,
     stalled_until_ms: u64,
-    window_bytes: usize,
     read_bytes_max: usize,
     /// SUBSCRIBEs that did not recover, and those that did.
     pub recoveries: [u64; 2],
+    /// Does somebody listen who gets text only?
+    pub is_text_only: bool,
     /// Canaries do nothing but listen (and publish a little).
     is_canary: bool,
     /// Was it ended though it behaved well?
@@ -139,18 +134,18 @@ pub struct Client {
 }
 
 impl Client {
-    /// Connects to `net`, over WebSocket if `is_ws`.
-    pub fn new(number: usize, net: SimNet, seed: u64, is_ws: bool, fate: Fate) -> Client {
+    /// Connects by `way`.
+    pub fn new(number: usize, way: Way, seed: u64, fate: Fate) -> Client {
         let mut rng = Rng::new(seed ^ (number as u64) << 32);
         let window_bytes = 4096 << rng.below(6);
-        let socket = net.connect(u8::from(!is_ws), window_bytes);
+        let is_ws = matches!(way, Way::WebSocket(_));
+        let line = Line::new(way, window_bytes, rng.next_u64());
         let version = ["1.2", "1.2", "1.1", "1.0"][rng.below(4)];
         let mut client = Client {
             number,
             fate,
             fate_step: 0,
-            net,
-            socket,
+            line,
             version,
             is_ws,
             is_upgraded: false,
@@ -176,9 +171,9 @@ impl Client {
             last_out_ms: 0,
             last_heard_ms: 0,
             stalled_until_ms: 0,
-            window_bytes,
             read_bytes_max: usize::MAX,
             recoveries: [0; 2],
+            is_text_only: false,
             is_canary: false,
             was_too_slow: false,
             is_well: true,
@@ -190,7 +185,7 @@ impl Client {
     /// Turns a client into a canary: all its luck is taken away, it hears everything.
     pub fn canary(mut self, history: &mut History) -> Client {
         self.is_canary = true;
-        self.net.spare(self.socket);
+        self.line.spare();
         self.subscribe(history, "/topic/**", Ack::Auto);
         self.begin_sharing();
         self
@@ -214,7 +209,8 @@ impl Client {
     /// Is all it asked for answered, or will it never be?
     pub fn is_settled(&self, history: &History) -> bool {
         let is_receiving = history.step < self.last_message_step + QUIET_STEPS;
-        let is_waiting = !self.out.is_empty() || !self.expected.is_empty() || is_receiving;
+        let is_written = self.out.is_empty() && self.line.is_idle();
+        let is_waiting = !is_written || !self.expected.is_empty() || is_receiving;
         match self.mood {
             Mood::Healthy => self.is_open && !is_waiting && self.pings.is_empty(),
             Mood::Leaving => false,
@@ -274,7 +270,7 @@ impl Client {
     }
 
     fn vanish(&mut self, errno: i32) {
-        self.net.reset(self.socket, errno);
+        self.line.reset(errno);
         self.mood = Mood::Dead;
     }
 
@@ -332,7 +328,7 @@ impl Client {
         };
         if count > 0 {
             self.last_out_ms = now_ms;
-            let taken = self.net.write(self.socket, &self.out[..count]);
+            let taken = self.line.write(&self.out[..count]);
             self.out.drain(..taken);
         }
     }
@@ -352,7 +348,7 @@ impl Client {
 
     fn read(&mut self, history: &mut History, now_ms: u64) {
         let who = self.number;
-        match self.net.read(self.socket, self.read_bytes_max) {
+        match self.line.read(self.read_bytes_max) {
             Read::Bytes(bytes) => {
                 if !bytes.is_empty() {
                     self.last_heard_ms = now_ms;
@@ -361,12 +357,12 @@ impl Client {
                 self.parse(history);
                 let silence_ms = now_ms - self.last_heard_ms;
                 let is_owed = self.does_beat && self.is_open && self.mood == Mood::Healthy;
-                let is_late = silence_ms > 2 * BEAT_MS;
+                let is_late = silence_ms > self.line.beats_max() * BEAT_MS;
                 assert!(!(is_owed && is_late), "client {who}: no heart-beat for {silence_ms} ms");
             }
             Read::Refused if self.mood == Mood::Healthy && !self.is_open => {
                 // Lost before it was accepted: like every client, it tries again.
-                self.socket = self.net.connect(u8::from(!self.is_ws), self.window_bytes);
+                self.line.reopen();
                 assert!(!self.is_canary, "canaries come before the faults");
                 self.out.clear();
                 self.pings.clear();
@@ -385,7 +381,7 @@ impl Client {
                     self.was_too_slow = true;
                     self.is_well = false;
                 }
-                self.net.shutdown_write(self.socket);
+                self.line.shutdown_write();
                 self.mood = Mood::Dead;
             }
         }
@@ -581,6 +577,9 @@ impl Client {
         };
         if self.rng.chance(200) {
             // Not text: NUL, line ends and all.
+            if self.is_text_only {
+                return any_text(&mut self.rng, length);
+            }
             return (0..length).map(|_| self.rng.next_u64() as u8).collect();
         }
         vec![b'x'; length]
@@ -744,7 +743,7 @@ impl Client {
     }
 
     fn write_all(&mut self) {
-        let taken = self.net.write(self.socket, &self.out);
+        let taken = self.line.write(&self.out);
         self.out.drain(..taken);
     }
 }

@@ -6,7 +6,9 @@
 
 mod client;
 mod history;
+mod line;
 mod queues;
+mod tunnel;
 mod wire;
 mod world;
 

@@ -6,6 +6,7 @@
 
 use crate::client::{Client, Fate};
 use crate::history::{History, CANARIES_COUNT};
+use crate::line::Way;
 use std::future::Future;
 use std::pin::pin;
 use std::sync::atomic::Ordering;
@@ -22,7 +23,12 @@ use stompede::shard::reason::{DisconnectReason, NAMES};
 use stompede::shard::{Shard, Shared};
 
 /// Slots of each shard: enough for all clients on one, few enough to be used again.
-const SLOTS_COUNT: u32 = SLOTS_RESERVED as u32 + 40;
+const SLOTS_COUNT: u32 = SLOTS_RESERVED as u32 + 100;
+
+/// Longer than the clock ever jumps: a client that was not run is no client that left.
+const DISCONNECT_DELAY_MS: u32 = 60_000;
+/// And until nobody remembers it.
+const LEFT_MS_MAX: u32 = DISCONNECT_DELAY_MS + 10_000;
 
 /// What a run is made of.
 pub struct Plan {
@@ -39,6 +45,8 @@ pub struct Plan {
     pub latecomers: Vec<Fate>,
     /// Jumps of the clock, in thousandths of the rounds.
     pub jumps: u32,
+    /// Do clients come by SockJS, too?
+    pub has_sockjs: bool,
     /// Does the run end with a drain?
     pub is_drained: bool,
 }
@@ -79,6 +87,7 @@ impl Plan {
             latecomers,
             jumps,
             is_drained: rng.chance(250),
+            has_sockjs: rng.chance(500),
         }
     }
 
@@ -146,6 +155,7 @@ struct World {
     clients: Vec<Client>,
     history: History,
     faults: Faults,
+    has_sockjs: bool,
 }
 
 impl World {
@@ -160,6 +170,9 @@ impl World {
         config.slow_consumer = vec!["/topic/gh,conflate".to_string()];
         config.limits.queue_deliveries_count_max = u32::MAX;
         config.limits.queue_messages_count_max = plan.queue_messages_count_max;
+        config.sockjs.disconnect_delay_ms = DISCONNECT_DELAY_MS;
+        config.sockjs.tombstone_ms = 5_000;
+        config.sockjs.response_bytes_max = 3_000;
         let shards_count = plan.shards_count;
         config.shards = shards_count;
         let shared = Shared::new(config, plan.seed, "sim").expect("a plain configuration");
@@ -190,13 +203,16 @@ impl World {
             clients: Vec::new(),
             history: History::default(),
             faults: plan.faults,
+            has_sockjs: plan.has_sockjs,
         }
     }
 
     fn enter_canaries(&mut self) {
         for number in 0..CANARIES_COUNT {
             let net = self.nets[number % self.nets.len()].clone();
-            let client = Client::new(number, net, self.seed, number == 0, Fate::Stay);
+            let way = if number == 0 { Way::WebSocket(net) } else { Way::Tcp(net) };
+            let mut client = Client::new(number, way, self.seed, Fate::Stay);
+            client.is_text_only = self.has_sockjs;
             self.clients.push(client.canary(&mut self.history));
         }
         self.run_until("the canaries are in", 2_000, |world| {
@@ -213,8 +229,13 @@ impl World {
 
     fn enter(&mut self, fate: Fate) {
         let net = self.nets[self.rng.below(self.nets.len())].clone();
-        let is_ws = self.rng.chance(500);
-        let mut client = Client::new(self.clients.len(), net, self.seed, is_ws, fate);
+        let way = match self.rng.below(4) {
+            0 | 1 if self.has_sockjs => Way::SockJs(self.nets.clone()),
+            0 | 2 => Way::WebSocket(net),
+            _ => Way::Tcp(net),
+        };
+        let mut client = Client::new(self.clients.len(), way, self.seed, fate);
+        client.is_text_only = self.has_sockjs;
         client.fate_step = self.history.step + 1 + self.rng.below(1500) as u64;
         client.forget_beats(self.now_ms);
         self.clients.push(client);
@@ -306,7 +327,7 @@ impl World {
     /// Looks into the queues when everybody has left.
     fn collect(&mut self) {
         let net = self.nets[0].clone();
-        let mut client = Client::new(self.clients.len(), net, self.seed, false, Fate::Stay);
+        let mut client = Client::new(self.clients.len(), Way::Tcp(net), self.seed, Fate::Stay);
         client.forget_beats(self.now_ms);
         self.clients.push(client.collector());
         self.run_until("the queues are empty", 30_000, |world| {
@@ -326,8 +347,12 @@ impl World {
                 && world.is_quiet()
                 && world.nets.iter().all(|net| net.open_slots_count() == 0)
         });
-        // What is kept for a time is gone by then, and the next tick sets the gauges.
-        self.advance(30_000);
+        // What is kept for a time is gone by then (of a session first the life, then the memory),
+        // and the next tick sets the gauges. In steps: a pause of the server counts for nobody.
+        for _ in 0..LEFT_MS_MAX / 500 {
+            self.advance(500);
+            (0..self.shards.len()).for_each(|index| self.turn(index));
+        }
         for _ in 0..50 {
             self.round(false);
         }
@@ -372,6 +397,8 @@ impl World {
                 interests: ignored(census.interests),
                 mesh_overflow: ignored(census.mesh_overflow),
                 histories: ignored(census.histories),
+                // Who was told of the drain is remembered to the end.
+                sockjs_sessions: ignored(census.sockjs_sessions),
                 // What nobody consumed is lost with the process.
                 queues: ignored(census.queues),
                 // The durable subscription's to its topic.

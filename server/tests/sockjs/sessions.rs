@@ -1,6 +1,7 @@
 //! The life of a session, whatever shard its requests land on (reference: protocol, "Sessions").
 
-use crate::client::{config, start, until, SHARDS};
+use crate::client::{config, exchange, request, start, until, SHARDS};
+use std::time::Duration;
 
 /// Catalogue: G16.
 #[test]
@@ -173,6 +174,64 @@ fn a_broadcast_reaches_every_transport() {
         assert_eq!(polled.poll(), r#"a["hi"]"#);
         assert_eq!(stream.chunk(), "a[\"hi\"]\n");
         assert_eq!(socket.text(), r#"a["hi"]"#);
+    }
+}
+
+/// What is the same for several that wait is written once; their heads may differ.
+#[test]
+fn polls_that_wait_get_a_message_under_heads_of_their_own() {
+    for shards in SHARDS {
+        let server = start(config(shards));
+        let origins = [None, Some("http://a.example"), Some("http://b.example"), None];
+        let mut clients: Vec<_> = origins
+            .iter()
+            .map(|origin| {
+                let origin = origin.map_or(String::new(), |origin| format!("Origin: {origin}\r\n"));
+                let path = format!("{}/xhr", server.session("/broadcast").base);
+                let poll = |more: &str| request("POST", &path, &format!("{origin}{more}"), "");
+                let mut answer = exchange(server.http_address, &poll(""));
+                assert_eq!(answer.body(), "o\n");
+                (Some(answer), poll(""), poll("Connection: close\r\n"))
+            })
+            .collect();
+        let sender = server.session("/broadcast").open();
+        for round in 0..10 {
+            let is_last = round == 9;
+            for (answer, poll, last_poll) in &mut clients {
+                let poll = if is_last { last_poll } else { poll };
+                answer.as_mut().expect("connected").send(poll.as_bytes());
+            }
+            sender.send(&format!("[\"{round}\"]"));
+            for ((answer, ..), origin) in clients.iter_mut().zip(origins) {
+                let mut next = answer.take().expect("connected").next("");
+                assert_eq!(next.body(), format!("a[\"{round}\"]\n"));
+                assert_eq!(next.header("access-control-allow-origin"), origin.or(Some("*")));
+                let connection = if is_last { "close" } else { "keep-alive" };
+                assert_eq!(next.header("connection"), Some(connection));
+                *answer = Some(next);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_poll_sent_ahead_is_answered_next() {
+    let server = start(config(2));
+    let session = server.session("/echo");
+    let poll = request("POST", &format!("{}/xhr", session.base), "", "");
+    let mut answer = exchange(server.http_address, &poll);
+    assert_eq!(answer.body(), "o\n");
+    for round in 0..5 {
+        // The second comes while the first waits, and nothing comes after it.
+        answer.send(poll.as_bytes());
+        std::thread::sleep(Duration::from_millis(20));
+        answer.send(poll.as_bytes());
+        std::thread::sleep(Duration::from_millis(20));
+        for number in 0..2 {
+            session.send(&format!("[\"{round}.{number}\"]"));
+            answer = answer.next("");
+            assert_eq!(answer.body(), format!("a[\"{round}.{number}\"]\n"));
+        }
     }
 }
 

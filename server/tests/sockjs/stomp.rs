@@ -122,3 +122,28 @@ fn an_error_is_told_before_the_close() {
     assert!(frame.starts_with(r#"a["ERROR\n"#), "{frame}");
     assert!(session.poll().starts_with("c[1002,"));
 }
+
+#[test]
+fn what_was_missed_is_recovered_and_says_so() {
+    for shards in SHARDS {
+        let mut config = config(shards);
+        config.history = vec!["/topic/h,10,1m".to_owned()];
+        let server = start(config);
+        let session = server.session("/sockjs").open();
+        session.send(CONNECT);
+        poll_for(&session, "CONNECTED");
+        session.send(&subscribe("/topic/h"));
+        let receipt = poll_for(&session, "RECEIPT");
+        let (_, epoch) = receipt.split_once(r"\nepoch:").expect("a position");
+        let (epoch, _) = epoch.split_once(r"\n").expect("a line");
+        session.send(r#"["SEND\ndestination:/topic/h\n\nhi\u0000"]"#);
+        assert!(!poll_for(&session, "MESSAGE").contains("recovered"));
+        let late = server.session("/sockjs").open();
+        late.send(CONNECT);
+        poll_for(&late, "CONNECTED");
+        let past = format!(r"from-offset:0\nepoch:{epoch}\n\n\u0000");
+        late.send(&subscribe("/topic/h").replace(r"\n\n\u0000", &format!(r"\n{past}")));
+        let frame = poll_for(&late, "MESSAGE");
+        assert!(frame.contains(r"MESSAGE\n") && frame.contains(r"\nrecovered:true\n"), "{frame}");
+    }
+}

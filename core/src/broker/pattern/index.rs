@@ -98,7 +98,7 @@ impl<T> PatternIndex<T> {
     }
 
     /// Calls `f` once for each pattern that matches a (literal) destination, in no special order.
-    pub fn for_each_match(&self, destination: &str, mut f: impl FnMut(&T)) {
+    pub fn for_each_match<'i>(&'i self, destination: &str, mut f: impl FnMut(&'i T)) {
         self.for_each_candidate(destination, &mut |key| match self.items.get(key) {
             Some((pattern, value)) if pattern.matches(destination) => f(value),
             _ => {}

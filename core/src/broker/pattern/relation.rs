@@ -7,7 +7,7 @@
 //!
 //! Work: number of segments of the one times those of the other.
 
-use super::{glob_matches, Dialect, Pattern, Segment};
+use super::{glob_matches, Pattern, Segment};
 
 impl Pattern {
     /// Whether every destination that `other` matches is matched by `self`. `false` may also mean
@@ -32,7 +32,7 @@ impl Pattern {
     /// Whether some destination may be matched by both. `true` may also mean "not known".
     pub fn overlaps(&self, other: &Pattern) -> bool {
         if !self.is_comparable(other) {
-            let (mut left, mut right) = (self.literal_head(), other.literal_head());
+            let (mut left, mut right) = (self.certain_head(), other.certain_head());
             loop {
                 match (take_collapsed(&mut left), take_collapsed(&mut right)) {
                     (Some(a), Some(b)) if a == b => {}
@@ -58,8 +58,19 @@ impl Pattern {
         self.dialect == other.dialect && self.prefix() == other.prefix()
     }
 
-    /// The text before the first segment with a wildcard: all that is matched starts with it, but
-    /// for repeated separators in Ant.
+    /// What all that is matched starts with, but for repeated separators in Ant: a wildcard for any
+    /// depth may stand for nothing, and then the separator before it is not there either.
+    fn certain_head(&self) -> &str {
+        let head = self.literal_head();
+        let separator = self.dialect.separator();
+        let next = self.text[head.len()..].split(separator).next();
+        match next.is_some_and(|text| self.dialect.is_any_depth(text)) {
+            true => &head[..head.trim_end_matches(separator).len().max(self.prefix_len as usize)],
+            false => head,
+        }
+    }
+
+    /// The text before the first segment with a wildcard.
     fn literal_head(&self) -> &str {
         let separator = self.dialect.separator();
         let mut at = self.prefix_len as usize;
@@ -74,10 +85,7 @@ impl Pattern {
 
     /// Whether after `head` comes nothing but a wildcard for any depth.
     fn literal_tail_is_any(&self, head: &str) -> bool {
-        matches!(
-            (self.dialect, &self.text[head.len()..]),
-            (Dialect::Ant, "**") | (Dialect::Amqp, "#") | (Dialect::ActiveMq, ">")
-        )
+        self.dialect.is_any_depth(&self.text[head.len()..])
     }
 }
 

@@ -36,6 +36,16 @@ impl Like {
         Some(Like { parts: parts.into() })
     }
 
+    /// Steps that a match takes at most, for texts of so many bytes. Without a `%` before the end
+    /// nothing is retried.
+    pub(super) fn steps_most(&self, text_bytes: usize) -> usize {
+        let parts = self.parts.len() + 1;
+        match self.parts.iter().position(|part| *part == Part::Any) {
+            Some(at) if at + 1 < self.parts.len() => parts * (text_bytes + 1),
+            _ => parts,
+        }
+    }
+
     /// Whether the whole text matches; `None` when that takes more steps than are left.
     pub(super) fn matches(&self, text: &str, steps_left: &mut u32) -> Option<bool> {
         let (mut at, mut rest) = (0, text.chars());

@@ -108,6 +108,27 @@ impl Program {
         Evaluation { is_match, steps: self.steps_max - left }
     }
 
+    /// Steps that an evaluation takes at most, if no header has more bytes than that: what bounds
+    /// the work of many selectors before there is any.
+    pub(super) fn steps_most(&self, header_bytes: usize) -> u32 {
+        let mut sum = 0;
+        // What was pushed last, and so one side of a comparison: the shorter one bounds its cost.
+        let mut last_bytes = header_bytes;
+        for op in &self.ops {
+            sum += 1 + match op {
+                Op::Compare(_) => last_bytes / TEXT_BYTES_PER_STEP,
+                Op::In(list) => list.iter().map(|one| 1 + one.bytes() / TEXT_BYTES_PER_STEP).sum(),
+                Op::Like(like) => like.steps_most(header_bytes),
+                _ => 0,
+            };
+            last_bytes = match op {
+                Op::Constant(constant) => constant.bytes(),
+                _ => header_bytes,
+            };
+        }
+        u32::try_from(sum).unwrap_or(u32::MAX).min(self.steps_max)
+    }
+
     fn run<'h>(&self, lookup: impl Fn(&str) -> Option<&'h str>, left: &mut u32) -> Option<bool> {
         let mut stack = Stack { values: [Value::Null; STACK], len: 0 };
         let mut at = 0;
@@ -156,6 +177,15 @@ impl Program {
             stack.push(value);
         }
         stack.pop().truth()
+    }
+}
+
+impl Constant {
+    fn bytes(&self) -> usize {
+        match self {
+            Constant::Text(text) => text.len(),
+            _ => 0,
+        }
     }
 }
 
@@ -226,9 +256,11 @@ fn and(a: Option<bool>, b: Option<bool>) -> Option<bool> {
 }
 
 /// Comparing long texts costs a step for each 64 bytes.
+const TEXT_BYTES_PER_STEP: usize = 64;
+
 fn charge_texts(a: Value, b: Value, left: &mut u32) -> Option<()> {
     if let (Value::Text(a), Value::Text(b)) = (a, b) {
-        *left = left.checked_sub((a.len().min(b.len()) / 64) as u32)?;
+        *left = left.checked_sub((a.len().min(b.len()) / TEXT_BYTES_PER_STEP) as u32)?;
     }
     Some(())
 }

@@ -51,7 +51,9 @@ impl Connector for EpollReactor {
         let never = libc::timespec { tv_sec: 0, tv_nsec: 0 };
         let timer = libc::itimerspec { it_interval: never, it_value: value };
         // SAFETY: `timer` is live, the old value is not asked for.
-        unsafe { libc::timerfd_settime(self.alarm.as_raw_fd(), 0, &timer, std::ptr::null_mut()) };
+        unsafe {
+            libc::timerfd_settime(self.alarm.as_raw_fd(), 0, &raw const timer, std::ptr::null_mut())
+        };
     }
 }
 
@@ -60,7 +62,7 @@ pub(super) fn outcome(slot: u32) -> Event {
     let (mut errno, mut length) = (0i32, 4);
     let (value, fd) = ((&raw mut errno).cast(), slot as i32);
     // SAFETY: `errno` is a live i32 and its size is passed.
-    unsafe { libc::getsockopt(fd, libc::SOL_SOCKET, libc::SO_ERROR, value, &mut length) };
+    unsafe { libc::getsockopt(fd, libc::SOL_SOCKET, libc::SO_ERROR, value, &raw mut length) };
     if errno == 0 {
         Event::Connected { slot }
     } else {

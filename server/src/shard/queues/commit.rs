@@ -11,8 +11,10 @@ use super::super::settle::{settle_in, transaction_error};
 use super::super::Shard;
 use crate::reactor::Reactor;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use stompede_core::broker::destination::Kind;
 use stompede_core::broker::ledger::Source;
+use stompede_core::broker::publication::Publication;
 use stompede_core::stomp::error::Error;
 
 /// A COMMIT that waits for room in queues.
@@ -35,6 +37,7 @@ impl<R: Reactor> Shard<R> {
         receipt: Option<&str>,
     ) -> Result<(), Error> {
         let actions = self.transactions(slot).commit(transaction).map_err(transaction_error)?;
+        let actions = self.with_services(slot, actions)?;
         let mut ledger = self.connections[slot as usize].stomp().ledger.clone();
         for action in &actions {
             settle_in(&mut ledger, action)?;
@@ -59,15 +62,35 @@ impl<R: Reactor> Shard<R> {
         Ok(())
     }
 
+    /// The same, with each SEND that a service gets bound for its queue.
+    fn with_services(&self, slot: u32, actions: Vec<Action>) -> Result<Vec<Action>, Error> {
+        let bind = |action| match action {
+            Action::Publish(publication, receipt) if self.is_for_service(&publication) => {
+                let publication = self.for_service(slot, &publication)?;
+                Ok(Action::Publish(Arc::new(publication), receipt))
+            }
+            other => Ok(other),
+        };
+        actions.into_iter().map(bind).collect()
+    }
+
+    /// What the broker does with a publication of a transaction.
+    fn kind_of(&self, publication: &Publication) -> Result<Kind, Error> {
+        match publication.queue() {
+            Some(_) => Ok(Kind::Queue),
+            None => self.kind(publication.destination()),
+        }
+    }
+
     /// The room that the SENDs need, by home.
     fn wanted(&self, slot: u32, actions: &[Action]) -> Result<BTreeMap<usize, Wanted>, Error> {
         let mut wanted: BTreeMap<usize, Wanted> = BTreeMap::new();
         for action in actions {
             let Action::Publish(publication, _) = action else { continue };
-            if self.kind(publication.destination())? != Kind::Queue {
+            if self.kind_of(publication)? != Kind::Queue {
                 continue;
             }
-            let (name, bytes) = (publication.destination(), publication.bytes());
+            let (name, bytes) = (publication.queue_name(), publication.bytes());
             let arguments = self.asked_of_queue(slot, publication)?;
             let there = wanted.entry(self.home(name)).or_default();
             match there.iter_mut().find(|room| *room.name == *name) {
@@ -89,7 +112,7 @@ impl<R: Reactor> Shard<R> {
         let asker = self.asker(slot);
         let mut batches: BTreeMap<usize, Vec<Step>> = BTreeMap::new();
         let mut receipts = Vec::new();
-        // What goes to sessions and not to the home of its name.
+        // What goes to sessions and mappings and not to the home of its name.
         let mut others = Vec::new();
         for action in actions {
             match &action {
@@ -107,13 +130,13 @@ impl<R: Reactor> Shard<R> {
                 }
                 Action::Publish(publication, inner) => {
                     receipts.extend(inner.clone());
-                    let kind = self.kind(publication.destination());
-                    if let Ok(kind @ (Kind::User | Kind::ReplyQueue)) = kind {
+                    let kind = self.kind_of(publication);
+                    if let Ok(kind @ (Kind::User | Kind::ReplyQueue | Kind::App)) = kind {
                         others.push((publication.clone(), kind));
                         continue;
                     }
                     self.metrics.messages_published.inc();
-                    let home = self.home(publication.destination());
+                    let home = self.home(publication.queue_name());
                     let publication = publication.clone();
                     let step = match kind {
                         Ok(Kind::Queue) => {

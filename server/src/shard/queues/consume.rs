@@ -234,7 +234,12 @@ impl<R: Reactor> Shard<R> {
         let past = Past::none(&subscribe.replay);
         self.push_subscribe_receipt(slot, subscribe.receipt.as_deref(), &past);
         let ack = subscribe.ack;
-        let subscription = Some(self.enter_subscription(slot, subscribe, None));
+        let mut pattern = None;
+        if self.is_service(&subscribe.destination) {
+            self.remove_pending(&subscribe.destination);
+            pattern = self.pattern(&subscribe.destination).ok().flatten();
+        }
+        let subscription = Some(self.enter_subscription(slot, subscribe, pattern));
         let links = self.connections[slot as usize].stomp().links.get_or_insert_default();
         let (last_tag, settled_tag) = (0, 0);
         let link = Link { number, subscription, home, queue, ack, last_tag, settled_tag };

@@ -75,12 +75,7 @@ impl Queues {
     }
 
     /// As [`Queues::declare`], for a queue that listens to a topic.
-    fn declare_bound(
-        &mut self,
-        consume: &Consume,
-        binding: &Binding,
-        private_bytes_max: usize,
-    ) -> Result<u32, Error> {
+    fn declare_bound(&mut self, consume: &Consume, binding: &Binding) -> Result<u32, Error> {
         let arguments = consume.arguments.as_deref();
         let none = Arguments::default();
         let wanted = arguments.unwrap_or(&none);
@@ -97,10 +92,10 @@ impl Queues {
             }
             return Ok(index);
         }
-        // Nobody hears of a refusal. A shared queue gives its oldest up; who has one alone may
-        // have as much waiting as anybody, and is ended like anybody over that.
+        // Nobody hears of a refusal: a shared queue gives its oldest up, the owner of a private one
+        // is ended.
         let server = match binding.is_private {
-            true => Settings { bytes_max: private_bytes_max, ..self.settings },
+            true => Settings { overflow: Overflow::Reject, ..self.settings },
             false => Settings { overflow: Overflow::DropHead, ..self.settings },
         };
         let index = self.make(&consume.name, wanted.settings(server), life, arguments)?;
@@ -287,7 +282,7 @@ impl<R: Reactor> Shard<R> {
 
     fn consume_bound(&mut self, consume: Consume) -> Result<u32, Error> {
         let Some(binding) = &consume.binding else { return Err(Error::BadDestination) };
-        let index = self.queues.declare_bound(&consume, binding, self.outbound_bytes_max)?;
+        let index = self.queues.declare_bound(&consume, binding)?;
         let bound = self.bind(index, binding);
         if let Err(error) = bound {
             self.touch_queue(index);
@@ -332,11 +327,19 @@ impl<R: Reactor> Shard<R> {
             return;
         }
         let owner = entry.owner;
+        let bytes = publication.bytes();
+        // Who reads a topic in his own time may have as much waiting as who reads it at once.
+        let is_too_slow = owner.is_some_and(|ConsumerId { slot, .. }| {
+            let held = self.queues.private_bytes(slot);
+            held > 0 && held + bytes > self.outbound_bytes_max
+        });
         // A bad value is its sender's fault and nothing to this subscriber.
         let expires_ms = self.expires_ms(publication).unwrap_or_default();
-        let checked = self.queues.check_memory(publication.bytes());
+        let checked = self.queues.check_memory(bytes);
         let publication = Arc::clone(publication);
-        if checked.and_then(|()| self.enter_at(index, publication, expires_ms, false)).is_ok() {
+        if !is_too_slow
+            && checked.and_then(|()| self.enter_at(index, publication, expires_ms, false)).is_ok()
+        {
             return;
         }
         match owner {

@@ -60,7 +60,7 @@ impl<R: Reactor> Shard<R> {
         arguments: Option<&Arguments>,
     ) -> Result<(), Error> {
         let checked = self.queues.check_memory(publication.bytes());
-        let name = publication.destination();
+        let name = publication.queue_name();
         let outcome = checked
             .and_then(|()| self.queues.declare(name, arguments))
             .and_then(|index| self.enter_at(index, publication, expires_ms, false));
@@ -354,7 +354,7 @@ impl<R: Reactor> Shard<R> {
                 Step::Publish(publication) => self.order(publication),
                 Step::Enqueue(publication, expires_ms) => {
                     // There since the room was kept.
-                    let index = self.queues.open(publication.destination());
+                    let index = self.queues.open(publication.queue_name());
                     let outcome = self.enter_at(index, publication, expires_ms, true);
                     debug_assert!(outcome.is_ok(), "there was room: {outcome:?}");
                 }

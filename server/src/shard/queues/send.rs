@@ -36,7 +36,9 @@ impl<R: Reactor> Shard<R> {
         slot: u32,
         publication: &Publication,
     ) -> Result<Option<Box<Arguments>>, Error> {
-        if !publication.headers().any(|(name, _)| Arguments::may_be(name)) {
+        // A service's queue is the service's.
+        let is_for_service = publication.queue().is_some();
+        if is_for_service || !publication.headers().any(|(name, _)| Arguments::may_be(name)) {
             return Ok(None);
         }
         self.arguments(slot, header_of(publication), self.takes_ttl())
@@ -81,7 +83,7 @@ impl<R: Reactor> Shard<R> {
         let expires_ms = self.expires_ms(&publication)?;
         let arguments = self.asked_of_queue(slot, &publication)?;
         self.metrics.messages_published.inc();
-        let home = self.home(publication.destination());
+        let home = self.home(publication.queue_name());
         if home == self.index {
             self.enqueue(publication, expires_ms, arguments.as_deref())?;
             self.push_receipt(slot, receipt);

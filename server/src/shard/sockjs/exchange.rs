@@ -5,13 +5,16 @@
 //! the answer. An exchange that ends before its answer does is an abort, and the home is told too.
 
 use super::login::Claim;
-use super::{Answer, Ask, Call, Key, Login, ReceiverId, Reply, StreamChunk};
+use super::{Answer, Ask, Call, Key, Login, ReceiverId, Reply, Written};
 use crate::reactor::Reactor;
 use crate::shard::action::Message;
-use crate::shard::connection::{Phase, Then, NONE};
+use crate::shard::connection::{Connection, Phase, Then, NONE};
+use crate::shard::table::Table;
 use crate::shard::Shard;
+use bytes::Bytes;
 use std::sync::Arc;
 use stompede_core::http::response;
+use stompede_core::outbound::Segment;
 use stompede_core::sockjs::error::Error;
 use stompede_core::sockjs::frame::{push_prelude, Frame, Wrapping};
 use stompede_core::sockjs::headers::{fields, Asked, Outcome};
@@ -49,7 +52,7 @@ pub(super) enum Progress {
 }
 
 /// What the header fields of an answer depend on.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct OwnedAsked {
     pub(super) origin: Option<Box<str>>,
     pub(super) request_headers: Option<Box<str>>,
@@ -99,20 +102,32 @@ impl Exchange {
         push_piece(out, &prelude, self.is_http11);
     }
 
-    fn push_frame(&mut self, out: &mut Vec<u8>, frame: &Frame, is_last: bool) {
+    /// Appends a frame as a chunk of a stream, or as the whole answer to a poll. Returns its bytes
+    /// as the session counts them.
+    fn push_body(&self, out: &mut Vec<u8>, frame: &Frame) -> u32 {
         let wrapping = Wrapping::of(self.transport, &self.callback);
-        let mut body = Vec::with_capacity(frame.wrapped_bytes(wrapping));
-        frame.encode(&mut body, wrapping);
+        let frame_bytes = frame.wrapped_bytes(wrapping);
         if !self.transport.is_streaming() {
-            self.push_head(out, Outcome::Success, body.len() as u64);
-            out.extend_from_slice(&body);
+            self.push_head(out, Outcome::Success, frame_bytes as u64);
+            frame.encode(out, wrapping);
+        } else {
+            let mut body = Vec::with_capacity(frame_bytes);
+            frame.encode(&mut body, wrapping);
+            push_piece(out, &body, self.is_http11);
+        }
+        frame_bytes as u32
+    }
+
+    fn push_frame(&mut self, out: &mut Vec<u8>, frame: &Frame, is_last: bool) {
+        if !self.transport.is_streaming() {
+            self.push_body(out, frame);
             self.progress = Progress::Ended;
             return;
         }
         self.begin(out);
-        push_piece(out, &body, self.is_http11);
+        let frame_bytes = self.push_body(out, frame);
         if let Progress::Begun { bytes, .. } = &mut self.progress {
-            *bytes = bytes.saturating_add(body.len() as u32);
+            *bytes = bytes.saturating_add(frame_bytes);
         }
         if is_last {
             if self.is_http11 {
@@ -125,13 +140,37 @@ impl Exchange {
     }
 }
 
+impl Written {
+    fn new(exchange: &Exchange, message: Bytes, segment: Segment, frame_bytes: u32) -> Written {
+        let head = (exchange.asked.clone(), exchange.keep_alive);
+        let head = (!exchange.transport.is_streaming()).then_some(head);
+        let (transport, is_http11) = (exchange.transport, exchange.is_http11);
+        Written { message, transport, is_http11, head, segment, frame_bytes }
+    }
+
+    /// Are these the bytes that this receiver gets for this message?
+    fn is_for(&self, exchange: &Exchange, message: &Bytes) -> bool {
+        let is_head_same = self.head.as_ref().is_none_or(|(asked, keep_alive)| {
+            *asked == exchange.asked && *keep_alive == exchange.keep_alive
+        });
+        std::ptr::eq(&raw const *self.message, &raw const **message)
+            && self.transport == exchange.transport
+            && self.is_http11 == exchange.is_http11
+            && is_head_same
+    }
+}
+
+fn exchange_of(connections: &mut Table<Connection>, slot: u32) -> Option<&mut Exchange> {
+    let waiting = connections[slot as usize].extras.as_mut()?.waiting.as_mut()?;
+    match &mut waiting.then {
+        Then::SockJs(exchange) => Some(exchange),
+        _ => None,
+    }
+}
+
 impl<R: Reactor> Shard<R> {
     pub(super) fn exchange(&mut self, slot: u32) -> Option<&mut Exchange> {
-        let waiting = self.connections[slot as usize].extras.as_mut()?.waiting.as_mut()?;
-        match &mut waiting.then {
-            Then::SockJs(exchange) => Some(exchange),
-            _ => None,
-        }
+        exchange_of(&mut self.connections, slot)
     }
 
     /// Does the connection wait for frames of a session?
@@ -189,13 +228,11 @@ impl<R: Reactor> Shard<R> {
         if self.exchange(slot).is_none_or(|exchange| exchange.request != to.request) {
             return;
         }
-        let answer = match answer {
-            Answer::Frame { frame, is_last: false } => match self.stream_shared(slot, &frame) {
-                true => return,
-                false => Answer::Frame { frame, is_last: false },
-            },
-            answer => answer,
-        };
+        if let Answer::Frame { frame, is_last } = &answer {
+            if self.write_shared(slot, frame, *is_last) {
+                return;
+            }
+        }
         let Some(exchange) = self.exchange(slot) else { return };
         let mut out = Vec::new();
         match answer {
@@ -241,51 +278,52 @@ impl<R: Reactor> Shard<R> {
             let mut results = Vec::new();
             self.reactor.recv_batch(&[slot], &mut piece, PIPELINED_BYTES_MAX, &mut results);
             if let Some(result) = results.pop() {
-                self.on_received(slot, result, &mut piece);
+                self.guarded(slot, |shard| shard.on_received(slot, result, &mut piece));
             }
         }
     }
 
-    /// Writes a frame with one message to a stream, as it was written to others before. Says
-    /// whether it did: not for other frames, nor for answers that have not begun.
-    fn stream_shared(&mut self, slot: u32, frame: &Frame) -> bool {
+    /// Writes a frame with one message as it was written to others before: a chunk of a stream, or
+    /// the whole answer to a poll. Says whether it did: not for other frames, nor where an answer
+    /// that streams begins or ends.
+    fn write_shared(&mut self, slot: u32, frame: &Frame, is_last: bool) -> bool {
         let Frame::Messages(messages) = frame else { return false };
-        let Some(message) = messages.single().cloned() else { return false };
-        let Some(exchange) = self.exchange(slot) else { return false };
-        let (transport, is_http11) = (exchange.transport, exchange.is_http11);
-        let Progress::Begun { .. } = exchange.progress else { return false };
-        let last = self.sessions.last_chunk.as_ref();
-        let known = last.filter(|last| {
-            let is_same = std::ptr::eq(&*last.message, &*message);
-            is_same && last.transport == transport && last.is_http11 == is_http11
-        });
+        let Some(message) = messages.single() else { return false };
+        let Some(exchange) = exchange_of(&mut self.connections, slot) else { return false };
+        let is_poll = exchange.transport == Transport::Xhr && exchange.progress == Progress::Asked;
+        let is_begun = matches!(exchange.progress, Progress::Begun { .. });
+        if !is_poll && (!is_begun || is_last) {
+            return false;
+        }
+        let last = self.sessions.last_written.as_ref();
+        let known = last.filter(|last| last.is_for(exchange, message));
         let (segment, frame_bytes) = match known {
             Some(last) => (last.segment, last.frame_bytes),
             None => {
-                let mut body = Vec::new();
-                frame.encode(&mut body, Wrapping::of(transport, ""));
-                let frame_bytes = body.len() as u32;
-                let mut chunk = Vec::with_capacity(body.len() + 16);
-                push_piece(&mut chunk, &body, is_http11);
-                self.forget_chunk();
-                let segment = self.arena.append(&[&chunk]);
+                let mut bytes = Vec::new();
+                let frame_bytes = exchange.push_body(&mut bytes, frame);
+                let segment = self.arena.append(&[&bytes]);
                 self.arena.retain(segment);
-                let chunk = StreamChunk { message, transport, is_http11, segment, frame_bytes };
-                self.sessions.last_chunk = Some(chunk);
+                let written = Written::new(exchange, message.clone(), segment, frame_bytes);
+                if let Some(last) = self.sessions.last_written.replace(written) {
+                    self.arena.release(last.segment);
+                }
                 (segment, frame_bytes)
             }
         };
+        exchange.progress = match exchange.progress {
+            Progress::Begun { bytes, reported_bytes } => {
+                Progress::Begun { bytes: bytes.saturating_add(frame_bytes), reported_bytes }
+            }
+            _ => Progress::Ended,
+        };
         self.push_segment(slot, segment);
-        if let Some(Exchange { progress: Progress::Begun { bytes, .. }, .. }) = self.exchange(slot)
-        {
-            *bytes = bytes.saturating_add(frame_bytes);
-        }
         true
     }
 
-    /// The chunk that streams share is not kept from turn to turn.
-    pub(in crate::shard) fn forget_chunk(&mut self) {
-        if let Some(last) = self.sessions.last_chunk.take() {
+    /// What receivers share is not kept from turn to turn.
+    pub(in crate::shard) fn forget_written(&mut self) {
+        if let Some(last) = self.sessions.last_written.take() {
             self.arena.release(last.segment);
         }
     }
@@ -314,9 +352,15 @@ impl<R: Reactor> Shard<R> {
                 }
             }
             Progress::Ended => {
+                // A receiver was listened to all the time, unless it sent too much ahead.
+                let is_all_received = self.is_receiver(slot) && self.has_spill_room(slot);
                 self.ask_session_home(key, self.receiver_id(slot, request), Ask::Completed);
                 self.finish_exchange(slot);
-                self.resume(slot);
+                if !is_all_received {
+                    self.resume(slot);
+                } else if self.connections[slot as usize].spill != NONE {
+                    self.on_stream(slot, &mut [], Self::decode_http);
+                }
             }
         }
     }

@@ -67,7 +67,7 @@ impl<R: Reactor> Shard<R> {
                 None
             }),
             Ask::Aborted => {
-                self.with_session(slot, |session, now, rules, _| session.aborted(from, now, rules))
+                self.with_session(slot, |session, now, rules, _| session.aborted(from, now, rules));
             }
         }
     }
@@ -342,6 +342,16 @@ impl<R: Reactor> Shard<R> {
             counts.leave(self.peers[slot as usize].ip());
         }
         self.close_session(slot, code::NORMAL, "Normal closure");
+    }
+
+    /// We were held up, or a shard does not read because the mesh is full: what clients did may
+    /// still be on its way, and nobody is ended for it.
+    pub(in crate::shard) fn excuse_sessions(&mut self) {
+        let tick = self.tick;
+        for (index, entry) in &mut self.sessions.entries {
+            entry.session.excuse(tick);
+            self.last_read[(VIRTUAL | index as u32) as usize] = tick;
+        }
     }
 
     /// Time passes for all sessions.

@@ -7,6 +7,7 @@
 use crate::metrics::{ErrorKind, Protocol};
 use crate::reactor::Reactor;
 use crate::shard::reason::DisconnectReason;
+use crate::shard::slow_input::Arrival;
 use crate::shard::table::is_virtual;
 use crate::shard::Shard;
 use stompede_core::sockjs::frame::{push_message, Close, Frame, Wrapping};
@@ -24,7 +25,12 @@ impl<R: Reactor> Shard<R> {
         if is_whole {
             return self.on_sockjs_payload(slot, piece);
         }
-        self.connections[slot as usize].ws_input().message.extend_from_slice(piece);
+        let tick = self.tick;
+        let input = self.connections[slot as usize].ws_input();
+        if input.message.is_empty() {
+            input.arrival = Arrival::begin(tick);
+        }
+        input.message.extend_from_slice(piece);
         if is_end {
             let connection = &mut self.connections[slot as usize];
             let mut message = std::mem::take(&mut connection.ws_input().message);

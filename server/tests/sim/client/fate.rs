@@ -51,7 +51,7 @@ impl Client {
             }
             Fate::HalfClose => {
                 self.write_all();
-                self.net.shutdown_write(self.socket);
+                self.line.shutdown_write();
             }
             Fate::Reset => return self.vanish(libc::ECONNRESET),
             Fate::MidFrame => {
@@ -63,7 +63,7 @@ impl Client {
                 if self.rng.chance(500) {
                     return self.vanish(libc::ECONNRESET);
                 }
-                self.net.shutdown_write(self.socket);
+                self.line.shutdown_write();
             }
             Fate::Stall => {
                 self.stalled_until_ms = now_ms + self.rng.below(40_000) as u64;

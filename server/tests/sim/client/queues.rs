@@ -1,6 +1,6 @@
 //! What a client does with queues; see [`crate::queues`] for the rules.
 
-use super::{Ack, Client, What};
+use super::{Client, What};
 use crate::history::History;
 use crate::queues::{Places, AUTO, QUEUES, SHARED};
 use crate::wire::Frame;
@@ -8,6 +8,14 @@ use std::collections::BTreeSet;
 
 /// Deliveries of a subscription that names no prefetch.
 const PREFETCH_MAX: usize = 1_000;
+
+/// `ack` of a subscription.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ack {
+    Auto,
+    Client,
+    Individual,
+}
 
 /// A subscription to a queue.
 pub(super) struct QueueSubscription {
