@@ -5,7 +5,7 @@
 // medians over the rounds. A peer that does not start is named with the reason, not left out.
 import { execFileSync, spawn } from 'node:child_process';
 import {
-  closeSync, existsSync, mkdirSync, openSync, readFileSync, rmSync, writeFileSync,
+  closeSync, existsSync, mkdirSync, openSync, readdirSync, readFileSync, rmSync, writeFileSync,
 } from 'node:fs';
 import net from 'node:net';
 import os from 'node:os';
@@ -18,6 +18,10 @@ const clientCpus = cores === 1 ? '0' : cores === 2 ? '1' : `1-${cores - 1}`;
 const START_MS = 60_000;
 // Connections that warm a server up before those that are measured.
 const WARM_COUNT = 100;
+// What the generator calls what servers speak.
+const PROTOCOLS = {
+  plain: 'websocket', 'STOMP 1.2': 'stomp', NATS: 'nats', 'MQTT 3.1.1': 'mqtt',
+};
 const options = readOptions(process.argv.slice(2));
 
 // Name, what it speaks, its command, its version; `url` rewrites the address that it prints, and
@@ -42,6 +46,8 @@ const servers = [
   { name: 'sockjs-node', speaks: 'plain', ...script('sockjs', 'sockjs') },
   { name: 'nchan', speaks: 'plain', ...nchan() },
   { name: 'rabbitmq', speaks: 'STOMP 1.2', ...rabbitmq() },
+  { name: 'nats', speaks: 'NATS', ...nats() },
+  { name: 'mosquitto', speaks: 'MQTT 3.1.1', ...mosquitto() },
 ].filter((server) => options.only.length === 0 || options.only.includes(server.name));
 
 // Scenario and options of stompede-bench, and the figures to take from its report.
@@ -139,7 +145,7 @@ function nchan() {
       fill('nchan.conf', config, { PORT: port, WORK: peersDir, ROOT: root });
       return `ws://127.0.0.1:${port}/ws`;
     },
-    version: () => readFileSync(path.join(root, 'version'), 'utf8').trim().replaceAll('\n', ', '),
+    version: () => unpackedVersion(root),
   };
 }
 
@@ -179,8 +185,42 @@ function rabbitmq() {
       };
       return `ws://127.0.0.1:${port}/ws`;
     },
-    version: () => readFileSync(path.join(root, 'version'), 'utf8').trim().replaceAll('\n', ', '),
+    version: () => unpackedVersion(root),
   };
+}
+
+// Debian's NATS server; it prints the address of its WebSocket.
+function nats() {
+  const root = path.join(peersDir, 'nats');
+  return {
+    command: [path.join(root, 'usr/sbin/nats-server'), '-c', path.join(peersDir, 'nats.conf')],
+    version: () => unpackedVersion(root),
+  };
+}
+
+// Debian's mosquitto, with those of its libraries that are not here.
+function mosquitto() {
+  const root = path.join(peersDir, 'mosquitto');
+  const config = path.join(peersDir, 'mosquitto-filled.conf');
+  const libraries = path.join(root, 'usr/lib');
+  const directories = existsSync(libraries)
+    ? [libraries, ...readdirSync(libraries).map((name) => path.join(libraries, name))] : [];
+  return {
+    command: [path.join(root, 'usr/sbin/mosquitto'), '-c', config],
+    environment: { LD_LIBRARY_PATH: directories.join(':') },
+    prepare: async () => {
+      const port = await freePort();
+      const user = os.userInfo().username;
+      fill('mosquitto.conf', config, { PORT: port, WORK: peersDir, USER: user });
+      return `ws://127.0.0.1:${port}/mqtt`;
+    },
+    version: () => unpackedVersion(root),
+  };
+}
+
+// Names and versions of the packages that scripts/bench unpacked.
+function unpackedVersion(root) {
+  return readFileSync(path.join(root, 'version'), 'utf8').trim().replaceAll('\n', ', ');
 }
 
 // Writes a template of this directory with its @NAME@s replaced.
@@ -266,9 +306,9 @@ async function end(server, child) {
 async function generate(server, child, url, given) {
   const file = path.join(peersDir, `${server.name}.json`);
   writeFileSync(file, '');
-  const stomp = server.speaks === 'plain' ? 'none' : '1.2';
-  const command = [bench, ...given, '--url', url, '--stomp', stomp, '--pid', String(child.pid),
-    '--out', `json=${file}`];
+  const protocol = PROTOCOLS[server.speaks];
+  const command = [bench, ...given, '--url', url, '--protocol', protocol, '--pid',
+    String(child.pid), '--out', `json=${file}`];
   const status = await pinned(clientCpus, command, 'ignore').ended;
   const text = readFileSync(file, 'utf8');
   if (text === '') throw new Error(`${given[0]}: no report (exit status ${status})`);
@@ -358,14 +398,14 @@ ${options.rounds} round(s).
 
 ${table()}
 
-Connect: ${options.connections} connections, upgraded and (STOMP) logged in and subscribed. PSS: \
+Connect: ${options.connections} connections, upgraded and, unless plain, logged in and subscribed. PSS: \
 of the process with ${WARM_COUNT} connections, then its growth by each further one, after \
 ${options.hold} without traffic; without the kernel's buffers; Node's code is shared with \
 the script that measures, and memory comes in steps, so that few connections tell little. CPU \
 per delivery and latency: ${options.connections} subscribers, 5 messages of 100 B a second, \
 latency from the planned send. Coalesced: 100 subscribers, up to 1,024 messages on the way; per \
-server core is per second of the server's CPU time. A plain server sends bare messages; STOMP \
-adds a frame with its headers to each. stompede-plain is the test service \`/broadcast\`, which \
+server core is per second of the server's CPU time. A plain server sends bare messages; STOMP, \
+NATS and MQTT (QoS 0) add their headers to each. stompede-plain is the test service \`/broadcast\`, which \
 sends to the publisher too, as nchan does. Every run has a fresh server.
 ${troubles.length > 0 ? `\n${troubles.join('\n')}\n` : '\nNothing lost, dropped or reordered.\n'}`;
 }

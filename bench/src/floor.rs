@@ -10,6 +10,7 @@ use crate::control::Control;
 use crate::plan::{Plan, Rate, Target, Workload};
 use crate::run::{self, Observer, Outcome};
 use crate::stamp::{blank_body, Stamp, STAMP_BYTES};
+use crate::wire::Protocol;
 use std::io::{self, BufRead, BufReader, Write};
 use std::net::SocketAddr;
 use std::process::{Child, ChildStdin, Command, Stdio};
@@ -88,7 +89,7 @@ fn drive(child: &mut Child, plan: &Plan, sender: &Sender) -> Result<Outcome, Str
     read.map_err(|error| format!("the bare loop does not answer: {error}"))?;
     let mut floor = plan.clone();
     floor.target = Target::parse(&format!("tcp://{}", line.trim()))?;
-    floor.version = None;
+    floor.protocol = Protocol::WebSocket;
     floor.workload = Workload::Fanout;
     (floor.publishers, floor.strangers) = (0, 1);
     (floor.storms, floor.hold, floor.heart_beat_ms) = (0, Duration::ZERO, 0);

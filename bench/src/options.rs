@@ -6,14 +6,15 @@ use crate::plan::{Plan, Rate, Target, Workload};
 use crate::queue::AckMode;
 use crate::soak::{scrape::Source, Terms};
 use crate::verdict::Bound;
-use crate::wire::Transport;
+use crate::wire::{Protocol, Transport};
 use clap::{Args, Parser, Subcommand};
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::time::Duration;
 use stompede_core::amount;
 
-/// Loads a push server (STOMP over WebSocket, TCP or SockJS, or no STOMP): checks each delivery.
+/// Loads a push server (STOMP, NATS or MQTT over WebSocket or TCP, STOMP over SockJS, or
+/// messages of no protocol) and checks every delivery.
 #[derive(Debug, Parser)]
 #[command(name = "stompede-bench", version)]
 pub struct Options {
@@ -192,7 +193,10 @@ pub struct Common {
     /// How SockJS travels; websocket unless told
     #[arg(long, value_parser = ["websocket", "xhr-streaming", "xhr-polling"])]
     pub transport: Option<String>,
-    /// STOMP version to offer: 1.0, 1.1, 1.2, or none for plain WebSocket
+    /// What to speak; websocket is messages of no protocol
+    #[arg(long, default_value = "stomp")]
+    pub protocol: Protocol,
+    /// STOMP version to offer; none is --protocol websocket
     #[arg(long, default_value = "1.2", value_parser = ["1.0", "1.1", "1.2", "none"])]
     pub stomp: String,
     /// Connections that subscribe, e.g. 10k
@@ -288,7 +292,12 @@ impl Common {
         }
         let mut plan = Plan::new(target);
         // A client of 1.0 sends no accept-version; one that lists 1.0 alone means the same.
-        plan.version = (self.stomp != "none").then(|| self.stomp.clone());
+        plan.protocol = self.protocol;
+        match (self.stomp.as_str(), self.protocol) {
+            ("none", Protocol::Stomp) => plan.protocol = Protocol::WebSocket,
+            ("none", _) => {}
+            (version, _) => version.clone_into(&mut plan.version),
+        }
         plan.subscribers = self.connections;
         plan.ramp_per_second = match self.ramp {
             Some(ramp) => f64::from(self.connections) / ramp.as_secs_f64().max(1e-3),
@@ -534,7 +543,7 @@ mod tests {
         assert_eq!((plan.heart_beat_ms, plan.seed, plan.threads), (10_000, 7, 2));
         assert_eq!(plan.login, Some(("a".into(), "b:c".into())));
         assert_eq!(plan.sources[2], "127.1.0.3".parse::<IpAddr>().unwrap());
-        assert_eq!(plan.version.as_deref(), Some("1.1"));
+        assert_eq!((plan.protocol, plan.version.as_str()), (Protocol::Stomp, "1.1"));
         assert!(plan.check().is_ok());
     }
 
@@ -562,10 +571,13 @@ mod tests {
 
     #[test]
     fn max_is_a_window() {
-        let plan = plan("stompede-bench fanout --publish-rate max --window 64 --stomp none");
+        let plan =
+            plan("stompede-bench fanout --publish-rate max --window 64 --protocol websocket");
         let plan = plan.unwrap();
         assert_eq!(plan.rate, Rate::Window(64));
-        assert_eq!(plan.version, None);
+        assert_eq!(plan.protocol, Protocol::WebSocket);
+        let none = super::tests::plan("stompede-bench fanout --stomp none").unwrap();
+        assert_eq!(none.protocol, Protocol::WebSocket);
     }
 
     #[test]
@@ -588,6 +600,7 @@ mod tests {
             "stompede-bench fanout --duration 10",
             "stompede-bench fanout --duration 1.5s",
             "stompede-bench fanout --stomp 2.0",
+            "stompede-bench fanout --protocol amqp",
             "stompede-bench connect --churn 200%",
             "stompede-bench connect --url wss://x",
             "stompede-bench connect --connections 1.5",

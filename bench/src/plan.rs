@@ -2,7 +2,7 @@
 
 use crate::destinations::{Destinations, Names};
 use crate::queue::AckMode;
-use crate::wire::Transport;
+use crate::wire::{Protocol, Transport};
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::time::Duration;
 
@@ -90,8 +90,10 @@ pub enum Rate {
 pub struct Plan {
     /// Where the server is.
     pub target: Target,
-    /// `accept-version` of CONNECT; `None` is WebSocket without STOMP.
-    pub version: Option<String>,
+    /// What is spoken.
+    pub protocol: Protocol,
+    /// `accept-version` of STOMP's CONNECT.
+    pub version: String,
     /// Name and passcode.
     pub login: Option<(String, String)>,
     /// Interval of heart-beats both ways, in milliseconds; 0 is none.
@@ -167,7 +169,8 @@ impl Plan {
     pub fn new(target: Target) -> Plan {
         Plan {
             target,
-            version: Some("1.2".into()),
+            protocol: Protocol::Stomp,
+            version: "1.2".into(),
             login: None,
             heart_beat_ms: 0,
             workload: Workload::Idle,
@@ -321,13 +324,7 @@ impl Plan {
             let seen = self.body_bytes;
             return Err(format!("seen size {seen}, the stamp needs {STAMP_BYTES}: raise --size"));
         }
-        let is_tcp = self.target.transport == Transport::Tcp;
-        if self.version.is_none() && is_tcp && self.publishers > 0 {
-            return Err("seen --stomp none with a tcp url: bodies need WebSocket frames".into());
-        }
-        if self.version.is_none() && matches!(self.workload, Workload::Many | Workload::Queue) {
-            return Err("seen --stomp none with destinations: use fanout or echo".into());
-        }
+        self.check_protocol()?;
         let is_publishing = self.workload != Workload::Idle;
         if is_publishing && self.publishers + self.strangers == 0 {
             return Err("seen no publisher: raise --publishers".into());
@@ -365,6 +362,26 @@ impl Plan {
             return Err("seen no connection: raise --connections".into());
         }
         Ok(())
+    }
+
+    /// What not every protocol can do.
+    fn check_protocol(&self) -> Result<(), String> {
+        let transport = self.target.transport;
+        let is_tcp = transport == Transport::Tcp;
+        let refused = match (self.protocol, self.workload) {
+            (Protocol::WebSocket, _) if is_tcp && self.publishers > 0 => {
+                "a tcp url: bodies need WebSocket frames"
+            }
+            (Protocol::WebSocket, Workload::Many | Workload::Queue) => {
+                "destinations: use fanout or echo"
+            }
+            (Protocol::Nats | Protocol::Mqtt, _) if transport.is_sockjs() => {
+                "an http url: SockJS carries text; write ws or tcp"
+            }
+            (Protocol::Nats | Protocol::Mqtt, Workload::Queue) => "queues: use stomp",
+            _ => return Ok(()),
+        };
+        Err(format!("seen --protocol {} with {refused}", self.protocol.name()))
     }
 }
 
@@ -448,5 +465,23 @@ mod tests {
         assert!(plan.check().unwrap_err().contains("--publishers"));
         plan.publishers = 1;
         assert!(plan.check().unwrap_err().contains("rate"));
+    }
+
+    #[test]
+    fn sockjs_carries_stomp_or_bare_messages() {
+        let mut plan = Plan::new(Target::parse("http://127.0.0.1:1").unwrap());
+        plan.subscribers = 1;
+        for (_, transport) in Transport::SOCKJS {
+            plan.target.transport = transport;
+            for (protocol, is_allowed) in [
+                (Protocol::Stomp, true),
+                (Protocol::WebSocket, true),
+                (Protocol::Nats, false),
+                (Protocol::Mqtt, false),
+            ] {
+                plan.protocol = protocol;
+                assert_eq!(plan.check().is_ok(), is_allowed, "{protocol:?} {transport:?}");
+            }
+        }
     }
 }

@@ -7,7 +7,8 @@
 use crate::clock::{nanos, Nanos};
 use crate::plan::{Plan, Rate, Workload};
 use crate::stamp::{blank_body, Stamp};
-use crate::wire::{send_frame, Writer};
+use crate::wire::Writer;
+use std::borrow::Cow;
 use std::sync::Arc;
 
 /// Encoded bytes that may wait for one publisher's socket.
@@ -19,7 +20,8 @@ const MESSAGES_PER_CALL: usize = 512;
 pub struct Publisher {
     /// Its connection, while it is live.
     pub slot: Option<u32>,
-    /// Encoded and not yet taken by the socket.
+    /// Encoded and not yet taken by the socket: messages, and whatever else is said on its
+    /// connection.
     pub out: Vec<u8>,
     /// The socket is full.
     pub is_blocked: bool,
@@ -27,6 +29,30 @@ pub struct Publisher {
     number: u32,
     /// Messages numbered so far, in its one stream.
     sequence: u32,
+}
+
+impl Publisher {
+    /// Takes a connection. `rest` is what its socket has still to take of what was said before.
+    pub fn join(&mut self, slot: u32, rest: Vec<u8>) {
+        self.slot = Some(slot);
+        self.is_blocked = !rest.is_empty();
+        self.out.splice(0..0, rest);
+    }
+
+    /// Leaves a connection that is over. What waited may begin in the midst of a frame: it is no
+    /// good on another.
+    pub fn leave(&mut self) {
+        self.slot = None;
+        if std::mem::take(&mut self.is_blocked) {
+            self.out.clear();
+        }
+    }
+
+    /// The connection and what is to be sent there now.
+    pub fn due(&self) -> Option<(u32, &[u8])> {
+        let slot = self.slot.filter(|_| !self.is_blocked && !self.out.is_empty())?;
+        Some((slot, &self.out))
+    }
 }
 
 /// All publishers of a worker.
@@ -139,33 +165,25 @@ impl Publishers {
 
     /// Encodes the message whose turn it is; returns the deliveries that it must cause.
     fn encode(&mut self, planned: Nanos) -> u64 {
-        let publisher = &mut self.all[self.turn];
+        let Publishers { all, plan, choice, sequences, names, writer, frame, body, .. } = self;
+        let publisher = &mut all[self.turn];
         let next = |counter: &mut u32| std::mem::replace(counter, counter.wrapping_add(1));
-        let (destination, sequence, stream) = match self.plan.workload {
+        let (destination, sequence, stream) = match plan.workload {
             Workload::Many | Workload::Queue => {
                 let round = next(&mut publisher.sequence);
-                let destination =
-                    self.choice.next(publisher.number, round / self.plan.burst.max(1));
-                let sequence = next(&mut self.sequences[destination as usize]);
+                let destination = choice.next(publisher.number, round / plan.burst.max(1));
+                let sequence = next(&mut sequences[destination as usize]);
                 (destination, sequence, destination)
             }
             Workload::Echo => (publisher.number, next(&mut publisher.sequence), publisher.number),
             _ => (0, next(&mut publisher.sequence), publisher.number),
         };
-        Stamp { planned, sequence, stream }.write(&mut self.body);
-        self.frame.clear();
-        if self.plan.version.is_some() {
-            match self.names.get(destination as usize) {
-                Some(name) => send_frame(&mut self.frame, name, &self.body),
-                None => {
-                    let name = self.plan.destination_name(destination);
-                    send_frame(&mut self.frame, &name, &self.body);
-                }
-            }
-        } else {
-            self.frame.extend_from_slice(&self.body);
-        }
-        self.writer.frame(&mut publisher.out, &self.frame);
+        Stamp { planned, sequence, stream }.write(body);
+        let name = match names.get(destination as usize) {
+            Some(name) => Cow::Borrowed(name),
+            None => Cow::Owned(plan.destination_name(destination)),
+        };
+        writer.publish(&mut publisher.out, frame, &name, body);
         self.readers[destination as usize]
     }
 }

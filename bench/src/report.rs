@@ -4,6 +4,7 @@ use crate::latency::Summary;
 use crate::plan::{Plan, Rate, Workload};
 use crate::run::{Outcome, Second, ServerUse};
 use crate::soak::Soak;
+use crate::wire::Protocol;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -408,10 +409,14 @@ fn milliseconds(summary: &Summary) -> String {
 }
 
 fn title(scenario: &str, plan: &Plan) -> String {
-    let stomp =
-        plan.version.as_ref().map_or("no STOMP".into(), |version| format!("STOMP {version}"));
+    let protocol = match plan.protocol {
+        Protocol::Stomp => format!("STOMP {}", plan.version),
+        Protocol::WebSocket => "no STOMP".into(),
+        Protocol::Nats => "NATS".into(),
+        Protocol::Mqtt => "MQTT 3.1.1".into(),
+    };
     let mut title = format!(
-        "{scenario}  {:?} {stomp}  {} connections",
+        "{scenario}  {:?} {protocol}  {} connections",
         plan.target.transport,
         plan.connections()
     );

@@ -1,22 +1,22 @@
-//! The bytes of a client: what it sends, and the frames it receives. [`sockjs`] has what SockJS
-//! adds.
+//! The bytes of a client: what it sends, and what it receives, in each of four protocols, and what
+//! SockJS puts around STOMP.
 //!
-//! Sending reuses the server's own masking; receiving is written here, because the server has no
-//! decoder for its own frames. A delivery in a WebSocket frame takes a short way that checks its
+//! A file per protocol; here is what the rest of the generator sees of them. Sending reuses the
+//! server's own masking. A delivery of STOMP in a WebSocket frame takes a short way that checks its
 //! ends only (command, blank line before a body of the expected size, NUL); everything else is read
 //! header by header. "Need more bytes" is `Ok(None)`.
 
+pub mod mqtt;
+pub mod nats;
 pub mod sockjs;
+pub mod stomp;
+pub mod websocket;
 
-use base64::engine::general_purpose::STANDARD;
-use base64::Engine;
-use memchr::memchr;
-use sha1::{Digest, Sha1};
-use std::io::Write as _;
+use clap::ValueEnum;
 use stompede_core::sockjs::frame::push_message;
 use stompede_core::ws::frame::{encode_masked, Opcode};
 
-/// How STOMP frames travel.
+/// How frames travel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Transport {
     /// As WebSocket messages.
@@ -50,25 +50,53 @@ impl Transport {
     }
 }
 
+/// What is spoken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Protocol {
+    /// STOMP, of the version that `--stomp` says.
+    Stomp,
+    /// WebSocket alone: every message is a body, and the server sends it to all.
+    #[value(name = "websocket")]
+    WebSocket,
+    /// NATS.
+    Nats,
+    /// MQTT 3.1.1, QoS 0.
+    Mqtt,
+}
+
+impl Protocol {
+    /// As `--protocol` names it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Protocol::Stomp => "stomp",
+            Protocol::WebSocket => "websocket",
+            Protocol::Nats => "nats",
+            Protocol::Mqtt => "mqtt",
+        }
+    }
+}
+
 /// What a server said.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Inbound<'a> {
     /// The answer to the upgrade.
     Upgraded,
-    /// CONNECTED, with the value of its heart-beat header.
-    Connected { heart_beat: Option<&'a [u8]> },
-    /// MESSAGE, or without STOMP a data frame.
+    /// CONNECTED, CONNACK.
+    Connected,
+    /// MESSAGE, MSG, PUBLISH, or a data frame alone.
     Message {
-        /// From the command to the blank line; empty without STOMP.
+        /// All before the body; empty without a protocol.
         head: &'a [u8],
         body: &'a [u8],
     },
-    /// RECEIPT.
+    /// RECEIPT, PONG, SUBACK: what was said before has been done.
     Receipt,
-    /// ERROR: the whole frame.
+    /// ERROR or -ERR: the whole frame.
     Error(&'a [u8]),
-    /// An end of line between frames.
+    /// An end of line between frames, PINGRESP.
     HeartBeat,
+    /// A PING of NATS.
+    AreYouThere,
     /// A WebSocket ping.
     Ping(&'a [u8]),
     /// A WebSocket close, with its payload.
@@ -80,30 +108,48 @@ pub enum Inbound<'a> {
 /// Why a server's bytes make no sense.
 pub type Violation = &'static str;
 
+/// What is at the front of some bytes and how many it took; `None` needs more.
+pub type Step<'a> = Result<Option<(Inbound<'a>, usize)>, Violation>;
+
 /// Reads a server's bytes.
 #[derive(Clone, Debug)]
 pub struct Reader {
+    /// What is spoken.
+    pub protocol: Protocol,
     /// How frames travel.
     pub transport: Transport,
-    /// False: WebSocket messages are bodies.
-    pub is_stomp: bool,
     /// The expected size of a body, for the short way.
     pub body_bytes: usize,
     /// What `Sec-WebSocket-Accept` must be.
     pub accept: String,
 }
 
-/// Most bytes of a server's frame or response head that are believed.
+/// Most bytes of a server's frame that are believed.
 const FRAME_BYTES_MAX: usize = 16 << 20;
 
 impl Reader {
+    /// Are WebSocket frames to be taken apart first, with [`websocket::Frames`]?
+    pub fn is_framed_stream(&self) -> bool {
+        self.transport == Transport::WebSocket
+            && matches!(self.protocol, Protocol::Nats | Protocol::Mqtt)
+    }
+
+    /// Is a WebSocket message one frame of STOMP? In SockJS, [`sockjs::MessageReader`] reads them.
+    fn holds_stomp(&self) -> bool {
+        self.protocol == Protocol::Stomp && !self.transport.is_sockjs()
+    }
+
     /// Reads the response to the upgrade.
     ///
     /// # Errors
     /// A status other than 101, or a wrong key.
-    pub fn upgrade<'a>(&self, input: &'a [u8]) -> Result<Option<(Inbound<'a>, usize)>, Violation> {
+    pub fn upgrade<'a>(&self, input: &'a [u8]) -> Step<'a> {
         let Some(end) = memchr::memmem::find(input, b"\r\n\r\n") else {
-            return if input.len() > 8192 { Err("response head too long") } else { Ok(None) };
+            return if input.len() > websocket::RESPONSE_BYTES_MAX {
+                Err("response head too long")
+            } else {
+                Ok(None)
+            };
         };
         if !input.starts_with(b"HTTP/1.1 101 ") {
             return Err("the upgrade was refused");
@@ -114,47 +160,34 @@ impl Reader {
         Ok(Some((Inbound::Upgraded, end + 4)))
     }
 
-    /// Reads the frame at the front of `input` and how many bytes it took.
+    /// Reads the frame at the front of `input`, a stream's behind its WebSocket frames.
     ///
     /// # Errors
     /// What the server did that it must not do.
     #[inline]
-    pub fn next<'a>(&self, input: &'a [u8]) -> Result<Option<(Inbound<'a>, usize)>, Violation> {
-        match self.transport {
-            Transport::Tcp => next_stomp(input),
+    pub fn next<'a>(&self, input: &'a [u8]) -> Step<'a> {
+        match (self.protocol, self.transport) {
+            (Protocol::Nats, _) => nats::next(input),
+            (Protocol::Mqtt, _) => mqtt::next(input),
+            (_, Transport::Tcp) => stomp::next(input),
             _ => self.next_ws(input),
         }
     }
 
     #[inline]
-    fn next_ws<'a>(&self, input: &'a [u8]) -> Result<Option<(Inbound<'a>, usize)>, Violation> {
-        let &[first, second, ..] = input else { return Ok(None) };
-        let (length, head) = match second {
-            0..=125 => (usize::from(second), 2),
-            126 => match input.get(2..4) {
-                Some(bytes) => (usize::from(bytes[0]) << 8 | usize::from(bytes[1]), 4),
-                None => return Ok(None),
-            },
-            127 => match input.get(2..).and_then(|rest| rest.first_chunk::<8>()) {
-                Some(bytes) => (u64::from_be_bytes(*bytes) as usize, 10),
-                None => return Ok(None),
-            },
-            _ => return Err("masked frame from a server"),
-        };
+    fn next_ws<'a>(&self, input: &'a [u8]) -> Step<'a> {
+        let Some((head, length)) = websocket::frame_head(input)? else { return Ok(None) };
         if length > FRAME_BYTES_MAX {
             return Err("frame too long");
         }
         let Some(payload) = input.get(head..head + length) else { return Ok(None) };
-        let inbound = match first {
-            0x81 | 0x82 if !self.is_stomp => Inbound::Message { head: &[], body: payload },
+        let inbound = match input[0] {
+            0x81 | 0x82 if !self.holds_stomp() => Inbound::Message { head: &[], body: payload },
             0x81 | 0x82 => match self.body_of_message(payload) {
                 Some((head, body)) => Inbound::Message { head, body },
                 None => stomp_in_message(payload)?,
             },
-            0x89 => Inbound::Ping(payload),
-            0x8a => Inbound::Other,
-            0x88 => Inbound::Close(payload),
-            _ => return Err("fragmented or reserved WebSocket frame"),
+            _ => websocket::control(&input[..head + length])?,
         };
         Ok(Some((inbound, head + length)))
     }
@@ -173,81 +206,30 @@ impl Reader {
 
 /// A WebSocket message holds one whole STOMP frame, or a heart-beat.
 fn stomp_in_message(payload: &[u8]) -> Result<Inbound<'_>, Violation> {
-    match next_stomp(payload)? {
+    match stomp::next(payload)? {
         Some((inbound, _)) => Ok(inbound),
         None => Err("WebSocket message with half a STOMP frame"),
     }
 }
 
-fn next_stomp(input: &[u8]) -> Result<Option<(Inbound<'_>, usize)>, Violation> {
-    match input.first() {
-        None => return Ok(None),
-        Some(b'\n') => return Ok(Some((Inbound::HeartBeat, 1))),
-        Some(b'\r') => return Ok(Some((Inbound::Other, 1))),
-        Some(_) => {}
-    }
-    let Some((command, mut at)) = line(input, 0) else { return Ok(None) };
-    let (mut length, mut heart_beat) = (None, None);
-    loop {
-        let Some((header, next)) = line(input, at) else {
-            let is_long = input.len() > FRAME_BYTES_MAX;
-            return if is_long { Err("frame too long") } else { Ok(None) };
-        };
-        at = next;
-        if header.is_empty() {
-            break;
-        }
-        if let Some(value) = header.strip_prefix(b"content-length:") {
-            let text = std::str::from_utf8(value).map_err(|_| "content-length is no number")?;
-            length = Some(text.parse::<usize>().map_err(|_| "content-length is no number")?);
-        } else if let Some(value) = header.strip_prefix(b"heart-beat:") {
-            heart_beat = Some(value);
-        }
-    }
-    let rest = &input[at..];
-    let body = match length {
-        Some(length) if length > FRAME_BYTES_MAX => return Err("frame too long"),
-        Some(length) => match rest.get(length) {
-            None => return Ok(None),
-            Some(0) => &rest[..length],
-            Some(_) => return Err("no NUL behind the body"),
-        },
-        None => match memchr(0, rest) {
-            None => return Ok(None),
-            Some(end) => &rest[..end],
-        },
-    };
-    let end = at + body.len() + 1;
-    let inbound = match command {
-        b"MESSAGE" => Inbound::Message { head: &input[..at], body },
-        b"CONNECTED" => Inbound::Connected { heart_beat },
-        b"RECEIPT" => Inbound::Receipt,
-        b"ERROR" => Inbound::Error(&input[..end]),
-        _ => return Err("unknown STOMP command"),
-    };
-    Ok(Some((inbound, end)))
-}
-
-/// The line at `at` without its end, and where the next begins.
-fn line(input: &[u8], at: usize) -> Option<(&[u8], usize)> {
-    let end = at + memchr(b'\n', &input[at..])?;
-    let text = &input[at..end];
-    Some((text.strip_suffix(b"\r").unwrap_or(text), end + 1))
-}
-
-/// `Sec-WebSocket-Key` for 16 random bytes, and the answer it must get (RFC 6455 §4.1).
-pub fn websocket_key(random: [u8; 16]) -> (String, String) {
-    let key = STANDARD.encode(random);
-    let digest = Sha1::new()
-        .chain_update(key.as_bytes())
-        .chain_update(b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11")
-        .finalize();
-    (key, STANDARD.encode(digest))
+/// What a client says of itself.
+#[derive(Clone, Copy, Debug)]
+pub struct Login<'a> {
+    /// `accept-version` of STOMP.
+    pub version: &'a str,
+    /// `host` of STOMP.
+    pub host: &'a str,
+    /// Name and passcode.
+    pub credentials: Option<&'a (String, String)>,
+    /// Interval of heart-beats both ways, in milliseconds; 0 is none.
+    pub heart_beat_ms: u32,
 }
 
 /// Writes what a client says.
 #[derive(Clone, Debug)]
 pub struct Writer {
+    /// What is spoken.
+    pub protocol: Protocol,
     /// How frames travel.
     pub transport: Transport,
     /// The masking key of this run: the same for all frames, which costs a server the same.
@@ -255,11 +237,26 @@ pub struct Writer {
 }
 
 impl Writer {
-    /// Appends one STOMP frame, or without STOMP one message. For HTTP, a comma and a string: see
+    /// The subprotocols to offer.
+    pub fn subprotocols(&self) -> Option<&'static str> {
+        match self.protocol {
+            Protocol::Stomp => Some("v12.stomp, v11.stomp, v10.stomp"),
+            // "The Client MUST include "mqtt" in the list of WebSocket Sub Protocols it offers".
+            Protocol::Mqtt => Some("mqtt"),
+            Protocol::WebSocket | Protocol::Nats => None,
+        }
+    }
+
+    /// Appends one frame of the protocol, or one bare message. For HTTP, a comma and a string: see
     /// [`sockjs::Requests::send`].
     pub fn frame(&self, out: &mut Vec<u8>, frame: &[u8]) {
+        let opcode = match self.protocol {
+            Protocol::Stomp | Protocol::WebSocket => Opcode::Text,
+            // MQTT 3.1.1, section 6: "MUST be sent in WebSocket binary data frames".
+            Protocol::Nats | Protocol::Mqtt => Opcode::Binary,
+        };
         match self.transport {
-            Transport::WebSocket => encode_masked(out, Opcode::Text, self.mask, frame),
+            Transport::WebSocket => encode_masked(out, opcode, self.mask, frame),
             Transport::Tcp => out.extend_from_slice(frame),
             Transport::SockJsWebSocket => {
                 let mut message = b"[".to_vec();
@@ -274,95 +271,76 @@ impl Writer {
         }
     }
 
+    /// Appends the log-in: nothing without a protocol that has one.
+    pub fn log_in(&self, out: &mut Vec<u8>, login: &Login<'_>) {
+        let mut frame = Vec::new();
+        match self.protocol {
+            Protocol::Stomp => {
+                let beat = format!("{0},{0}", login.heart_beat_ms);
+                let Login { version, host, credentials, .. } = *login;
+                frame = stomp::connect_frame(version, host, credentials, &beat);
+            }
+            Protocol::Nats => nats::connect(&mut frame, login),
+            Protocol::Mqtt => mqtt::connect(&mut frame, login),
+            Protocol::WebSocket => return,
+        }
+        self.frame(out, &frame);
+    }
+
+    /// Appends subscriptions, each with its number, and if so the question whether they are live.
+    /// Says whether there will be an answer, one [`Inbound::Receipt`]. `terms` are further headers
+    /// of STOMP.
+    pub fn subscribe(
+        &self,
+        out: &mut Vec<u8>,
+        names: &[(u32, String)],
+        terms: &str,
+        with_receipt: bool,
+    ) -> bool {
+        let mut frame = Vec::new();
+        match self.protocol {
+            Protocol::Stomp => {
+                for (index, (id, name)) in names.iter().enumerate() {
+                    let is_last = with_receipt && index + 1 == names.len();
+                    self.frame(out, &stomp::subscribe_frame(*id, name, terms, is_last));
+                }
+                return with_receipt;
+            }
+            Protocol::Nats => nats::subscribe(&mut frame, names, with_receipt),
+            Protocol::Mqtt => mqtt::subscribe(&mut frame, names),
+            Protocol::WebSocket => return false,
+        }
+        self.frame(out, &frame);
+        // Nobody needs to ask for a SUBACK.
+        with_receipt || self.protocol == Protocol::Mqtt
+    }
+
+    /// Appends a message; `frame` is room to work in.
+    pub fn publish(&self, out: &mut Vec<u8>, frame: &mut Vec<u8>, destination: &str, body: &[u8]) {
+        frame.clear();
+        match self.protocol {
+            Protocol::Stomp => stomp::send_frame(frame, destination, body),
+            Protocol::WebSocket => frame.extend_from_slice(body),
+            Protocol::Nats => nats::publish(frame, destination, body),
+            Protocol::Mqtt => mqtt::publish(frame, destination, body),
+        }
+        self.frame(out, frame);
+    }
+
+    /// Appends a sign of life.
+    pub fn heart_beat(&self, out: &mut Vec<u8>) {
+        let beat = match self.protocol {
+            Protocol::Stomp | Protocol::WebSocket => b"\n",
+            Protocol::Nats => nats::PING,
+            Protocol::Mqtt => mqtt::PINGREQ,
+        };
+        self.frame(out, beat);
+    }
+
     /// Appends a pong.
     pub fn pong(&self, out: &mut Vec<u8>, payload: &[u8]) {
         encode_masked(out, Opcode::Pong, self.mask, payload);
     }
-}
-
-/// The upgrade request.
-pub fn upgrade_request(host: &str, path: &str, key: &str, protocols: Option<&str>) -> Vec<u8> {
-    let mut out = Vec::new();
-    // Writing to a Vec cannot fail.
-    let _ = write!(
-        out,
-        "GET {path} HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n"
-    );
-    if let Some(protocols) = protocols {
-        let _ = write!(out, "Sec-WebSocket-Protocol: {protocols}\r\n");
-    }
-    out.extend_from_slice(b"\r\n");
-    out
-}
-
-/// CONNECT; `login` is name and passcode, `version` as in `accept-version`.
-pub fn connect_frame(
-    version: &str,
-    host: &str,
-    login: Option<&(String, String)>,
-    heart_beat: &str,
-) -> Vec<u8> {
-    let mut out = Vec::new();
-    let _ =
-        write!(out, "CONNECT\naccept-version:{version}\nhost:{host}\nheart-beat:{heart_beat}\n");
-    if let Some((name, passcode)) = login {
-        let _ = write!(out, "login:{name}\npasscode:{passcode}\n");
-    }
-    out.extend_from_slice(b"\n\0");
-    out
-}
-
-/// The value of a header, as it stands on the wire, of the first with this name.
-pub fn header<'a>(head: &'a [u8], name: &str) -> Option<&'a [u8]> {
-    let mut at = 0;
-    while let Some((text, next)) = line(head, at) {
-        if let Some(value) = text.strip_prefix(name.as_bytes()) {
-            if let Some(value) = value.strip_prefix(b":") {
-                return Some(value);
-            }
-        }
-        at = next;
-    }
-    None
-}
-
-/// Appends ACK of the delivery with this head; false if it does not say what to acknowledge.
-///
-/// STOMP 1.2: `id` "MUST match the `ack` header"; before, `message-id` and `subscription`.
-pub fn ack_frame(out: &mut Vec<u8>, version: &str, head: &[u8]) -> bool {
-    out.extend_from_slice(b"ACK");
-    let named: &[(&str, &str)] = match version {
-        "1.2" => &[("ack", "id")],
-        _ => &[("message-id", "message-id"), ("subscription", "subscription")],
-    };
-    for (theirs, ours) in named {
-        let Some(value) = header(head, theirs) else { return false };
-        out.extend_from_slice(b"\n");
-        out.extend_from_slice(ours.as_bytes());
-        out.extend_from_slice(b":");
-        out.extend_from_slice(value);
-    }
-    out.extend_from_slice(b"\n\n\0");
-    true
-}
-
-/// SUBSCRIBE number `id` with further headers `terms`; a receipt says that it and those before it
-/// are live.
-pub fn subscribe_frame(id: u32, destination: &str, terms: &str, with_receipt: bool) -> Vec<u8> {
-    let receipt = if with_receipt { "receipt:s\n" } else { "" };
-    format!("SUBSCRIBE\nid:{id}\ndestination:{destination}\n{terms}{receipt}\n\0").into_bytes()
-}
-
-/// Appends SEND of `body`.
-pub fn send_frame(out: &mut Vec<u8>, destination: &str, body: &[u8]) {
-    let length = body.len();
-    let _ = write!(
-        out,
-        "SEND\ndestination:{destination}\ncontent-type:text/plain\ncontent-length:{length}\n\n"
-    );
-    out.extend_from_slice(body);
-    out.push(0);
 }
 
 #[cfg(test)]
@@ -370,7 +348,7 @@ mod tests {
     use super::*;
 
     fn reader(transport: Transport) -> Reader {
-        Reader { transport, is_stomp: true, body_bytes: 5, accept: String::new() }
+        Reader { protocol: Protocol::Stomp, transport, body_bytes: 5, accept: String::new() }
     }
 
     const MESSAGE: &[u8] =
@@ -406,33 +384,7 @@ mod tests {
     }
 
     #[test]
-    fn an_ack_names_the_delivery_as_its_version_wants_it() {
-        let head = b"MESSAGE\nsubscription:7\nmessage-id:m\\c1\nack:a-1\nack:no\n\n";
-        let ack = |version: &str, head: &[u8]| {
-            let mut out = Vec::new();
-            ack_frame(&mut out, version, head).then(|| String::from_utf8(out).unwrap())
-        };
-        assert_eq!(ack("1.2", head).unwrap(), "ACK\nid:a-1\n\n\0");
-        let older = "ACK\nmessage-id:m\\c1\nsubscription:7\n\n\0";
-        assert_eq!(ack("1.1", head).unwrap(), older);
-        assert_eq!(ack("1.2", MESSAGE), None);
-        assert_eq!(header(head, "mess"), None);
-    }
-
-    #[test]
-    fn other_frames_are_told_apart() {
-        let tcp = reader(Transport::Tcp);
-        let connected = b"CONNECTED\r\nversion:1.2\r\nheart-beat:0,25000\r\n\r\n\0";
-        let heart_beat = Some(&b"0,25000"[..]);
-        assert_eq!(
-            tcp.next(connected),
-            Ok(Some((Inbound::Connected { heart_beat }, connected.len())))
-        );
-        assert_eq!(tcp.next(b"\nRE"), Ok(Some((Inbound::HeartBeat, 1))));
-        assert_eq!(tcp.next(b"RECEIPT\nreceipt-id:s\n\n\0"), Ok(Some((Inbound::Receipt, 23))));
-        assert_eq!(tcp.next(b"ERROR\n\n\0"), Ok(Some((Inbound::Error(b"ERROR\n\n\0"), 8))));
-        assert!(tcp.next(b"HELLO\n\n\0").is_err());
-        assert!(tcp.next(b"MESSAGE\ncontent-length:1\n\nab\0").is_err());
+    fn frames_of_websocket_are_told_apart() {
         let ws = reader(Transport::WebSocket);
         assert_eq!(ws.next(&framed(0x89, b"x")), Ok(Some((Inbound::Ping(b"x"), 3))));
         assert_eq!(ws.next(&framed(0x88, b"")), Ok(Some((Inbound::Close(b""), 2))));
@@ -442,10 +394,10 @@ mod tests {
     }
 
     #[test]
-    fn the_key_of_rfc_6455_gets_its_answer() {
-        let (key, accept) = websocket_key(*b"the sample nonce");
-        assert_eq!(key, "dGhlIHNhbXBsZSBub25jZQ==");
-        assert_eq!(accept, "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+    fn a_message_of_sockjs_is_left_as_it_is() {
+        let reader = reader(Transport::SockJsWebSocket);
+        let message = Inbound::Message { head: &[], body: b"a[\"\\n\"]" };
+        assert_eq!(reader.next(&framed(0x81, b"a[\"\\n\"]")), Ok(Some((message, 9))));
     }
 
     #[test]
@@ -458,5 +410,34 @@ mod tests {
         ws.accept = "OTHER=".into();
         assert!(ws.upgrade(good).is_err());
         assert!(ws.upgrade(b"HTTP/1.1 403 Forbidden\r\n\r\n").is_err());
+    }
+
+    #[test]
+    fn every_protocol_says_the_same_in_its_own_words() {
+        let said = |protocol, with_receipt| {
+            let writer = Writer { protocol, transport: Transport::Tcp, mask: [1; 4] };
+            let names = [(0, "a".to_owned()), (1, "b".to_owned())];
+            let (mut out, mut frame) = (Vec::new(), Vec::new());
+            let is_answered = writer.subscribe(&mut out, &names, "", with_receipt);
+            writer.publish(&mut out, &mut frame, "a", b"hi");
+            writer.heart_beat(&mut out);
+            (String::from_utf8(out.escape_ascii().collect()).unwrap(), is_answered)
+        };
+        let (nats, is_answered) = said(Protocol::Nats, true);
+        assert_eq!(nats, r"SUB a 0\r\nSUB b 1\r\nPING\r\nPUB a 2\r\nhi\r\nPING\r\n");
+        assert!(is_answered);
+        let (nats, is_answered) = said(Protocol::Nats, false);
+        assert_eq!(nats, r"SUB a 0\r\nSUB b 1\r\nPUB a 2\r\nhi\r\nPING\r\n");
+        assert!(!is_answered);
+        let mqtt = r"\x82\n\x00\x01\x00\x01a\x00\x00\x01b\x000\x05\x00\x01ahi\xc0\x00";
+        for with_receipt in [true, false] {
+            // A SUBACK comes unasked.
+            assert_eq!(said(Protocol::Mqtt, with_receipt), (mqtt.into(), true));
+            assert_eq!(said(Protocol::WebSocket, with_receipt), (r"hi\n".into(), false));
+            let (stomp, is_answered) = said(Protocol::Stomp, with_receipt);
+            assert_eq!(stomp.matches("receipt:").count(), usize::from(with_receipt));
+            assert_eq!(is_answered, with_receipt);
+            assert!(stomp.ends_with(r"\n\nhi\x00\n"), "{stomp}");
+        }
     }
 }

@@ -11,15 +11,18 @@ mod connect;
 mod outbox;
 mod receive;
 mod sockjs;
+#[cfg(test)]
+mod tests;
 
 use crate::broadcast::Watch;
 use crate::clock::{nanos, Nanos};
 use crate::control::{Control, Stage};
 use crate::order::Stream;
 use crate::plan::{Plan, Rate, Workload};
-use crate::publisher::Publishers;
+use crate::publisher::{Publisher, Publishers};
 use crate::stamp::blank_body;
-use crate::wire::{self, Reader, Writer};
+use crate::wire::websocket::{upgrade_request, websocket_key, Frames};
+use crate::wire::{Login, Reader, Writer};
 use outbox::Outbox;
 use receive::RECV_BATCH;
 use slab::Slab;
@@ -137,6 +140,10 @@ pub struct Worker<R> {
     ack_frame: Vec<u8>,
     clients: Vec<Client>,
     partials: Slab<Vec<u8>>,
+    /// By slot, where frames carry a stream.
+    frames: Vec<Frames>,
+    /// Some of such a stream.
+    stream: Vec<u8>,
     /// By subscriber, then by stream.
     streams: Vec<Stream>,
     /// Slots of the subscribers, by seat.
@@ -179,29 +186,24 @@ impl<R: Connector> Worker<R> {
         let share = |total: u32| (index as u32..total).step_by(plan.threads).len() as u32;
         let (subscribers, others) = (share(plan.subscribers), share(plan.publisher_connections()));
         let random = (plan.seed ^ control.clock.now()).to_le_bytes();
-        let (key, accept) =
-            wire::websocket_key([random, random].concat().try_into().unwrap_or([7; 16]));
-        let writer =
-            Writer { transport: plan.target.transport, mask: [random[0] | 1, 35, 71, 142] };
-        let reader = Reader {
-            transport: plan.target.transport,
-            is_stomp: plan.version.is_some() && !plan.target.transport.is_sockjs(),
-            body_bytes: plan.body_bytes,
-            accept,
-        };
-        let protocols = plan.version.as_ref().map(|_| "v12.stomp, v11.stomp, v10.stomp");
+        let (key, accept) = websocket_key([random, random].concat().try_into().unwrap_or([7; 16]));
+        let (protocol, transport) = (plan.protocol, plan.target.transport);
+        let writer = Writer { protocol, transport, mask: [random[0] | 1, 35, 71, 142] };
+        let reader = Reader { protocol, transport, body_bytes: plan.body_bytes, accept };
+        let protocols = writer.subprotocols();
         let is_broadcast = plan.workload == Workload::Fanout;
         let watched = if is_broadcast { plan.streams_per_subscriber() } else { 0 };
         let mut login = Vec::new();
-        if let Some(version) = &plan.version {
-            let beat = format!("{0},{0}", plan.heart_beat_ms);
-            let host = plan.target.host.split(':').next().unwrap_or_default();
-            writer
-                .frame(&mut login, &wire::connect_frame(version, host, plan.login.as_ref(), &beat));
-        }
+        let terms_of_login = Login {
+            version: &plan.version,
+            host: plan.target.host.split(':').next().unwrap_or_default(),
+            credentials: plan.login.as_ref(),
+            heart_beat_ms: plan.heart_beat_ms,
+        };
+        writer.log_in(&mut login, &terms_of_login);
         Worker {
             index,
-            upgrade: wire::upgrade_request(&plan.target.host, &plan.target.path, &key, protocols),
+            upgrade: upgrade_request(&plan.target.host, &plan.target.path, &key, protocols),
             login,
             terms: terms(&plan),
             reader,
@@ -210,6 +212,8 @@ impl<R: Connector> Worker<R> {
             ack_frame: Vec::new(),
             clients: Vec::new(),
             partials: Slab::new(),
+            frames: Vec::new(),
+            stream: Vec::new(),
             streams: vec![Stream::default(); subscribers as usize * plan.streams_per_subscriber()],
             subscribers: vec![NONE; subscribers as usize],
             publishers: Publishers::new(&plan, writer.clone(), index),
@@ -257,7 +261,7 @@ impl<R: Connector> Worker<R> {
             self.receive_ready();
             self.note_slowest();
             self.connect_further();
-            self.flush_outbox();
+            self.flush();
         }
         for slot in 0..self.clients.len() as u32 {
             if self.clients[slot as usize].phase.is_open() {
@@ -370,7 +374,7 @@ impl<R: Connector> Worker<R> {
 
     fn on_tick(&mut self) {
         self.tick += 1;
-        self.flush_outbox();
+        self.flush();
         // What a consumer that goes away had not acknowledged comes to others.
         let is_queue = self.plan.workload == Workload::Queue;
         let may_churn = match self.control.stage() {
@@ -384,9 +388,15 @@ impl<R: Connector> Worker<R> {
             self.replace(self.churn_due as usize);
             self.churn_due = self.churn_due.fract();
         }
+        self.keep_alive();
+        self.flush();
+    }
+
+    /// Beats where that is due, and looks after who fell silent.
+    fn keep_alive(&mut self) {
         let interval = self.plan.heart_beat_ms / TICK_MS as u32;
-        let mut beating = Vec::new();
-        let mut desk = self.control.desk(self.index);
+        let control = self.control.clone();
+        let mut desk = control.desk(self.index);
         for slot in 0..self.clients.len() as u32 {
             let client = &mut self.clients[slot as usize];
             if client.phase != Phase::Live {
@@ -394,27 +404,23 @@ impl<R: Connector> Worker<R> {
             }
             // A FIN that came together with data is told once only: who just fell silent is asked.
             let fell_silent = client.last_read + 1 == self.tick;
-            if interval > 0 {
-                if self.tick - client.last_read > 2 * interval && !client.is_stalled {
-                    client.last_read = self.tick;
-                    desk.tally.beats_missed += 1;
-                }
-                if self.tick - client.last_write + 2 >= interval {
-                    client.last_write = self.tick;
-                    desk.tally.beats_sent += 1;
-                    beating.push(slot);
-                }
-            }
             if fell_silent && !client.is_ready && !client.is_stalled {
                 client.is_ready = true;
                 self.ready.push(slot);
             }
+            if interval == 0 {
+                continue;
+            }
+            if self.tick - client.last_read > 2 * interval && !client.is_stalled {
+                client.last_read = self.tick;
+                desk.tally.beats_missed += 1;
+            }
+            if self.tick - client.last_write + 2 >= interval {
+                client.last_write = self.tick;
+                desk.tally.beats_sent += 1;
+                self.say(slot, Writer::heart_beat);
+            }
         }
-        drop(desk);
-        let mut beat = Vec::new();
-        self.writer.frame(&mut beat, b"\n");
-        beating.into_iter().for_each(|slot| self.say(slot, &beat));
-        self.flush_outbox();
     }
 
     // Publishing.
@@ -491,20 +497,11 @@ impl<R: Connector> Worker<R> {
             return self.feed_lines();
         }
         let Worker { reactor, publishers, shortfalls, clients, .. } = self;
-        let requests = publishers.all.iter().filter_map(|publisher| {
-            let slot = publisher.slot?;
-            if publisher.is_blocked || publisher.out.is_empty() {
-                return None;
-            }
-            Some(request(slot, &publisher.out))
-        });
-        reactor.send_batch(requests, shortfalls);
+        let due = publishers.all.iter().filter_map(Publisher::due);
+        reactor.send_batch(due.map(|(slot, bytes)| request(slot, bytes)), shortfalls);
         let mut failed = Vec::new();
         for publisher in &mut publishers.all {
-            let Some(slot) = publisher.slot else { continue };
-            if publisher.is_blocked || publisher.out.is_empty() {
-                continue;
-            }
+            let Some((slot, _)) = publisher.due() else { continue };
             clients[slot as usize].last_write = self.tick;
             let shortfall = shortfalls.iter().find(|shortfall| shortfall.slot == slot);
             let taken = match shortfall.map(|shortfall| shortfall.taken) {

@@ -8,7 +8,7 @@ use super::ground::Ground;
 use super::peer::{frame, wrong, Heard, Peer, Told, Wrong};
 use crate::clock::{nanos, Clock};
 use crate::latency::Latencies;
-use crate::wire::send_frame;
+use crate::wire::stomp::send_frame;
 use std::io::Write as _;
 use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

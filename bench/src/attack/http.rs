@@ -3,7 +3,7 @@
 use super::ground::Ground;
 use super::peer::{frame, wrong, Peer, Told};
 use super::{closed, Attack, USUAL};
-use crate::wire::websocket_key;
+use crate::wire::websocket::websocket_key;
 
 /// Refused with a status, counted, and the connection is closed.
 const REFUSED: Attack =

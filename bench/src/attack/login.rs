@@ -3,7 +3,7 @@
 use super::ground::Ground;
 use super::peer::{wrong, Told, Wrong};
 use super::{closed, Attack, USUAL};
-use crate::wire::connect_frame;
+use crate::wire::stomp::connect_frame;
 
 pub(super) const ATTACKS: &[Attack] = &[
     Attack {

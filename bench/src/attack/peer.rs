@@ -4,7 +4,8 @@
 //! the worst that a push server can do.
 
 use super::ground::Ground;
-use crate::wire::{connect_frame, upgrade_request, websocket_key};
+use crate::wire::stomp::connect_frame;
+use crate::wire::websocket::{upgrade_request, websocket_key};
 use memchr::memmem;
 use socket2::SockRef;
 use std::io::{ErrorKind, Read, Write};

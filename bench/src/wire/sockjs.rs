@@ -209,7 +209,7 @@ impl Requests {
             Transport::XhrStreaming => post("xhr_streaming", "Content-Length: 0\r\n\r\n"),
             Transport::XhrPolling => post("xhr", "Content-Length: 0\r\n\r\n"),
             _ => {
-                let request = super::upgrade_request(host, "\n", key, None);
+                let request = super::websocket::upgrade_request(host, "\n", key, None);
                 let at = memchr(b'\n', &request).unwrap_or(0);
                 let behind = [b"/websocket", &request[at + 1..]].concat();
                 ([&request[..at], path.as_bytes()].concat(), behind)
@@ -257,8 +257,12 @@ pub fn batch_bytes(messages: &[u8], bytes_max: usize) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Writer;
+    use super::super::{Protocol, Writer};
     use super::*;
+
+    fn writer(transport: Transport) -> Writer {
+        Writer { protocol: Protocol::Stomp, transport, mask: [1, 2, 3, 4] }
+    }
 
     fn messages(bytes: &[u8]) -> Result<Vec<String>, Violation> {
         let Frame::Messages(mut messages) = frame(bytes)? else { return Err("another frame") };
@@ -308,7 +312,7 @@ mod tests {
     fn what_the_writer_wrote_is_read_back() {
         let frames = ["SEND\n\n\"\\\0", "\n", "ä\u{2028}😀"];
         for transport in [Transport::XhrStreaming, Transport::XhrPolling] {
-            let writer = Writer { transport, mask: [1, 2, 3, 4] };
+            let writer = writer(transport);
             let mut queued = Vec::new();
             frames.iter().for_each(|frame| writer.frame(&mut queued, frame.as_bytes()));
             let whole = [b"a[", &queued[1..], b"]"].concat();
@@ -318,7 +322,7 @@ mod tests {
 
     #[test]
     fn batches_are_whole_messages() {
-        let writer = Writer { transport: Transport::XhrPolling, mask: [1, 2, 3, 4] };
+        let writer = writer(Transport::XhrPolling);
         let mut queued = Vec::new();
         for frame in [&b"1234"[..], b"\"\\", b"56"] {
             writer.frame(&mut queued, frame);

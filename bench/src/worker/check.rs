@@ -12,7 +12,7 @@ use crate::order::{Arrival, Stream};
 use crate::plan::{Plan, Workload};
 use crate::queue::AckMode;
 use crate::stamp::{is_filler_intact, Stamp};
-use crate::wire::{self, Writer};
+use crate::wire::{stomp, Writer};
 
 /// The terms of one subscriber's deliveries.
 pub(super) struct Check<'a> {
@@ -82,7 +82,7 @@ impl Check<'_> {
         head: &[u8],
         desk: &mut Desk,
     ) -> bool {
-        let is_redelivered = wire::header(head, "redelivered") == Some(b"true");
+        let is_redelivered = stomp::header(head, "redelivered") == Some(b"true");
         let is_first = self.control.is_first(stamp.stream, stamp.sequence);
         let is_behind = matches!(arrival, Arrival::Late | Arrival::Duplicate);
         desk.tally.redelivered += u64::from(is_redelivered);
@@ -128,7 +128,7 @@ impl<'a> Acks<'a> {
 
     fn send(&mut self, head: &[u8], count: u64, slot: u32, outbox: &mut Outbox, desk: &mut Desk) {
         self.frame.clear();
-        if !wire::ack_frame(self.frame, self.version, head) {
+        if !stomp::ack_frame(self.frame, self.version, head) {
             return desk.trouble("a delivery that does not say what to acknowledge");
         }
         desk.tally.acknowledged += count;

@@ -3,7 +3,8 @@
 use super::{Again, Client, Phase, Worker, NONE};
 use crate::clock::Nanos;
 use crate::plan::Workload;
-use crate::wire::{self, Transport};
+use crate::wire::websocket::Frames;
+use crate::wire::{Protocol, Transport};
 use std::io;
 use stompede::reactor::Connector;
 
@@ -105,6 +106,10 @@ impl<R: Connector> Worker<R> {
         if self.clients.len() <= slot as usize {
             self.clients.resize(slot as usize + 1, Client::FREE);
         }
+        if self.reader.is_framed_stream() {
+            self.frames.resize_with(self.clients.len(), Frames::default);
+            self.frames[slot as usize] = Frames::default();
+        }
     }
 
     pub(super) fn seat_client(&mut self, slot: u32, seat: u32, now: Nanos) {
@@ -153,12 +158,12 @@ impl<R: Connector> Worker<R> {
     }
 
     pub(super) fn log_in(&mut self, slot: u32) {
-        if self.plan.version.is_none() {
+        if self.plan.protocol == Protocol::WebSocket {
             return self.become_live(slot);
         }
         self.clients[slot as usize].phase = Phase::LoggingIn;
         let login = std::mem::take(&mut self.login);
-        self.say(slot, &login);
+        self.say(slot, |_, out| out.extend_from_slice(&login));
         self.login = login;
     }
 
@@ -181,17 +186,14 @@ impl<R: Connector> Worker<R> {
         client.phase = Phase::Subscribing;
         client.subscribed = end;
         let number = self.subscriber_number(seat);
-        let mut frames = Vec::new();
-        for subscription in first..end {
-            let name = self.plan.destination_name(self.plan.destination_of(number, subscription));
-            let is_last = subscription + 1 == end && self.plan.with_receipts;
-            self.writer.frame(
-                &mut frames,
-                &wire::subscribe_frame(subscription, &name, &self.terms, is_last),
-            );
-        }
-        self.say(slot, &frames);
-        if !self.plan.with_receipts {
+        let plan = &self.plan;
+        let name = |id| (id, plan.destination_name(plan.destination_of(number, id)));
+        let names: Vec<(u32, String)> = (first..end).map(name).collect();
+        let mut said = Vec::new();
+        let with_receipt = plan.with_receipts;
+        let is_answered = self.writer.subscribe(&mut said, &names, &self.terms, with_receipt);
+        self.say(slot, |_, out| out.extend_from_slice(&said));
+        if !is_answered {
             self.subscribe(slot);
         }
     }
@@ -202,6 +204,11 @@ impl<R: Connector> Worker<R> {
     }
 
     pub(super) fn become_live(&mut self, slot: u32) {
+        if let Some(index) = self.publisher_of(slot) {
+            if !self.join_publisher(slot, index) {
+                return;
+            }
+        }
         let now = self.control.clock.now();
         let client = &mut self.clients[slot as usize];
         client.phase = Phase::Live;
@@ -217,13 +224,29 @@ impl<R: Connector> Worker<R> {
             desk.tally.live_publishers += 1;
         }
         drop(desk);
-        if let Some(index) = self.publisher_of(slot) {
-            self.publishers.all[index].slot = Some(slot);
-        }
         let number = self.subscriber_number(seat);
         let is_subscriber = (seat as usize) < self.subscribers.len();
         self.clients[slot as usize].is_stalled = is_subscriber && self.plan.is_stalled(number);
         self.rest_line(slot);
+    }
+
+    /// Gives a publisher its connection, unless that fails meanwhile.
+    fn join_publisher(&mut self, slot: u32, index: usize) -> bool {
+        if self.plan.target.transport.is_http() {
+            // It speaks by its line: what the outbox has is requests for frames.
+            self.publishers.all[index].join(slot, Vec::new());
+            return true;
+        }
+        // From now on all that it says goes one way, behind what was said so far.
+        if self.outbox.holds(slot) {
+            self.flush_outbox();
+        }
+        if self.clients[slot as usize].phase == Phase::Free {
+            return false;
+        }
+        let rest = self.outbox.forget(slot);
+        self.publishers.all[index].join(slot, rest);
+        true
     }
 
     /// The publisher that speaks through a connection.
@@ -269,7 +292,7 @@ impl<R: Connector> Worker<R> {
             }
             for publisher in &mut self.publishers.all {
                 if publisher.slot == Some(slot) {
-                    publisher.slot = None;
+                    publisher.leave();
                 }
             }
         } else {

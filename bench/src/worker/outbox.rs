@@ -4,6 +4,7 @@
 //! read. Meanwhile all that the client says waits behind the rest.
 
 use super::{request, Phase, Worker};
+use crate::wire::Writer;
 use std::collections::BTreeMap;
 use std::io;
 use stompede::reactor::Connector;
@@ -34,9 +35,15 @@ impl Outbox {
         }
     }
 
-    /// Forgets what waits for a connection that is over.
-    pub(super) fn forget(&mut self, slot: u32) {
-        self.rest.remove(&slot);
+    /// Takes what its socket did not take away from a connection that is over, or that says the
+    /// rest by itself.
+    pub(super) fn forget(&mut self, slot: u32) -> Vec<u8> {
+        self.rest.remove(&slot).unwrap_or_default()
+    }
+
+    /// Is there something of this turn for the connection?
+    pub(super) fn holds(&self, slot: u32) -> bool {
+        self.pieces.iter().any(|piece| piece.0 == slot)
     }
 
     /// All that was said.
@@ -53,6 +60,27 @@ impl Outbox {
 }
 
 impl<R: Connector> Worker<R> {
+    /// Adds to what a client says. By HTTP it says it by its line. Otherwise, who publishes says
+    /// everything behind its messages: the socket may have taken half of one.
+    pub(super) fn say(&mut self, slot: u32, write: impl FnOnce(&Writer, &mut Vec<u8>)) {
+        if self.plan.target.transport.is_http() {
+            return self.say_by_line(slot, write);
+        }
+        let index = self.publisher_of(slot);
+        let Worker { publishers, outbox, writer, .. } = self;
+        let publisher = index.map(|index| &mut publishers.all[index]);
+        match publisher.filter(|publisher| publisher.slot == Some(slot)) {
+            Some(publisher) => write(writer, &mut publisher.out),
+            None => outbox.push(slot, |out| write(writer, out)),
+        }
+    }
+
+    /// Sends all that was said. The outbox comes last: what publishers say by HTTP goes with it.
+    pub(super) fn flush(&mut self) {
+        self.flush_publishers();
+        self.flush_outbox();
+    }
+
     pub(super) fn flush_outbox(&mut self) {
         self.flush_lines();
         if self.outbox.pieces.is_empty() {
@@ -96,7 +124,8 @@ impl<R: Connector> Worker<R> {
 
     /// Sends what waited for a socket that takes bytes again.
     pub(super) fn flush_rest(&mut self, slot: u32) {
-        if let Some(rest) = self.outbox.rest.remove(&slot) {
+        let rest = self.outbox.forget(slot);
+        if !rest.is_empty() {
             self.outbox.push(slot, |out| out.extend_from_slice(&rest));
             // At once: a turn sends one piece a connection.
             self.flush_outbox();

@@ -4,7 +4,7 @@ use super::check::{Acks, Check};
 use super::{Phase, Worker, NONE, RECV_STRIDE_BYTES};
 use crate::clock::{nanos, Nanos};
 use crate::plan::Workload;
-use crate::wire::Inbound;
+use crate::wire::{nats, websocket, Inbound};
 use std::io;
 use stompede::reactor::Connector;
 
@@ -70,8 +70,43 @@ impl<R: Connector> Worker<R> {
         }
     }
 
+    /// Reads new bytes, taking frames apart first that carry a stream.
+    pub(super) fn on_bytes(
+        &mut self,
+        slot: u32,
+        mut input: &[u8],
+        now: Nanos,
+    ) -> Result<(), String> {
+        if !self.reader.is_framed_stream() {
+            return self.on_stream(slot, input, now);
+        }
+        let mut frames = std::mem::take(&mut self.frames[slot as usize]);
+        let mut stream = std::mem::take(&mut self.stream);
+        loop {
+            let other = frames.next(&mut input, &mut stream)?;
+            if !stream.is_empty() {
+                self.on_stream(slot, &stream, now)?;
+                stream.clear();
+            }
+            let (Some(other), true) = (other, self.clients[slot as usize].phase != Phase::Free)
+            else {
+                break;
+            };
+            let step = match self.clients[slot as usize].phase {
+                Phase::Upgrading => self.reader.upgrade(&other)?,
+                _ => Some((websocket::control(&other)?, other.len())),
+            };
+            if let Some((inbound, _)) = step {
+                self.on_frame(slot, inbound)?;
+            }
+        }
+        self.stream = stream;
+        self.frames[slot as usize] = frames;
+        Ok(())
+    }
+
     /// Reads all frames of new bytes, completing first what was left of earlier ones.
-    pub(super) fn on_bytes(&mut self, slot: u32, input: &[u8], now: Nanos) -> Result<(), String> {
+    fn on_stream(&mut self, slot: u32, input: &[u8], now: Nanos) -> Result<(), String> {
         let mut rest = input;
         let partial = self.clients[slot as usize].partial;
         if partial != NONE {
@@ -169,7 +204,7 @@ impl<R: Connector> Worker<R> {
             is_verifying: self.is_verifying,
         };
         let is_queue = plan.workload == Workload::Queue;
-        let version = plan.version.as_deref().unwrap_or_default();
+        let version = plan.version.as_str();
         let mut acks = Acks { mode: plan.ack, version, writer, frame: ack_frame, last: None };
         let count = plan.streams_per_subscriber();
         let streams = &mut streams[seat as usize * count..][..count];
@@ -202,17 +237,23 @@ impl<R: Connector> Worker<R> {
         let phase = self.clients[slot as usize].phase;
         match (phase, inbound) {
             (Phase::Upgrading, Inbound::Upgraded) => self.on_upgraded(slot),
-            (Phase::LoggingIn, Inbound::Connected { .. }) => self.on_logged_in(slot),
+            // NATS answers a log-in with a receipt.
+            (Phase::LoggingIn, Inbound::Connected | Inbound::Receipt) => self.on_logged_in(slot),
             (Phase::Subscribing, Inbound::Receipt) => self.subscribe(slot),
-            (_, Inbound::HeartBeat) => self.control.desk(self.index).tally.beats_received += 1,
+            // And later a heart-beat.
+            (Phase::Live, Inbound::Receipt) | (_, Inbound::HeartBeat) => {
+                self.control.desk(self.index).tally.beats_received += 1;
+            }
+            (_, Inbound::AreYouThere) => {
+                self.say(slot, |writer, out| writer.frame(out, nats::PONG));
+            }
             (_, Inbound::Ping(payload)) => {
-                let writer = &self.writer;
-                self.outbox.push(slot, |out| writer.pong(out, payload));
+                self.say(slot, |writer, out| writer.pong(out, payload));
             }
             (_, Inbound::Error(frame)) => {
                 let text = String::from_utf8_lossy(frame);
                 let message = text.lines().find_map(|line| line.strip_prefix("message:"));
-                return Err(format!("ERROR from the server: {}", message.unwrap_or("?")));
+                return Err(format!("ERROR from the server: {}", message.unwrap_or(&text)));
             }
             (_, Inbound::Close(payload)) => {
                 let code =
@@ -220,7 +261,7 @@ impl<R: Connector> Worker<R> {
                 return Err(format!("close from the server: {code}"));
             }
             (_, Inbound::Message { .. } | Inbound::Other | Inbound::Receipt) => {}
-            (_, Inbound::Upgraded | Inbound::Connected { .. }) => {
+            (_, Inbound::Upgraded | Inbound::Connected) => {
                 return Err("an answer out of turn".into());
             }
         }

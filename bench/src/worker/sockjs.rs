@@ -15,7 +15,7 @@ use crate::clock::{nanos, Nanos};
 use crate::plan::{Plan, Workload};
 use crate::wire::sockjs::http::{self, Head, Piece};
 use crate::wire::sockjs::{frame, Frame, MessageReader, Requests, SessionName};
-use crate::wire::{Inbound, Transport};
+use crate::wire::{Inbound, Protocol, Transport};
 use line::Line;
 use slab::Slab;
 use std::io;
@@ -63,7 +63,7 @@ impl SockJs {
         SockJs {
             requests: Requests::new(target.transport, &target.host, &target.path, key),
             messages: MessageReader {
-                is_stomp: plan.version.is_some(),
+                is_stomp: plan.protocol == Protocol::Stomp,
                 body_bytes: plan.body_bytes,
                 needs_head: plan.workload == Workload::Queue,
             },
@@ -269,6 +269,10 @@ impl<R: Connector> Worker<R> {
                 }
                 inbound => self.on_frame(slot, inbound)?,
             }
+            if self.clients[slot as usize].phase == Phase::Free {
+                settled = Settled::default();
+                break;
+            }
         }
         self.sockjs.text = text;
         self.say_acks(slot, settled);
@@ -300,7 +304,7 @@ impl<R: Connector> Worker<R> {
         let streams = &mut streams[seat as usize * count..][..count];
         let is_right = check.delivery(head, body, streams, watch, &mut desk);
         if is_right && plan.workload == Workload::Queue {
-            let version = plan.version.as_deref().unwrap_or_default();
+            let version = plan.version.as_str();
             let mut acks = Acks { mode: plan.ack, version, writer, frame: ack_frame, last: None };
             acks.take(head, slot, &mut settled.said, &mut desk);
             if acks.last.is_some() {
@@ -315,13 +319,13 @@ impl<R: Connector> Worker<R> {
     fn say_acks(&mut self, slot: u32, mut settled: Settled) {
         let Worker { plan, control, writer, ack_frame, .. } = self;
         if settled.count > 0 {
-            let version = plan.version.as_deref().unwrap_or_default();
+            let version = plan.version.as_str();
             let last = Some((&settled.last_head[..], settled.count));
             let mut acks = Acks { mode: plan.ack, version, writer, frame: ack_frame, last };
             acks.flush(slot, &mut settled.said, &mut control.desk(self.index));
         }
         if !settled.said.bytes().is_empty() {
-            self.say(slot, settled.said.bytes());
+            self.say(slot, |_, out| out.extend_from_slice(settled.said.bytes()));
         }
     }
 
@@ -362,7 +366,7 @@ impl<R: Connector> Worker<R> {
             *place = slot;
         }
         if let Some(index) = publisher {
-            self.publishers.all[index].slot = Some(slot);
+            self.publishers.all[index].join(slot, Vec::new());
         }
         if let Some(line) = self.sockjs.lines.get_mut(client.line as usize) {
             line.receiver = slot;

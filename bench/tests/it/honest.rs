@@ -64,7 +64,7 @@ fn fanout_over_both_transports_and_all_versions() {
     for version in ["1.0", "1.1", "1.2"] {
         for target in [ws(&server).target, tcp.clone()] {
             let mut plan = publishing(Plan::new(target), Workload::Fanout);
-            plan.version = Some(version.into());
+            plan.version = version.into();
             let outcome = flawless(&plan);
             assert_eq!(outcome.tally.delivered, 60 * 150);
             assert!(outcome.frame_bytes > plan.body_bytes);
@@ -139,7 +139,7 @@ fn queues_settle_every_message_once_in_every_mode_and_version() {
         plan.destination = format!("/queue/{}.{version}", mode.value());
         // Only who acknowledges gets all of its share.
         (plan.prefetch, plan.rate) = (2, Rate::PerSecond(2_000.0));
-        plan.version = Some(version.into());
+        plan.version = version.into();
         let outcome = run(plan.clone(), &mut Silent).unwrap();
         let report = Report::new("queue", &plan, &outcome);
         assert_eq!(report.faults(), Vec::<String>::new(), "{mode:?}: {}", report.table());

@@ -8,7 +8,7 @@ use stompede_bench::plan::{Plan, Rate, Target, Workload};
 use stompede_bench::queue::AckMode;
 use stompede_bench::report::Report;
 use stompede_bench::run::{run, Silent};
-use stompede_bench::wire::Transport;
+use stompede_bench::wire::{Protocol, Transport};
 
 fn sockjs(server: &Handle, transport: Transport) -> Plan {
     let target = Target::parse(&format!("http://{}/sockjs", server.http_address)).unwrap();
@@ -21,7 +21,7 @@ fn fanout_over_all_transports_and_versions() {
     for (_, transport) in Transport::SOCKJS {
         for version in ["1.0", "1.1", "1.2"] {
             let mut plan = publishing(sockjs(&server, transport), Workload::Fanout);
-            plan.version = Some(version.into());
+            plan.version = version.into();
             let outcome = flawless(&plan);
             assert_eq!(outcome.tally.delivered, 60 * 150);
             assert_eq!(outcome.tally.polls > 0, transport == Transport::XhrPolling);
@@ -86,7 +86,8 @@ fn without_stomp_a_message_is_a_body() {
     for (_, transport) in Transport::SOCKJS {
         let mut plan = publishing(sockjs(&server, transport), Workload::Echo);
         plan.target.path = "/echo".into();
-        (plan.publishers, plan.destinations, plan.version) = (60, 60, None);
+        (plan.publishers, plan.destinations) = (60, 60);
+        plan.protocol = Protocol::WebSocket;
         assert_eq!(flawless(&plan).tally.delivered, 150);
     }
     stop(server);

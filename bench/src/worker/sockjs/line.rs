@@ -9,6 +9,7 @@ use super::super::{request, Client, Phase, Worker, NONE};
 use super::SockJs;
 use crate::plan::Workload;
 use crate::wire::sockjs::{batch_bytes, http, Requests, SessionName};
+use crate::wire::Writer;
 use stompede::reactor::Connector;
 
 /// Bytes of messages in one request, unless a single message has more.
@@ -36,7 +37,7 @@ pub(in crate::worker) struct Line {
     progress: Progress,
     /// The socket is full.
     is_blocked: bool,
-    /// Messages that wait for the next request, as [`crate::wire::Writer::frame`] writes them.
+    /// Messages that wait for the next request, as [`Writer::frame`] writes them.
     queued: Vec<u8>,
     /// What the socket has not taken of the request.
     out: Vec<u8>,
@@ -53,14 +54,14 @@ impl Line {
 }
 
 impl<R: Connector> Worker<R> {
-    /// Sends what a [`crate::wire::Writer`] wrote, by whatever connection a client sends with.
-    pub(in crate::worker) fn say(&mut self, slot: u32, bytes: &[u8]) {
-        if self.transport().is_http() {
-            let index = self.line_of(slot);
-            self.sockjs.lines[index as usize].queued.extend_from_slice(bytes);
-        } else {
-            self.outbox.push(slot, |out| out.extend_from_slice(bytes));
-        }
+    /// Adds to what a client sends with its next request.
+    pub(in crate::worker) fn say_by_line(
+        &mut self,
+        slot: u32,
+        write: impl FnOnce(&Writer, &mut Vec<u8>),
+    ) {
+        let index = self.line_of(slot);
+        write(&self.writer, &mut self.sockjs.lines[index as usize].queued);
     }
 
     /// The line of a client, marked dirty.
