@@ -6,7 +6,7 @@
 
 use super::outbox::Outbox;
 use crate::broadcast::Watch;
-use crate::clock::Nanos;
+use crate::clock::{nanos, Nanos};
 use crate::control::{Control, Desk};
 use crate::order::{Arrival, Stream};
 use crate::plan::{Plan, Workload};
@@ -16,18 +16,30 @@ use crate::wire::{stomp, Writer};
 
 /// The terms of one subscriber's deliveries.
 pub(super) struct Check<'a> {
-    pub(super) plan: &'a Plan,
-    pub(super) control: &'a Control,
-    pub(super) blank: &'a [u8],
-    /// The subscriber.
-    pub(super) number: u32,
-    pub(super) measured_from: Nanos,
-    pub(super) now: Nanos,
-    /// Everything was acknowledged.
-    pub(super) is_verifying: bool,
+    plan: &'a Plan,
+    control: &'a Control,
+    blank: &'a [u8],
+    number: u32,
+    measured_from: Nanos,
+    now: Nanos,
+    is_verifying: bool,
 }
 
-impl Check<'_> {
+impl<'a> Check<'a> {
+    /// Of subscriber `number` at `now`, with bodies like `blank`; `is_verifying`: everything was
+    /// acknowledged.
+    pub(super) fn new(
+        plan: &'a Plan,
+        control: &'a Control,
+        blank: &'a [u8],
+        number: u32,
+        now: Nanos,
+        is_verifying: bool,
+    ) -> Check<'a> {
+        let measured_from = control.start() + nanos(plan.warmup);
+        Check { plan, control, blank, number, measured_from, now, is_verifying }
+    }
+
     /// Counts a delivery; false if it is not what was sent.
     #[inline]
     pub(super) fn delivery(

@@ -2,7 +2,7 @@
 
 use super::check::{Acks, Check};
 use super::{Phase, Worker, NONE, RECV_STRIDE_BYTES};
-use crate::clock::{nanos, Nanos};
+use crate::clock::Nanos;
 use crate::plan::Workload;
 use crate::wire::{nats, websocket, Inbound};
 use std::io;
@@ -191,18 +191,11 @@ impl<R: Connector> Worker<R> {
         now: Nanos,
     ) -> Result<(usize, bool), String> {
         let seat = self.clients[slot as usize].seat;
+        let number = self.subscriber_number(seat);
         let Worker { plan, control, blank, streams, reader, writer, outbox, .. } = self;
         let (ack_frame, watch) = (&mut self.ack_frame, &mut self.watch);
         let mut desk = control.desk(self.index);
-        let check = Check {
-            plan,
-            control,
-            blank,
-            number: seat * plan.threads as u32 + self.index as u32,
-            measured_from: control.start() + nanos(plan.warmup),
-            now,
-            is_verifying: self.is_verifying,
-        };
+        let check = Check::new(plan, control, blank, number, now, self.is_verifying);
         let is_queue = plan.workload == Workload::Queue;
         let version = plan.version.as_str();
         let mut acks = Acks { mode: plan.ack, version, writer, frame: ack_frame, last: None };

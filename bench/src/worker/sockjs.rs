@@ -11,7 +11,7 @@ pub(super) mod line;
 use super::check::{Acks, Check};
 use super::outbox::Outbox;
 use super::{Client, Phase, Worker, NONE};
-use crate::clock::{nanos, Nanos};
+use crate::clock::Nanos;
 use crate::plan::{Plan, Workload};
 use crate::wire::sockjs::http::{self, Head, Piece};
 use crate::wire::sockjs::{frame, Frame, MessageReader, Requests, SessionName};
@@ -289,17 +289,10 @@ impl<R: Connector> Worker<R> {
         settled: &mut Settled,
     ) {
         let seat = self.clients[slot as usize].seat;
+        let number = self.subscriber_number(seat);
         let Worker { plan, control, blank, streams, writer, ack_frame, watch, .. } = self;
         let mut desk = control.desk(self.index);
-        let check = Check {
-            plan,
-            control,
-            blank,
-            number: seat * plan.threads as u32 + self.index as u32,
-            measured_from: control.start() + nanos(plan.warmup),
-            now,
-            is_verifying: self.is_verifying,
-        };
+        let check = Check::new(plan, control, blank, number, now, self.is_verifying);
         let count = plan.streams_per_subscriber();
         let streams = &mut streams[seat as usize * count..][..count];
         let is_right = check.delivery(head, body, streams, watch, &mut desk);
