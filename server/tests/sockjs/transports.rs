@@ -1,6 +1,7 @@
 //! What each transport and each page answers (reference: protocol, transport by transport).
 
-use crate::client::{config, exchange, masked, request, start, upgrade, SHARDS};
+use crate::client::{config, exchange, request, start, upgrade, SHARDS};
+use crate::support::CLOSE;
 
 #[test]
 fn every_transport_opens_echoes_and_wraps() {
@@ -46,22 +47,22 @@ fn a_websocket_carries_frames_and_a_raw_one_messages() {
     let mut socket = server.session("/echo").websocket();
     assert_eq!((socket.status, socket.text()), (101, "o".into()));
     for (sent, echoed) in [(r#"["a","b"]"#, &["a", "b"][..]), (r#""c""#, &["c"]), ("[]", &[])] {
-        socket.send(&masked(sent));
+        socket.send_text(sent);
         for text in echoed {
             assert_eq!(socket.text(), format!("a[\"{text}\"]"));
         }
     }
-    socket.send(&masked("[\"a"));
-    assert_eq!(socket.frame(), (8, b"\x0b\xb8Broken framing.".to_vec()));
+    socket.send_text("[\"a");
+    assert_eq!(socket.line.frame(), (CLOSE, b"\x0b\xb8Broken framing.".to_vec()));
 
     let mut socket = server.session("/close").websocket();
     assert_eq!((socket.text(), socket.text()), ("o".into(), r#"c[3000,"Go away!"]"#.into()));
-    assert_eq!(socket.frame(), (8, b"\x03\xe8".to_vec()));
+    assert_eq!(socket.line.frame(), (CLOSE, b"\x03\xe8Normal closure".to_vec()));
 
     let mut socket = upgrade(server.http_address, "/close/websocket");
-    assert_eq!(socket.frame(), (8, b"\x0b\xb8Go away!".to_vec()));
+    assert_eq!(socket.line.frame(), (CLOSE, b"\x0b\xb8Go away!".to_vec()));
     let mut socket = upgrade(server.http_address, "/echo/websocket");
-    socket.send(&masked("plain"));
+    socket.send_text("plain");
     assert_eq!(socket.text(), "plain");
 }
 
@@ -73,7 +74,7 @@ fn a_stream_to_http_1_0_is_raw_and_ends_with_the_connection() {
     let mut answer = exchange(server.http_address, &format!("POST {path} HTTP/1.0\r\n\r\n"));
     assert_eq!(answer.header("transfer-encoding"), None);
     assert_eq!(answer.header("connection"), Some("close"));
-    assert!(answer.read_to_end().ends_with("hhh\no\nc[3000,\"Go away!\"]\n"));
+    assert!(answer.line.rest().ends_with(b"hhh\no\nc[3000,\"Go away!\"]\n"));
 }
 
 #[test]
