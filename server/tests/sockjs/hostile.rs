@@ -198,7 +198,6 @@ fn ten_thousand_sessions_opened_and_left_leave_nothing() {
             "subscriptions",
             "outbound_bytes",
             "input_bytes",
-            "arena_bytes",
             "mesh_overflow",
             "queues",
         ];

@@ -11,6 +11,7 @@ mod answers;
 mod bodies;
 mod client;
 mod endpoints;
+mod handler;
 mod hostile;
 mod login;
 mod proxies;
