@@ -56,8 +56,8 @@ impl OriginPolicy {
         Ok(OriginPolicy::List(list))
     }
 
-    /// Whether a request is let in, as by [`OriginPolicy::allows`]. Two `Origin` fields are not. Nor
-    /// is a request without one that comes from a page of another site, as its browser says in
+    /// Whether a request is let in, as by [`OriginPolicy::allows`]. Two `Origin` fields are not.
+    /// Nor is a request without one that comes from a page of another site, as its browser says in
     /// `Sec-Fetch-Site` (Fetch Metadata, §2.3): script elements and frames send no `Origin`.
     pub fn allows_request(&self, request: &Request<'_>) -> bool {
         let mut origins = request.headers_named("origin");

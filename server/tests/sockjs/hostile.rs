@@ -159,8 +159,8 @@ fn who_does_not_read_is_bounded_and_ended() {
     }
 }
 
-/// Every tenth speaks STOMP and has subscribed and published, every hundredth is a stream that breaks
-/// off with its connection. Catalogue: G03, G15.
+/// Every tenth speaks STOMP and has subscribed and published, every hundredth is a stream that
+/// breaks off with its connection. Catalogue: G03, G15.
 #[test]
 fn ten_thousand_sessions_opened_and_left_leave_nothing() {
     for shards in [2, 4, 8] {

@@ -1,8 +1,8 @@
 //! SockJS frames on a WebSocket: the connection is the session, nothing is in a table.
 //!
 //! `o` follows the 101; messages come as JSON arrays or single strings, and go out as `a[...]`. A
-//! close is told in a SockJS frame and then in a WebSocket frame with code 1000. Binary messages end
-//! the session with 1003: SockJS has no place for them, and to take them for text would hide a
+//! close is told in a SockJS frame and then in a WebSocket frame with code 1000. A binary message
+//! ends the session with 1003: SockJS has no place for it, and to take it for text would hide a
 //! mistake. Heart-beats are `h`, which a page can see, and stop once STOMP has its own.
 
 use crate::metrics::{ErrorKind, Protocol};
