@@ -7,12 +7,12 @@
 //! stays a while to tell late clients so.
 //!
 //! The shard with the client's HTTP connection keeps an [`exchange::Exchange`] for each request and
-//! speaks with the home in [`Call`]s and [`Answer`]s: by the mesh, or by a plain call when it is
+//! speaks with the home in [`Call`]s and `Answer`s: by the mesh, or by a plain call when it is
 //! the home itself. Rings between shards keep order, so a session sees the requests of a connection
 //! in theirs, and a word about a receiver never overtakes the receiver.
 //!
-//! [`home`] is the home's side, [`exchange`], [`request`] and [`login`] are the client's,
-//! [`websocket`] is the transport that has no session.
+//! `home` is the home's side, [`exchange`], `request` and `login` are the client's,
+//! `websocket` is the transport that has no session.
 
 pub mod exchange;
 mod home;

@@ -1,12 +1,16 @@
 //! Handlers of sessions over SockJS: what they are told, and what they and other threads may do.
 
 use crate::client::{config, exchange, request, upgrade, Answer, SHARDS};
-use crate::support::{masked, Running, BINARY, PATIENCE};
+use crate::support::{masked, until, Running, BINARY, CLOSE, PATIENCE};
 use std::sync::mpsc::{channel, Receiver, Sender};
 use stompede::config::Config;
 use stompede::handler::{Close, Handler, Message, SendError, Session, SessionSender};
 use stompede::shard::reason::DisconnectReason;
 use stompede::Server;
+
+#[path = "../../examples/rooms.rs"]
+#[allow(dead_code)] // Its `main`.
+mod rooms;
 
 #[derive(Debug)]
 enum Event {
@@ -145,13 +149,12 @@ fn every_end_of_a_session_is_told_once_with_its_cause() {
     assert_eq!(stage.post("/rooms/a/000/left/xhr", "").body(), "o\n");
     stage.opened("a");
     stage.expect_closed(1006, "", DisconnectReason::SessionExpired);
-    // A receiver breaks off.
+    // A receiver breaks off: so clients leave.
     let mut stream = stage.post("/rooms/a/000/broken/xhr_streaming", "");
     assert_eq!((stream.chunk().len(), stream.chunk()), (2_049, "o\n".to_owned()));
     stage.opened("a");
     drop(stream);
-    stage.expect_failed(DisconnectReason::PeerReset);
-    stage.expect_closed(1006, "", DisconnectReason::PeerReset);
+    stage.expect_closed(1006, "", DisconnectReason::PeerClosed);
     // A client that does not speak SockJS.
     for (bytes, code, reason) in [
         (masked(BINARY, b"[\"a\"]"), 1003, "Text expected."),
@@ -166,4 +169,32 @@ fn every_end_of_a_session_is_told_once_with_its_cause() {
     let Stage { server, events } = stage;
     drop(server);
     assert!(events.try_recv().is_err(), "nothing is told twice");
+}
+
+/// The example that README names.
+#[test]
+fn guests_of_a_room_hear_each_other_by_any_transport() {
+    for shards in SHARDS {
+        let guests = rooms::Rooms::default();
+        let server = Running::of(rooms::serve(config(shards), &guests));
+        let polled = server.session("/rooms/caf%C3%A9").open();
+        assert_eq!(polled.poll(), r#"a["welcome"]"#);
+        let mut raw = upgrade(server.http_address, "/rooms/caf%C3%A9");
+        assert_eq!(raw.text(), "welcome");
+        let mut other = upgrade(server.http_address, "/rooms/other/websocket");
+        assert_eq!(other.text(), "welcome");
+        raw.send_text("hello");
+        assert_eq!((raw.text(), polled.poll()), ("hello".into(), r#"a["hello"]"#.into()));
+        polled.send(r#"["\"hi\""]"#);
+        assert_eq!((raw.text(), polled.poll()), ("\"hi\"".into(), r#"a["\"hi\""]"#.into()));
+        rooms::tell(&guests, "other", &"only here".into());
+        assert_eq!(other.text(), "only here");
+        drop((raw, other));
+        let is_left =
+            || guests.lock().expect("whole").values().map(|room| room.len()).sum::<usize>() == 1;
+        until("all but one to leave", is_left);
+        let mut long = upgrade(server.http_address, &format!("/rooms/{}", "x".repeat(65)));
+        let (first, payload) = long.line.frame();
+        assert_eq!((first, &payload[..2]), (CLOSE, &3001_u16.to_be_bytes()[..]));
+    }
 }

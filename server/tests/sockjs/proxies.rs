@@ -8,7 +8,7 @@ fn post(path: &str, lines: &str) -> String {
     request("POST", path, lines, "")
 }
 
-/// Catalogue: J15.
+/// Catalogue: C21.
 #[test]
 fn what_a_proxy_says_of_the_client_is_not_believed() {
     let forged = "X-Forwarded-For: 10.0.0.9\r\nX-Real-IP: 10.0.0.9\r\nForwarded: for=10.0.0.9;\
@@ -113,6 +113,7 @@ fn streams_ask_not_to_be_buffered_and_polls_have_a_length() {
     }
 }
 
+/// Catalogue: C26.
 #[test]
 fn who_expects_a_100_gets_it_before_its_answer_and_only_then() {
     for shards in SHARDS {
@@ -278,7 +279,7 @@ fn a_target_may_be_absolute_and_then_its_host_counts() {
 }
 
 /// Who receives has left with its half (see `receivers`). Who sends or asks for a page may still
-/// read the answer, and is told what became of the request.
+/// read the answer, and is told what became of the request. Catalogue: A08.
 #[test]
 fn whoever_ends_its_half_behind_a_request_gets_the_answer() {
     for shards in SHARDS {

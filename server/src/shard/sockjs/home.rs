@@ -103,7 +103,8 @@ impl<R: Reactor> Shard<R> {
         if let Some(end) = end {
             let reason = match end {
                 End::Expired => DisconnectReason::SessionExpired,
-                End::Interrupted => DisconnectReason::PeerReset,
+                // So all clients of SockJS leave: the protocol has no other word for it.
+                End::Interrupted => DisconnectReason::PeerClosed,
             };
             self.abort(slot, reason);
         }
