@@ -244,7 +244,7 @@ fn a_breach_of_the_protocol_is_an_error() {
     everywhere(|config| {
         let stage = Stage::new(config);
         let (mut client, _) = stage.enter();
-        client.send(&[0x81, 1, b'a']);
+        client.send([0x81, 1, b'a']);
         let text = client.expect_close(1002);
         stage.expect_failed(DisconnectReason::WebSocketError);
         stage.expect_closed(1002, &text, DisconnectReason::WebSocketError);

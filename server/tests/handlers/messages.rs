@@ -41,7 +41,7 @@ fn a_message_at_the_limit_comes_back_and_one_above_is_refused() {
         // Two at once, and a small one behind them: an echo never makes a client too slow.
         let mut writer = client.writer();
         let frames = [masked(BINARY, &payload), masked(BINARY, &payload), masked(TEXT, b"end")];
-        let sender = std::thread::spawn(move || writer.send(&frames.concat()));
+        let sender = std::thread::spawn(move || writer.send(frames.concat()));
         client.expect(BINARY, &payload);
         client.expect(BINARY, &payload);
         client.expect(TEXT, b"end");
@@ -67,7 +67,7 @@ fn fragments_are_one_message_and_control_frames_come_between() {
         client.expect(TEXT, text.as_bytes());
         // Byte by byte.
         for byte in masked(BINARY, b"slow") {
-            client.send(&[byte]);
+            client.send([byte]);
         }
         client.expect(BINARY, b"slow");
         client.send_frame(TEXT & 0x7f, b"\xe2");

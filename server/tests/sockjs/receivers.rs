@@ -4,6 +4,7 @@
 use crate::client::{config, exchange, request, start, Answer, Session, SHARDS};
 use crate::support::{until, Running};
 use std::sync::Barrier;
+use std::thread::ScopedJoinHandle;
 
 /// Name, method, and whether its answer goes on after the first frame.
 const RECEIVERS: [(&str, &str, bool); 5] = [
@@ -104,7 +105,7 @@ fn a_second_receiver_is_told_by_any_transport_and_the_first_is_untouched() {
         // Whichever came second is told so; the other one waits on.
         std::thread::scope(|scope| {
             let all = [first, second].map(|answer| scope.spawn(move || answer.next("").body()));
-            until("one to be told", || all.iter().any(|one| one.is_finished()));
+            until("one to be told", || all.iter().any(ScopedJoinHandle::is_finished));
             session.send(r#"["x"]"#);
             let mut seen = all.map(|one| one.join().expect("an answer"));
             seen.sort();
