@@ -311,6 +311,7 @@ mod tests {
         assert_eq!(shown(&name), "/user/queue/x");
         assert!(is_internal(&name) && !is_internal("/user/queue/x"));
         assert_eq!(shown("/topic/x"), "/topic/x");
+        assert_eq!(shown(&internal_name(SESSION, "/temp-queue/x")), "/temp-queue/x");
         for profile in [Profile::Default, Profile::Spring, Profile::RabbitMq, Profile::ActiveMq] {
             let seen = classify(&name, &Prefixes::of(profile), &Limits::default());
             assert_eq!(seen, Err(DestinationError::Bad));

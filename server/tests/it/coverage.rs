@@ -41,6 +41,7 @@ const ELSEWHERE: &[(usize, &str, &str)] = &[
     (70, "it/transactions.rs", "acks_that_are_refused"),
     (71, "it/transactions.rs", "a_transaction_that_cannot_be_applied_whole_is_not_applied"),
     (71, "it/queues.rs", "a_transaction_puts_into_all_queues_or_none"),
+    (72, "it/transactions.rs", "a_transaction_has_so_many_bytes_and_no_more"),
     (74, "it/session.rs", "the_end_of_the_stream"),
     (75, "it/transactions.rs", "a_reset_aborts_the_transaction"),
     (75, "it/queues.rs", "unsettled_messages_come_back_in_order_and_say_so"),

@@ -211,6 +211,25 @@ fn a_transaction_that_cannot_be_applied_whole_is_not_applied() {
     });
 }
 
+/// Catalogue: I10.
+#[test]
+fn a_transaction_has_so_many_bytes_and_no_more() {
+    // Row 72; in frames and messages of their own, which have limits, too.
+    everywhere(|server, transport| {
+        let mut client = server.session(transport);
+        client.send("BEGIN\ntransaction:t\n\n\0");
+        let body = "x".repeat(50_000);
+        for _ in 0..20 {
+            client.send(format!("SEND\ndestination:/topic/a\ntransaction:t\n\n{body}\0"));
+        }
+        client.sync();
+        let head = "SEND\ndestination:/topic/a\ntransaction:t\nreceipt:r";
+        client.send(format!("{head}\n\n{body}\0"));
+        let error = client.expect_error("Transaction too large", 1009);
+        assert_eq!(error.get("receipt-id"), "r");
+    });
+}
+
 #[test]
 fn an_aborted_ack_can_be_sent_again() {
     everywhere(|server, transport| {
