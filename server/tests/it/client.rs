@@ -184,6 +184,15 @@ impl Client {
         }
     }
 
+    /// The next frame, whichever it is.
+    #[track_caller]
+    pub fn next_frame(&mut self) -> Frame {
+        match self.next_but_beats() {
+            Event::Frame(frame) => frame,
+            other => panic!("wanted a frame, seen {other:?}"),
+        }
+    }
+
     /// The next must be the end: over WebSocket a close frame with this code, then the end of the
     /// stream.
     #[track_caller]
