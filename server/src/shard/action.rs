@@ -3,6 +3,7 @@
 use super::pace::Own;
 use super::sockjs::{Call, Reply};
 use crate::handler::SessionInfo;
+use std::collections::VecDeque;
 use std::sync::Arc;
 use stompede_core::broker::binding::Binding;
 use stompede_core::broker::history::{Past, Position};
@@ -211,7 +212,7 @@ pub struct Batch {
     /// Does it wait for an answer?
     pub is_awaited: bool,
     /// What to do, in order.
-    pub steps: Vec<Step>,
+    pub steps: VecDeque<Step>,
 }
 
 /// One step of a [`Batch`].

@@ -13,7 +13,9 @@ use stompede_core::broker::user::is_internal;
 impl<R: Reactor> Shard<R> {
     /// Takes a bounded number of messages from every other shard.
     pub(super) fn take_messages(&mut self) {
-        for source in 0..self.mesh.shards_count() {
+        let count = self.mesh.shards_count();
+        for place in 0..count {
+            let source = (place + self.turns_count) % count;
             for _ in 0..MESH_MESSAGES_PER_TURN {
                 if self.is_overworked() {
                     break;
@@ -105,11 +107,7 @@ impl<R: Reactor> Shard<R> {
             }
             Message::Reserve(reserve) => self.on_reserve(reserve.0, &reserve.1),
             Message::Release(asker) => self.release_here(asker),
-            Message::Apply(batch) => {
-                let asker = batch.is_awaited.then_some(batch.asker);
-                self.apply(*batch);
-                self.answer_asker(asker);
-            }
+            Message::Apply(batch) => self.on_apply(*batch),
             Message::Barrier(asker) => self.answer_asker(Some(asker)),
         }
     }

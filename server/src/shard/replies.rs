@@ -30,7 +30,7 @@ impl<R: Reactor> Shard<R> {
         if self.shared.claim(&reply_to)?.kind != Kind::TempQueue {
             return Ok(None);
         }
-        let random = crate::random_bits().map_err(|_| Error::ServerBusy)?;
+        let random = self.reactor.random_bits().map_err(|_| Error::ServerBusy)?;
         let count_max = self.shared.config.limits.reply_queues_count_max;
         match self.replies.open(slot, &reply_to, random, count_max) {
             Ok(name) => Ok(Some(name)),

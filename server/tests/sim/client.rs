@@ -7,24 +7,18 @@
 
 mod fate;
 mod queues;
+mod topics;
 
 pub use fate::Fate;
 
 use crate::history::History;
 use crate::line::{Line, Way};
 use crate::queues::{QUEUES, SHARED};
-use crate::tunnel::any_text;
 use crate::wire::{self, opcode, Frame};
-use queues::{Ack, QueueSubscription};
+use queues::{QueueSubscription, ANSWERS};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use stompede::reactor::sim::{Read, Rng};
-
-/// What there is to publish to.
-pub const DESTINATIONS: [&str; 6] =
-    ["/topic/a", "/topic/b", "/topic/c/1", "/topic/c/2", "/topic/d/e/f", "/topic/gh"];
-/// What there is to subscribe to by pattern.
-const PATTERNS: [&str; 6] =
-    ["/topic/*", "/topic/c/*", "/topic/**", "/topic/?", "/topic/d/**", "/topic/g?"];
+use topics::{Ack, Subscription, Transaction};
 
 /// Milliseconds between two heart-beats of those who send them.
 const BEAT_MS: u64 = 2_000;
@@ -66,27 +60,6 @@ struct Expected {
     what: What,
     /// Publications of frames up to this number are acknowledged with it.
     frame: u64,
-}
-
-struct Subscription {
-    id: String,
-    stream: usize,
-    ack: Ack,
-    is_live: bool,
-    /// `prefetch-count`: the topic reaches it through a queue of its own.
-    window: Option<usize>,
-    /// Deliveries to acknowledge, oldest first.
-    pending: Vec<String>,
-}
-
-struct Transaction {
-    name: String,
-    publications: Vec<usize>,
-    acks_count: usize,
-    /// Messages for queues.
-    queued: Vec<usize>,
-    /// What the receipts of its SENDs say, in order.
-    receipts: Vec<(String, What)>,
 }
 
 /// See the module.
@@ -187,18 +160,18 @@ impl Client {
         self.is_canary = true;
         self.line.spare();
         self.subscribe(history, "/topic/**", Ack::Auto);
-        self.begin_sharing();
+        self.declare_queues();
         self
-    }
-
-    /// The canaries' part of the durable subscription is over before there is anything in it.
-    pub fn stop_consuming(&mut self) {
-        self.leave_queue();
     }
 
     /// Is it on its way in or out?
     pub fn is_in_between(&self) -> bool {
         self.mood == Mood::Leaving || (self.mood == Mood::Healthy && !self.is_open)
+    }
+
+    /// Is it there, and was it never disturbed?
+    pub fn is_undisturbed(&self) -> bool {
+        self.mood == Mood::Healthy && self.is_well
     }
 
     /// Is it gone?
@@ -485,16 +458,20 @@ impl Client {
             }
             What::Settled(numbers) => {
                 for number in numbers {
-                    history.queues.messages[number].is_settled = true;
+                    history.queues.messages[number].own.is_settled = true;
                 }
             }
-            What::Consuming(id) => self.on_consuming(&id),
+            What::Consuming(id) => self.on_consuming(history, &id),
             What::LeftQueue(id) => self.on_left_queue(&id),
             What::Other => {}
         }
     }
 
     fn on_message(&mut self, history: &mut History, frame: &Frame) {
+        if frame.header("subscription") == Some(ANSWERS) {
+            self.last_message_step = history.step;
+            return history.queues.receive_answer(self.number, frame);
+        }
         if frame.header("destination").is_some_and(|to| QUEUES.contains(&to)) {
             // The shared topic reaches who subscribed to its pattern, too, as any other does.
             let is_other = frame.header("destination") == Some(SHARED)
@@ -542,19 +519,12 @@ impl Client {
             if self.rng.chance(50) {
                 self.publish(history);
             }
-            return;
+            // One of them is a service that answers.
+            return self.settle_some(history);
         }
         match self.rng.below(100) {
             0..=24 => self.publish(history),
-            25..=34 => {
-                let is_pattern = self.rng.chance(300);
-                let at = self.rng.below(6);
-                let to = if is_pattern { PATTERNS[at] } else { DESTINATIONS[at] };
-                let ack = [Ack::Auto, Ack::Auto, Ack::Client, Ack::Individual][self.rng.below(4)];
-                if self.subscriptions.len() < 8 {
-                    self.subscribe(history, to, ack);
-                }
-            }
+            25..=34 => self.subscribe_somewhere(history),
             35..=40 => self.unsubscribe(),
             41..=46 => self.transact(history),
             47..=60 => self.acknowledge(),
@@ -569,174 +539,12 @@ impl Client {
         }
     }
 
-    fn filler(&mut self) -> Vec<u8> {
-        let length = match self.rng.below(40) {
-            0 => 1000 + self.rng.below(4000),
-            1..=4 => 0,
-            _ => self.rng.below(100),
-        };
-        if self.rng.chance(200) {
-            // Not text: NUL, line ends and all.
-            if self.is_text_only {
-                return any_text(&mut self.rng, length);
-            }
-            return (0..length).map(|_| self.rng.next_u64() as u8).collect();
-        }
-        vec![b'x'; length]
-    }
-
-    fn publish(&mut self, history: &mut History) {
-        let destination = DESTINATIONS[self.rng.below(DESTINATIONS.len())];
-        let filler = self.filler();
-        let number = history.publish(self.number, destination, &filler);
-        let body = history.publications[number].body.clone();
-        let text = number.to_string();
-        let mut headers = vec![("destination", destination), ("number", text.as_str())];
-        let receipt = self.rng.chance(300).then(|| self.name("r"));
-        if let Some(receipt) = &receipt {
-            headers.push(("receipt", receipt));
-        }
-        if let Some(mut transaction) = self.transaction.take() {
-            let has_room = transaction.publications.len() < 100;
-            if has_room && self.rng.chance(500) {
-                headers.push(("transaction", &transaction.name));
-                self.push_frame("SEND", &headers, &body);
-                transaction.publications.push(number);
-                transaction
-                    .receipts
-                    .extend(receipt.map(|receipt| (receipt, What::Ordered(number))));
-                self.transaction = Some(transaction);
-                return;
-            }
-            self.transaction = Some(transaction);
-        }
-        history.send(number);
-        self.push_frame("SEND", &headers, &body);
-        self.unacknowledged.push_back((self.frames_count, number));
-        if let Some(receipt) = receipt {
-            self.expect(receipt, What::Ordered(number));
-        }
-    }
-
-    fn subscribe(&mut self, history: &mut History, to: &'static str, ack: Ack) {
-        let (id, receipt) = (self.name("s"), self.name("r"));
-        let stream = history.subscribe(self.number, &id, to);
-        let mode = match ack {
-            Ack::Auto => "auto",
-            Ack::Client => "client",
-            Ack::Individual => "client-individual",
-        };
-        let mut headers =
-            vec![("id", id.as_str()), ("destination", to), ("ack", mode), ("receipt", &receipt)];
-        // Somebody's position, or one some way back: as if it had seen that and lost touch.
-        let position = history.positions.get(to).cloned().filter(|_| self.rng.chance(700));
-        let back = self.rng.below(30) as u64;
-        let position = position.map(|(offset, epoch)| (offset.saturating_sub(back), epoch));
-        let from = position.as_ref().map(|(offset, _)| offset.to_string()).unwrap_or_default();
-        if let Some((offset, epoch)) = &position {
-            history.streams[stream].from_offset = Some(*offset);
-            headers.extend([("from-offset", from.as_str()), ("epoch", epoch.as_str())]);
-        }
-        let window = (ack != Ack::Auto && self.rng.chance(400)).then(|| 1 + self.rng.below(9));
-        let prefetch = window.map(|count| count.to_string()).unwrap_or_default();
-        if window.is_some() {
-            history.streams[stream].has_queue = true;
-            headers.push(("prefetch-count", &prefetch));
-        }
-        self.push_frame("SUBSCRIBE", &headers, b"");
-        self.expect(receipt, What::Subscribed(stream));
-        self.streams.insert(id.clone(), stream);
-        let (is_live, pending) = (false, Vec::new());
-        self.subscriptions.push(Subscription { id, stream, ack, is_live, window, pending });
-    }
-
-    fn unsubscribe(&mut self) {
-        if self.subscriptions.is_empty() {
-            return;
-        }
-        let at = self.rng.below(self.subscriptions.len());
-        if !self.subscriptions[at].is_live {
-            return;
-        }
-        let Subscription { id, stream, .. } = self.subscriptions.remove(at);
-        let receipt = self.name("r");
-        self.push_frame("UNSUBSCRIBE", &[("id", &id), ("receipt", &receipt)], b"");
-        self.expect(receipt, What::Unsubscribed(stream));
-    }
-
-    fn transact(&mut self, history: &mut History) {
-        let Some(transaction) = self.transaction.take() else {
-            let name = self.name("t");
-            self.push_frame("BEGIN", &[("transaction", &name)], b"");
-            let (publications, acks_count) = (Vec::new(), 0);
-            let (queued, receipts) = (Vec::new(), Vec::new());
-            self.transaction =
-                Some(Transaction { name, publications, acks_count, queued, receipts });
-            return;
-        };
-        let receipt = self.name("r");
-        let headers = [("transaction", transaction.name.as_str()), ("receipt", &receipt)];
-        if self.rng.chance(300) && transaction.acks_count == 0 {
-            self.push_frame("ABORT", &headers, b"");
-            return self.expect(receipt, What::Other);
-        }
-        self.push_frame("COMMIT", &headers, b"");
-        for number in transaction.publications {
-            history.send(number);
-            self.unacknowledged.push_back((self.frames_count, number));
-        }
-        history.queues.commit(&transaction.queued);
-        for (inner, what) in transaction.receipts {
-            self.expect(inner, what);
-        }
-        self.expect(receipt, What::Queued(transaction.queued));
-    }
-
-    /// Acknowledges what came for one subscription, now and then within the transaction.
-    fn acknowledge(&mut self) {
-        let waiting: Vec<usize> = (0..self.subscriptions.len())
-            .filter(|&at| !self.subscriptions[at].pending.is_empty())
-            .collect();
-        if waiting.is_empty() {
-            return;
-        }
-        let at = waiting[self.rng.below(waiting.len())];
-        let subscription = &mut self.subscriptions[at];
-        let id = subscription.id.clone();
-        let is_individual = subscription.ack == Ack::Individual;
-        let has_queue = subscription.window.is_some();
-        let pending = std::mem::take(&mut subscription.pending);
-        let last = pending.len() - 1;
-        for (at, number) in pending.iter().enumerate() {
-            // "all messages before the message are also acknowledged"
-            if !is_individual && at != last {
-                continue;
-            }
-            let name = self.transaction.as_ref().map(|transaction| transaction.name.clone());
-            let name = name.filter(|_| is_individual && self.rng.chance(300));
-            let mut headers = vec![];
-            match self.version {
-                "1.2" => headers.push(("id", number.as_str())),
-                "1.1" => headers.extend([("message-id", number.as_str()), ("subscription", &id)]),
-                _ => headers.push(("message-id", number.as_str())),
-            }
-            if let Some(name) = &name {
-                headers.push(("transaction", name));
-            }
-            // What has a queue would come again.
-            let is_nack = self.version != "1.0" && !has_queue && self.rng.chance(100);
-            self.push_frame(if is_nack { "NACK" } else { "ACK" }, &headers, b"");
-            if let Some(transaction) = self.transaction.as_mut().filter(|_| name.is_some()) {
-                transaction.acks_count += 1;
-            }
-        }
-    }
-
     fn disconnect(&mut self, history: &mut History) {
         let receipt = self.name("r");
         if self.transaction.is_some() {
             self.transact(history);
         }
+        history.queues.end_exclusive(self.number, None, history.step);
         self.push_frame("DISCONNECT", &[("receipt", &receipt)], b"");
         self.expect(receipt, What::Other);
         self.mood = Mood::Leaving;

@@ -344,23 +344,29 @@ impl<R: Reactor> Shard<R> {
         self.queues.release(asker);
     }
 
-    /// Applies this shard's part of a transaction, whose room was reserved.
-    pub(in super::super) fn apply(&mut self, batch: Batch) {
-        let Batch { asker, steps, .. } = batch;
-        // Each message takes its own part, so that nothing comes in between.
+    /// This shard's part of a transaction, whose room was reserved.
+    pub(in super::super) fn on_apply(&mut self, batch: Batch) {
+        self.forget_room(batch.asker);
+        self.take_batch(batch);
+    }
+
+    /// The room of a transaction that was committed: each message takes its own part of it.
+    pub(super) fn forget_room(&mut self, asker: Asker) {
         self.queues.rooms.remove(&asker);
-        for step in steps {
-            match step {
-                Step::Publish(publication) => self.order(publication),
-                Step::Enqueue(publication, expires_ms) => {
-                    // There since the room was kept.
-                    let index = self.queues.open(publication.queue_name());
-                    let outcome = self.enter_at(index, publication, expires_ms, true);
-                    debug_assert!(outcome.is_ok(), "there was room: {outcome:?}");
-                }
-                Step::Settle { queue, consumer, tag, settlement } => {
-                    self.settle_here(queue, consumer, tag, settlement);
-                }
+    }
+
+    /// One step of a transaction.
+    pub(in super::super) fn take_step(&mut self, step: Step) {
+        match step {
+            Step::Publish(publication) => self.order(publication),
+            Step::Enqueue(publication, expires_ms) => {
+                // There since the room was kept.
+                let index = self.queues.open(publication.queue_name());
+                let outcome = self.enter_at(index, publication, expires_ms, true);
+                debug_assert!(outcome.is_ok(), "there was room: {outcome:?}");
+            }
+            Step::Settle { queue, consumer, tag, settlement } => {
+                self.settle_here(queue, consumer, tag, settlement);
             }
         }
     }
