@@ -540,10 +540,9 @@ impl Net {
         }
         if self.strikes(id, self.faults.refused) {
             // Never EAGAIN: with bytes there the kernel does not say it.
-            let (fault, errno) = [
-                (Fault::Interrupted, libc::EINTR),
-                (Fault::ReceiveNoBuffers, libc::ENOBUFS),
-            ][self.rng.below(2)];
+            let (fault, errno) =
+                [(Fault::Interrupted, libc::EINTR), (Fault::ReceiveNoBuffers, libc::ENOBUFS)]
+                    [self.rng.below(2)];
             self.count(fault);
             return Err(errno);
         }
@@ -576,10 +575,9 @@ impl Net {
             return Err(libc::EAGAIN);
         }
         if self.strikes(id, self.faults.refused) {
-            let (fault, errno) = [
-                (Fault::Again, libc::EAGAIN),
-                (Fault::SendNoBuffers, libc::ENOBUFS),
-            ][self.rng.below(2)];
+            let (fault, errno) =
+                [(Fault::Again, libc::EAGAIN), (Fault::SendNoBuffers, libc::ENOBUFS)]
+                    [self.rng.below(2)];
             self.count(fault);
             return Err(errno);
         }

@@ -3,7 +3,6 @@
 use super::pace::Own;
 use super::sockjs::{Call, Reply};
 use crate::handler::SessionInfo;
-use std::collections::VecDeque;
 use std::sync::Arc;
 use stompede_core::broker::binding::Binding;
 use stompede_core::broker::history::{Past, Position};
@@ -212,7 +211,7 @@ pub struct Batch {
     /// Does it wait for an answer?
     pub is_awaited: bool,
     /// What to do, in order.
-    pub steps: VecDeque<Step>,
+    pub steps: Vec<Step>,
 }
 
 /// One step of a [`Batch`].

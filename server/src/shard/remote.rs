@@ -2,6 +2,7 @@
 
 use super::action::{Asker, Message, Placed};
 use super::connection::{Phase, Then, Transport};
+use super::work::Postponed;
 use super::{Shard, MESH_MESSAGES_PER_TURN};
 use crate::reactor::Reactor;
 use std::sync::Arc;
@@ -107,7 +108,13 @@ impl<R: Reactor> Shard<R> {
             }
             Message::Reserve(reserve) => self.on_reserve(reserve.0, &reserve.1),
             Message::Release(asker) => self.release_here(asker),
-            Message::Apply(batch) => self.on_apply(*batch),
+            Message::Apply(batch) => {
+                let asker = batch.is_awaited.then_some(batch.asker);
+                match self.apply(*batch) {
+                    Some(rest) => self.postponed.push_back(Postponed::Transaction(rest)),
+                    None => self.answer_asker(asker),
+                }
+            }
             Message::Barrier(asker) => self.answer_asker(Some(asker)),
         }
     }

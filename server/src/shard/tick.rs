@@ -46,11 +46,11 @@ impl<R: Reactor> Shard<R> {
         self.metrics.mesh_overflow.set(self.mesh.overflow_count() as u64);
         let passed = self.tick.saturating_sub(self.last_tick);
         let is_late = passed > PAUSE_TICKS;
-        let held_up = if is_late { passed } else { 0 };
         let is_congested = self.shared.metrics.iter().any(|shard| shard.mesh_overflow.get() > 0);
         if is_late || is_congested {
             self.excuse_sessions();
         }
+        let held_up = if is_late || is_congested { passed } else { 0 };
         self.last_tick = self.tick;
         let (mut next, mut input_bytes) = (0, 0);
         while let Some(slot) = self.connections.slot_from(next) {
@@ -68,7 +68,8 @@ impl<R: Reactor> Shard<R> {
                     self.last_write[slot as usize] = self.tick;
                 }
                 Phase::Opening if self.is_unheard(slot, is_congested) => {
-                    self.last_write[slot as usize] += passed;
+                    let began = &mut self.last_write[slot as usize];
+                    *began = self.tick.min(*began + passed);
                 }
                 Phase::Opening => self.check_opening(slot),
                 Phase::Open | Phase::Waiting => self.check_open(slot, held_up),

@@ -8,12 +8,15 @@
 //! and one publication. Who was postponed goes on in turn; the client of a transaction waits for
 //! its end, so that nothing that it sends later overtakes it. stomp.md §5 row 58.
 
-use super::action::{Asker, Batch, Subscribe};
+use super::action::{Asker, Subscribe};
 use super::connection::{Phase, Then};
 use super::reason::DisconnectReason;
 use super::Shard;
 use crate::reactor::Reactor;
+use std::collections::VecDeque;
+use std::sync::Arc;
 use stompede_core::broker::history::Past;
+use stompede_core::broker::publication::Publication;
 use stompede_core::broker::selector::Filter;
 use stompede_core::stomp::error::Error;
 
@@ -22,7 +25,17 @@ pub(super) enum Postponed {
     /// The frames of a connection.
     Connection(Asker),
     /// What was committed: nothing of it can be refused any more.
-    Batch(Batch),
+    Transaction(Rest),
+}
+
+/// What is left to do here of a transaction.
+pub(super) struct Rest {
+    /// Whose it is.
+    pub(super) asker: Asker,
+    /// Does it wait for the end?
+    pub(super) is_awaited: bool,
+    /// In order.
+    pub(super) publications: VecDeque<Arc<Publication>>,
 }
 
 impl<R: Reactor> Shard<R> {
@@ -81,18 +94,16 @@ impl<R: Reactor> Shard<R> {
                 Some(Postponed::Connection(asker)) => {
                     self.on_answer(asker.slot, asker.generation, Past::default());
                 }
-                Some(Postponed::Batch(batch)) => self.take_batch(batch),
+                Some(Postponed::Transaction(rest)) => self.resume_transaction(rest),
                 None => return,
             }
         }
     }
 
-    /// A part of a transaction: applies as much of it as this turn's share allows, and answers when
-    /// there is no more.
-    pub(super) fn take_batch(&mut self, batch: Batch) {
-        let Batch { asker, is_awaited, .. } = batch;
-        match self.work_off(batch) {
-            Some(rest) => self.postponed.push_back(Postponed::Batch(rest)),
+    fn resume_transaction(&mut self, rest: Rest) {
+        let Rest { asker, is_awaited, .. } = rest;
+        match self.work_off(rest) {
+            Some(rest) => self.postponed.push_back(Postponed::Transaction(rest)),
             None if !is_awaited => {}
             None if asker.shard == self.index => {
                 self.on_answer(asker.slot, asker.generation, Past::default());
@@ -101,11 +112,11 @@ impl<R: Reactor> Shard<R> {
         }
     }
 
-    /// The same; gives what is left.
-    pub(super) fn work_off(&mut self, mut batch: Batch) -> Option<Batch> {
+    /// Publishes as much of a transaction as this turn's share allows; gives what is left.
+    pub(super) fn work_off(&mut self, mut rest: Rest) -> Option<Rest> {
         while !self.is_overworked() {
-            self.take_step(batch.steps.pop_front()?);
+            self.order(rest.publications.pop_front()?);
         }
-        (!batch.steps.is_empty()).then_some(batch)
+        (!rest.publications.is_empty()).then_some(rest)
     }
 }

@@ -77,8 +77,16 @@ impl Sum {
 
 /// What is not seen in every run, and must be in many: ends of clients, deaths of messages.
 const SEEN: [&str; 11] = [
-    "peer_reset", "peer_closed_mid_frame", "slow_consumer", "heartbeat_missed", "stalled",
-    "stomp_error", "drain", "expired letters", "rejected letters", "overflow letters",
+    "peer_reset",
+    "peer_closed_mid_frame",
+    "slow_consumer",
+    "heartbeat_missed",
+    "stalled",
+    "stomp_error",
+    "drain",
+    "expired letters",
+    "rejected letters",
+    "overflow letters",
     "deliveries letters",
 ];
 

@@ -17,8 +17,18 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// The queues. The names of some are what is special about them.
 pub const QUEUES: [&str; 12] = [
-    "/queue/a", "/queue/b", "/queue/c", "/queue/auto", "/topic/shared", "/app/work",
-    "/queue/short", "/queue/brief", "/queue/idle", "/queue/own", "/queue/one", "/queue/grave",
+    "/queue/a",
+    "/queue/b",
+    "/queue/c",
+    "/queue/auto",
+    "/topic/shared",
+    "/app/work",
+    "/queue/short",
+    "/queue/brief",
+    "/queue/idle",
+    "/queue/own",
+    "/queue/one",
+    "/queue/grave",
 ];
 /// The queue whose consumers may use `ack:auto`: what they have not read may be lost with them.
 pub const AUTO: &str = QUEUES[3];
@@ -225,9 +235,8 @@ impl QueueHistory {
         }
         if !is_exclusive {
             let queue = message.queue;
-            let is_alone = |one: &&Exclusive| {
-                one.queue == queue && one.live < step && one.over.is_none()
-            };
+            let is_alone =
+                |one: &&Exclusive| one.queue == queue && one.live < step && one.over.is_none();
             let intrusion = self.exclusives.iter().find(is_alone);
             self.intrusions.extend(intrusion.map(|one| (one.client, number)));
         }

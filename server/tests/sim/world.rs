@@ -82,7 +82,7 @@ impl Plan {
             latecomers,
             jumps,
             stalls,
-            selector_turn_steps_max: [3, 30, 1 << 20][rng.below(3)],
+            selector_turn_steps_max: [20, 200, 1 << 20][rng.below(3)],
             is_drained: rng.chance(250),
             has_sockjs: rng.chance(500),
         }
@@ -167,7 +167,7 @@ impl World {
         config.slow_consumer = vec!["/topic/gh,conflate".to_string()];
         // Where there is room for all dead letters, messages may die of being delivered too often.
         let is_small = plan.queue_messages_count_max < 1_000;
-        config.limits.queue_deliveries_count_max = if is_small { u32::MAX } else { 6 };
+        config.limits.queue_deliveries_count_max = if is_small { u32::MAX } else { 3 };
         config.dead_letter = Some(GRAVE.to_string());
         config.rules = vec!["allow any both /app/**".to_string()];
         config.limits.selector_turn_steps_max = plan.selector_turn_steps_max;
@@ -273,7 +273,8 @@ impl World {
     fn settle(&mut self) {
         self.cluster.set_faults(Faults::default());
         self.run_until("all asked is answered", 30_000, |world| {
-            world.clients.iter().all(|client| client.is_settled(&world.history)) && world.cluster.is_quiet()
+            world.clients.iter().all(|client| client.is_settled(&world.history))
+                && world.cluster.is_quiet()
         });
         for client in &self.clients {
             client.mark_complete(&mut self.history);
@@ -293,7 +294,8 @@ impl World {
         client.forget_beats(self.cluster.now_ms);
         self.clients.push(client.collector());
         self.run_until("the queues are empty", 30_000, |world| {
-            world.clients.iter().all(|client| client.is_settled(&world.history)) && world.cluster.is_quiet()
+            world.clients.iter().all(|client| client.is_settled(&world.history))
+                && world.cluster.is_quiet()
         });
         let collected = self.clients.last().expect("it was pushed").collected();
         let is_small = self.cluster.shared.config.limits.queue_messages_count_max < 1_000;
@@ -354,7 +356,8 @@ impl World {
         let sum = |of: fn(&ShardMetrics) -> &Counter| {
             self.cluster.shared.metrics.iter().map(|shard| of(shard).get()).sum()
         };
-        let ends = NAMES.iter().enumerate().map(|(reason, &name)| (name, self.cluster.ends_count(reason)));
+        let ends =
+            NAMES.iter().enumerate().map(|(reason, &name)| (name, self.cluster.ends_count(reason)));
         let recoveries = |at: usize| self.clients.iter().map(|client| client.recoveries[at]).sum();
         let mut seen: Vec<(String, u64)> = vec![
             ("jumps of the clock".into(), self.jumps_count),
@@ -371,7 +374,13 @@ impl World {
         Outcome {
             seen,
             recoveries: [recoveries(0), recoveries(1)],
-            missed_count: self.cluster.shared.metrics.iter().map(|it| it.messages_missed.get()).sum(),
+            missed_count: self
+                .cluster
+                .shared
+                .metrics
+                .iter()
+                .map(|it| it.messages_missed.get())
+                .sum(),
             trace: self.cluster.trace(),
             publications_count: self.history.sent.len(),
             deliveries_count: self.history.streams.iter().map(|s| s.received.len()).sum::<usize>()

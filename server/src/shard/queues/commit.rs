@@ -12,7 +12,7 @@ use super::super::settle::{settle_in, transaction_error};
 use super::super::work::Postponed;
 use super::super::Shard;
 use crate::reactor::Reactor;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use stompede_core::broker::destination::Kind;
 use stompede_core::broker::ledger::Source;
@@ -20,7 +20,7 @@ use stompede_core::broker::publication::Publication;
 use stompede_core::stomp::error::Error;
 
 /// What each home has to do.
-type Parts = BTreeMap<usize, VecDeque<Step>>;
+type Parts = BTreeMap<usize, Vec<Step>>;
 
 /// A COMMIT that waits for room in queues.
 #[derive(Debug)]
@@ -129,7 +129,7 @@ impl<R: Reactor> Shard<R> {
                     if let Some((home, queue, consumer)) = self.route(slot, number) {
                         let (tag, settlement) = (settled.tag, *settlement);
                         let step = Step::Settle { queue, consumer, tag, settlement };
-                        batches.entry(home).or_default().push_back(step);
+                        batches.entry(home).or_default().push(step);
                     }
                     self.forget_settled(slot, settled);
                 }
@@ -151,7 +151,7 @@ impl<R: Reactor> Shard<R> {
                         }
                         _ => Step::Publish(publication),
                     };
-                    batches.entry(home).or_default().push_back(step);
+                    batches.entry(home).or_default().push(step);
                 }
             }
         }
@@ -185,10 +185,9 @@ impl<R: Reactor> Shard<R> {
             self.mesh.push(home, Message::Apply(Box::new(Batch { asker, is_awaited, steps })));
         }
         if let Some(steps) = here {
-            self.forget_room(asker);
-            if let Some(rest) = self.work_off(Batch { asker, is_awaited: true, steps }) {
+            if let Some(rest) = self.apply(Batch { asker, is_awaited: true, steps }) {
                 answers_count += 1;
-                self.postponed.push_back(Postponed::Batch(rest));
+                self.postponed.push_back(Postponed::Transaction(rest));
             }
         }
         answers_count

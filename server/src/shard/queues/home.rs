@@ -6,12 +6,14 @@
 //! died as often as it may be delivered, is only counted.
 
 use super::super::action::{self, Asker, Batch, Consume, Message, Step};
+use super::super::work::Rest;
 use super::super::Shard;
 use super::declare::Life;
 use super::{queue_error, Dead, Room};
 use crate::metrics::DEATHS;
 use crate::reactor::Reactor;
 use std::borrow::Cow;
+use std::collections::VecDeque;
 use std::sync::Arc;
 use stompede_core::broker::destination::Kind;
 use stompede_core::broker::publication::Publication;
@@ -344,30 +346,28 @@ impl<R: Reactor> Shard<R> {
         self.queues.release(asker);
     }
 
-    /// This shard's part of a transaction, whose room was reserved.
-    pub(in super::super) fn on_apply(&mut self, batch: Batch) {
-        self.forget_room(batch.asker);
-        self.take_batch(batch);
-    }
-
-    /// The room of a transaction that was committed: each message takes its own part of it.
-    pub(super) fn forget_room(&mut self, asker: Asker) {
+    /// Applies this shard's part of a transaction, whose room was reserved; gives what is left for
+    /// the next turns. That are publications only: the rest costs little, and its consumers may be
+    /// gone by then.
+    pub(in super::super) fn apply(&mut self, batch: Batch) -> Option<Rest> {
+        let Batch { asker, is_awaited, steps } = batch;
+        // Each message takes its own part, so that nothing comes in between.
         self.queues.rooms.remove(&asker);
-    }
-
-    /// One step of a transaction.
-    pub(in super::super) fn take_step(&mut self, step: Step) {
-        match step {
-            Step::Publish(publication) => self.order(publication),
-            Step::Enqueue(publication, expires_ms) => {
-                // There since the room was kept.
-                let index = self.queues.open(publication.queue_name());
-                let outcome = self.enter_at(index, publication, expires_ms, true);
-                debug_assert!(outcome.is_ok(), "there was room: {outcome:?}");
-            }
-            Step::Settle { queue, consumer, tag, settlement } => {
-                self.settle_here(queue, consumer, tag, settlement);
+        let mut publications = VecDeque::new();
+        for step in steps {
+            match step {
+                Step::Publish(publication) => publications.push_back(publication),
+                Step::Enqueue(publication, expires_ms) => {
+                    // There since the room was kept.
+                    let index = self.queues.open(publication.queue_name());
+                    let outcome = self.enter_at(index, publication, expires_ms, true);
+                    debug_assert!(outcome.is_ok(), "there was room: {outcome:?}");
+                }
+                Step::Settle { queue, consumer, tag, settlement } => {
+                    self.settle_here(queue, consumer, tag, settlement);
+                }
             }
         }
+        self.work_off(Rest { asker, is_awaited, publications })
     }
 }

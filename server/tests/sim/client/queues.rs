@@ -236,7 +236,8 @@ impl Client {
         let found = self.queues.iter_mut().find(|other| other.id == id);
         let Some(subscription) = found.filter(|subscription| !subscription.is_over) else { return };
         subscription.is_live = true;
-        if subscription.is_exclusive {
+        // Who has said good-bye is not counted on.
+        if subscription.is_exclusive && self.mood == Mood::Healthy {
             let queue = subscription.queue;
             history.queues.begin_exclusive(self.number, id, queue, history.step);
         }
