@@ -221,8 +221,10 @@ pub struct Shard<R> {
     paces: Paces,
     /// Subscriptions here that wait for their snapshot.
     gates: Gates,
-    /// Turns so far: who comes first changes with them.
+    /// Turns so far: the shard whose messages come first changes with them.
     turns_count: usize,
+    /// Do other shards' messages come before the clients of this one?
+    is_mesh_first: bool,
     /// Work of selectors in this turn, in steps.
     selector_steps: u64,
     /// Who goes on in the next turn.
@@ -330,6 +332,7 @@ impl<R: Reactor> Shard<R> {
             paces: Paces::new(&shared),
             gates: Gates::default(),
             turns_count: 0,
+            is_mesh_first: false,
             selector_steps: 0,
             postponed: VecDeque::new(),
             swept_tick: 0,
@@ -402,10 +405,11 @@ impl<R: Reactor> Shard<R> {
             self.on_tick();
         }
         self.scratch.events = events;
+        // Behind a turn that was too much, the others come first: each has its share of every two.
+        self.is_mesh_first = self.is_overworked() && !self.is_mesh_first;
         self.selector_steps = 0;
         self.turns_count = self.turns_count.wrapping_add(1);
-        // Whose work is much may not keep the others from their share, turn after turn.
-        if self.turns_count % 2 == 0 {
+        if !self.is_mesh_first {
             self.resume_postponed();
             self.receive_ready();
             self.take_messages();

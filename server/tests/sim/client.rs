@@ -23,7 +23,7 @@ use topics::{Ack, Subscription, Transaction};
 /// Milliseconds between two heart-beats of those who send them.
 const BEAT_MS: u64 = 2_000;
 
-/// Steps (of all clients) without a MESSAGE after which nothing more is on its way to a client.
+/// Steps (of all clients) without a frame after which nothing more is on its way to a client.
 const QUIET_STEPS: u64 = 400;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,7 +77,6 @@ pub struct Client {
     mood: Mood,
     out: Vec<u8>,
     raw: Vec<u8>,
-    stomp: Vec<u8>,
     frames_count: u64,
     names_count: u64,
     expected: VecDeque<Expected>,
@@ -89,7 +88,7 @@ pub struct Client {
     queues: Vec<QueueSubscription>,
     collected: BTreeSet<usize>,
     pings: Vec<Vec<u8>>,
-    last_message_step: u64,
+    last_frame_step: u64,
     last_out_ms: u64,
     last_heard_ms: u64,
     stalled_until_ms: u64,
@@ -129,7 +128,6 @@ impl Client {
             mood: Mood::Healthy,
             out: Vec::new(),
             raw: Vec::new(),
-            stomp: Vec::new(),
             frames_count: 0,
             names_count: 0,
             expected: VecDeque::new(),
@@ -140,7 +138,7 @@ impl Client {
             queues: Vec::new(),
             collected: BTreeSet::new(),
             pings: Vec::new(),
-            last_message_step: 0,
+            last_frame_step: 0,
             last_out_ms: 0,
             last_heard_ms: 0,
             stalled_until_ms: 0,
@@ -181,7 +179,7 @@ impl Client {
 
     /// Is all it asked for answered, or will it never be?
     pub fn is_settled(&self, history: &History) -> bool {
-        let is_receiving = history.step < self.last_message_step + QUIET_STEPS;
+        let is_receiving = history.step < self.last_frame_step + QUIET_STEPS;
         let is_written = self.out.is_empty() && self.line.is_idle();
         let is_waiting = !is_written || !self.expected.is_empty() || is_receiving;
         match self.mood {
@@ -370,43 +368,48 @@ impl Client {
             self.raw.drain(..end + 4);
             self.is_upgraded = true;
         }
-        if !self.is_ws {
-            let mut raw = std::mem::take(&mut self.raw);
-            while let Some(frame) = wire::take_stomp(&mut raw) {
+        let mut raw = std::mem::take(&mut self.raw);
+        let mut rest = &raw[..];
+        if self.is_ws {
+            while let Some((code, payload)) = wire::take_ws(&mut rest) {
+                self.on_message_of_ws(history, code, payload);
+            }
+        } else {
+            while let Some(frame) = wire::take_stomp(&mut rest) {
                 self.on_frame(history, &frame);
             }
-            self.raw = raw;
-            return;
         }
-        while let Some((code, payload)) = wire::take_ws(&mut self.raw) {
-            match code {
-                opcode::PING => {
-                    let pong = wire::ws_frame(&mut self.rng, opcode::PONG, true, &payload);
-                    self.out.extend(pong);
+        let taken = raw.len() - rest.len();
+        raw.drain(..taken);
+        self.raw = raw;
+    }
+
+    fn on_message_of_ws(&mut self, history: &mut History, code: u8, mut payload: &[u8]) {
+        match code {
+            opcode::PING => {
+                let pong = wire::ws_frame(&mut self.rng, opcode::PONG, true, payload);
+                self.out.extend(pong);
+            }
+            opcode::PONG => {
+                // Garbage may be a ping by chance.
+                let is_ours = self.pings.first().is_some_and(|ping| *ping == payload);
+                assert!(is_ours || self.mood == Mood::Tolerant, "client {}", self.number);
+                self.pings.drain(..usize::from(is_ours));
+            }
+            opcode::CLOSE => {
+                assert!(self.mood != Mood::Healthy, "client {}: closed", self.number);
+            }
+            _ => {
+                while let Some(frame) = wire::take_stomp(&mut payload) {
+                    self.on_frame(history, &frame);
                 }
-                opcode::PONG => {
-                    // Garbage may be a ping by chance.
-                    let is_ours = self.pings.first() == Some(&payload);
-                    assert!(is_ours || self.mood == Mood::Tolerant, "client {}", self.number);
-                    self.pings.drain(..usize::from(is_ours));
-                }
-                opcode::CLOSE => {
-                    assert!(self.mood != Mood::Healthy, "client {}: closed", self.number);
-                }
-                _ => {
-                    self.stomp.extend(payload);
-                    let mut stomp = std::mem::take(&mut self.stomp);
-                    while let Some(frame) = wire::take_stomp(&mut stomp) {
-                        self.on_frame(history, &frame);
-                    }
-                    assert!(stomp.is_empty(), "a message holds whole frames");
-                }
+                assert!(payload.is_empty(), "a message holds whole frames");
             }
         }
     }
 
-    fn on_frame(&mut self, history: &mut History, frame: &Frame) {
-        match frame.command.as_str() {
+    fn on_frame(&mut self, history: &mut History, frame: &Frame<'_>) {
+        match frame.command {
             "CONNECTED" => {
                 assert!(!self.is_open, "client {}: CONNECTED twice", self.number);
                 assert_eq!(frame.header("version"), Some(self.version));
@@ -415,7 +418,7 @@ impl Client {
             "RECEIPT" => self.on_receipt(history, frame),
             "MESSAGE" => self.on_message(history, frame),
             "ERROR" => {
-                let body = String::from_utf8_lossy(&frame.body);
+                let body = String::from_utf8_lossy(frame.body);
                 // A queue may be full; that is the end of the publisher.
                 if frame.header("message") == Some("Queue full") {
                     self.tolerate();
@@ -428,7 +431,7 @@ impl Client {
         }
     }
 
-    fn on_receipt(&mut self, history: &mut History, frame: &Frame) {
+    fn on_receipt(&mut self, history: &mut History, frame: &Frame<'_>) {
         let receipt = frame.header("receipt-id");
         let expected = self.expected.pop_front();
         let wanted = expected.as_ref().map(|expected| expected.receipt.as_str());
@@ -438,6 +441,8 @@ impl Client {
             let (_, number) = self.unacknowledged.pop_front().expect("there is a front");
             history.publications[number].is_acknowledged = true;
         }
+        // What a subscription brings comes behind its RECEIPT.
+        self.last_frame_step = history.step;
         match expected.what {
             What::Subscribed(stream) => {
                 if let Some(is_recovered) = history.subscribed(stream, frame) {
@@ -467,9 +472,9 @@ impl Client {
         }
     }
 
-    fn on_message(&mut self, history: &mut History, frame: &Frame) {
+    fn on_message(&mut self, history: &mut History, frame: &Frame<'_>) {
         if frame.header("subscription") == Some(ANSWERS) {
-            self.last_message_step = history.step;
+            self.last_frame_step = history.step;
             return history.queues.receive_answer(self.number, frame);
         }
         if frame.header("destination").is_some_and(|to| QUEUES.contains(&to)) {
@@ -486,7 +491,7 @@ impl Client {
         let stream = self.streams.get(id).copied();
         let stream = stream.unwrap_or_else(|| panic!("client {number} has no subscription {id}"));
         history.receive(stream, frame);
-        self.last_message_step = history.step;
+        self.last_frame_step = history.step;
         let message_id = frame.header("message-id").expect("MESSAGE has its id").to_string();
         let Some(subscription) = self.subscriptions.iter_mut().find(|s| s.stream == stream) else {
             return;

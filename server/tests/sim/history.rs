@@ -174,7 +174,7 @@ impl History {
     }
 
     /// A MESSAGE came for `stream`: is it one that may come, whole and for the first time?
-    pub fn receive(&mut self, stream: usize, frame: &Frame) {
+    pub fn receive(&mut self, stream: usize, frame: &Frame<'_>) {
         let stream = &mut self.streams[stream];
         let who = format!("subscription {} of client {}", stream.id, stream.client);
         if let Some(total) = frame.header(SNAPSHOT) {
@@ -240,7 +240,7 @@ impl History {
     }
 
     /// The RECEIPT of a SUBSCRIBE came; says whether it recovered, if it asked.
-    pub fn subscribed(&mut self, stream: usize, frame: &Frame) -> Option<bool> {
+    pub fn subscribed(&mut self, stream: usize, frame: &Frame<'_>) -> Option<bool> {
         let stream = &mut self.streams[stream];
         stream.live = Some(self.step);
         let who = format!("subscription {} of client {}", stream.id, stream.client);

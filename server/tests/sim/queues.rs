@@ -198,7 +198,7 @@ impl QueueHistory {
     }
 
     /// A MESSAGE came: is it one that may come? Gives its number.
-    pub fn receive(&mut self, consumer: Consumer<'_>, frame: &Frame) -> usize {
+    pub fn receive(&mut self, consumer: Consumer<'_>, frame: &Frame<'_>) -> usize {
         let Consumer { client, id, is_exclusive, places } = consumer;
         let who = format!("subscription {id} of client {client}");
         let number = number_of(frame).unwrap_or_else(|| panic!("{who}: a body of nobody's"));
@@ -244,7 +244,7 @@ impl QueueHistory {
     }
 
     /// An answer came to this client.
-    pub fn receive_answer(&mut self, client: usize, frame: &Frame) {
+    pub fn receive_answer(&mut self, client: usize, frame: &Frame<'_>) {
         let number = number_of(frame).unwrap_or_else(|| panic!("client {client}: no answer"));
         let message = self.messages.get_mut(number).expect("a message that was made");
         assert!(message.is_request, "client {client}: {number} was no request");
@@ -301,7 +301,7 @@ impl QueueHistory {
 }
 
 /// The number that a body begins with.
-fn number_of(frame: &Frame) -> Option<usize> {
+fn number_of(frame: &Frame<'_>) -> Option<usize> {
     let text: Vec<u8> = frame.body.iter().copied().take_while(u8::is_ascii_digit).collect();
     String::from_utf8(text).ok()?.parse().ok()
 }

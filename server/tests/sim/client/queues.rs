@@ -194,7 +194,7 @@ impl Client {
     }
 
     /// A MESSAGE whose subscription is to a queue.
-    pub(super) fn on_queue_message(&mut self, history: &mut History, frame: &Frame) {
+    pub(super) fn on_queue_message(&mut self, history: &mut History, frame: &Frame<'_>) {
         let id = frame.header("subscription").expect("MESSAGE names its subscription");
         let (client, who) = (self.number, format!("subscription {id} of client {}", self.number));
         let found = self.queues.iter_mut().find(|subscription| subscription.id == id);
@@ -205,7 +205,7 @@ impl Client {
         if subscription.queue != GRAVE {
             self.collected.insert(number);
         }
-        self.last_message_step = history.step;
+        self.last_frame_step = history.step;
         assert!(subscription.is_live || subscription.is_over, "{who}: MESSAGE before RECEIPT");
         let message_id = frame.header("message-id").expect("MESSAGE has its id");
         let ack = frame.header("ack");
@@ -222,7 +222,7 @@ impl Client {
     }
 
     /// A service answers what it got, before it acknowledges that.
-    fn answer(&mut self, frame: &Frame) {
+    fn answer(&mut self, frame: &Frame<'_>) {
         assert!(frame.header("session").is_some(), "a service is told the sender's session");
         if let Some(to) = frame.header("reply-to") {
             assert!(to.starts_with("/reply-queue/"), "{to} can be guessed");
