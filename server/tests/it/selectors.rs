@@ -94,7 +94,7 @@ fn costly_selectors_delay_and_lose_nothing() {
 #[test]
 fn a_long_transaction_takes_its_turns() {
     const MESSAGES_COUNT: usize = 1_024;
-    let change = |config: &mut Config| config.limits.selector_turn_steps_max = 1_000;
+    let change = |config: &mut Config| config.limits.selector_turn_steps_max = 100;
     on_every_server(change, |server| {
         for over in TRANSPORTS {
             let mut costly = server.session(over);
