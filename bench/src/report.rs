@@ -181,12 +181,14 @@ impl Report {
             heart_beats: (tally.beats_sent, tally.beats_received, tally.beats_missed),
             server: outcome.server.clone(),
             cpu_us_per_delivery: cpu_us_per_delivery(outcome),
-            cpu_us_per_connect: of("ramp").and_then(|server| per(server.cpu_s * 1e6, connections)),
+            cpu_us_per_connect: of("ramp")
+                .and_then(|server| per(server.cpu_s * 1e6, tally.connected.min(connections))),
             idle_cpu_us_per_s: of("hold")
                 .and_then(|server| per(server.cpu_s * 1e6 / server.seconds, connections)),
             pss_bytes_per_connection: of("ramp").and_then(|server| {
                 let (first, pss_bytes) = outcome.footing.unwrap_or((0, server.pss_bytes.0));
-                per(server.pss_bytes.1 as f64 - pss_bytes as f64, connections - first)
+                let up = tally.connected.min(connections).saturating_sub(first);
+                per(server.pss_bytes.1 as f64 - pss_bytes as f64, up)
             }),
             floor_rounds: Vec::new(),
             floor_us_per_send: None,
@@ -240,14 +242,14 @@ impl Report {
             &mut out,
             "connect",
             format!(
-                "{} ok  {} failed  {} retried  {} dropped  {} replaced  {:.2} s ({:.0}/s)  {}",
+                "{} ok  {} failed  {} retried  {} dropped  {} replaced  {:.2} s ({})  {}",
                 self.connected,
                 self.failed,
                 self.retried,
                 self.dropped,
                 self.churned,
                 self.ramp_s,
-                self.connections as f64 / self.ramp_s.max(1e-9),
+                self.connect_rate(),
                 milliseconds(&self.connect)
             ),
         );
@@ -277,6 +279,15 @@ impl Report {
             row(&mut out, "trouble", format!("{count} x {what}"));
         }
         out
+    }
+
+    /// Connects a second of the ramp; those that failed are none, and no time is no rate.
+    fn connect_rate(&self) -> String {
+        let up = self.connections.min(self.connected);
+        match self.ramp_s > 0.0 && up > 0 {
+            true => format!("{:.0}/s", up as f64 / self.ramp_s),
+            false => "none/s".to_owned(),
+        }
     }
 
     fn delivery_rows(&self, out: &mut String) {
@@ -341,7 +352,8 @@ impl Report {
             ("µs CPU/connect", self.cpu_us_per_connect),
             ("µs CPU/delivery", self.cpu_us_per_delivery),
             ("µs CPU/s/idle connection", self.idle_cpu_us_per_s),
-            ("B PSS/connection", self.pss_bytes_per_connection),
+            // A server that gave back what it had before tells nothing of a connection's cost.
+            ("B PSS/connection", self.pss_bytes_per_connection.filter(|bytes| *bytes > 0.0)),
             ("µs bare send", self.floor_us_per_send),
             ("x the bare send", self.floor_ratio),
             ("acknowledged/s of server CPU", self.acknowledged_per_core_s),
@@ -416,8 +428,8 @@ fn title(scenario: &str, plan: &Plan) -> String {
         Protocol::Mqtt => "MQTT 3.1.1".into(),
     };
     let mut title = format!(
-        "{scenario}  {:?} {protocol}  {} connections",
-        plan.target.transport,
+        "{scenario}  {} {protocol}  {} connections",
+        plan.target.transport.for_people(),
         plan.connections()
     );
     if plan.workload != Workload::Idle {

@@ -83,6 +83,23 @@ const NAMES: [&str; 30] = [
     "drift",
 ];
 
+/// Those that are times: a number alone says nothing.
+const TIMES: [&str; 13] = [
+    "p50",
+    "p90",
+    "p99",
+    "p99.9",
+    "p99.99",
+    "max",
+    "first-p99",
+    "last-p99",
+    "connect-p99",
+    "ramp",
+    "cpu",
+    "cpu-connect",
+    "cpu-idle",
+];
+
 impl Bound {
     /// Reads one bound.
     ///
@@ -100,7 +117,11 @@ impl Bound {
         let unit =
             units.iter().find_map(|(unit, factor)| Some((value.strip_suffix(unit)?, factor)));
         let (digits, factor) = unit.unwrap_or((value, &1.0));
-        let limit = digits.parse::<f64>().map_err(|_| form())? * factor;
+        let number = digits.parse::<f64>().map_err(|_| form())?;
+        if TIMES.contains(&name) && number != 0.0 && !value.ends_with('s') {
+            return Err(format!("seen `{text}`; {name} is a time: write a unit, us, ms or s"));
+        }
+        let limit = number * factor;
         let is_upper = text.as_bytes()[at] == b'>';
         Ok(Bound { name: name.into(), is_upper, limit, text: text.into() })
     }
@@ -156,5 +177,10 @@ mod tests {
         for text in ["", "p99", "p99=3", "p98>1ms", "p99>fast", ">1"] {
             assert!(Bound::parse(text).is_err(), "{text}");
         }
+        for text in ["p99>20", "cpu>6", "ramp>3k"] {
+            let error = Bound::parse(text).expect_err(text);
+            assert!(error.contains("write a unit"), "{error}");
+        }
+        assert!(Bound::parse("lost>0").is_ok() && Bound::parse("p99>0").is_ok());
     }
 }

@@ -32,6 +32,17 @@ pub enum Transport {
 }
 
 impl Transport {
+    /// What people call it.
+    pub fn for_people(self) -> &'static str {
+        match self {
+            Transport::WebSocket => "WebSocket",
+            Transport::Tcp => "TCP",
+            Transport::SockJsWebSocket => "SockJS websocket",
+            Transport::XhrStreaming => "SockJS xhr-streaming",
+            Transport::XhrPolling => "SockJS xhr-polling",
+        }
+    }
+
     /// Those of SockJS, by the names that clients know.
     pub const SOCKJS: [(&'static str, Transport); 3] = [
         ("websocket", Transport::SockJsWebSocket),

@@ -104,6 +104,33 @@ test('another destination is another stream', async () => {
   await arrived('elsewhere');
 });
 
+test('a pattern is subscribed to, and a message goes to one destination', async () => {
+  await page.locator('#destination').fill('/topic/demo/**');
+  await page.locator('#subscribe').click();
+  await page.locator('#state[data-destination="/topic/demo/**"]').waitFor();
+  assert.equal(await page.locator('#publish-to').inputValue(), '/topic/demo/other');
+  await page.locator('#message').fill('one of many');
+  await page.locator('#publish').click();
+  await arrived('one of many');
+  await page.locator('#publish-to').fill('/topic/demo/*');
+  assert.equal(await page.locator('#publish').isDisabled(), true);
+});
+
+test('what the server says stays readable until it is dismissed', async () => {
+  await page.locator('#publish-to').fill('/nowhere/a');
+  await page.locator('#message').fill('lost');
+  await page.locator('#publish').click();
+  await page.locator('#notice', { hasText: "'/nowhere/a'" }).waitFor();
+  await page.locator('#state:not([data-state="subscribed"])').waitFor();
+  await page.locator('#state[data-state="subscribed"]').waitFor();
+  assert.equal(await page.locator('#notice').isVisible(), true);
+  await page.locator('#dismiss').click();
+  assert.equal(await page.locator('#notice').isVisible(), false);
+  await page.locator('#destination').fill('/topic/demo/other');
+  await page.locator('#subscribe').click();
+  await page.locator('#state[data-destination="/topic/demo/other"]').waitFor();
+});
+
 test('the page speaks by whatever transport is chosen', async () => {
   for (const transport of ['streaming', 'polling', 'websocket']) {
     await page.locator('#transport').selectOption(transport);

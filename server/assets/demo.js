@@ -17,7 +17,9 @@ const EXPECT_MS = 20_000;
 const byId = (id) => document.getElementById(id);
 const state = byId('state');
 const notice = byId('notice');
+const noticeText = byId('notice-text');
 const destinationInput = byId('destination');
+const publishToInput = byId('publish-to');
 const messageInput = byId('message');
 const publishButton = byId('publish');
 const messageList = byId('messages');
@@ -72,12 +74,29 @@ function show(name, text) {
   state.textContent = text;
   if (name === 'subscribed') state.dataset.destination = wanted;
   else delete state.dataset.destination;
-  publishButton.disabled = !link?.connected;
+  showPublish();
 }
 
-function complain(text) {
-  notice.textContent = text;
+// A SEND to a pattern would be answered with an ERROR, which ends the connection.
+function showPublish() {
+  const pattern = isPattern(publishToInput.value);
+  publishButton.disabled = !link?.connected || pattern;
+  byId('publish-hint').hidden = !pattern;
+}
+
+// In any profile's dialect; only topics have patterns.
+function isPattern(destination) {
+  return destination.startsWith('/topic/') && /[*?{}#>]/.test(destination);
+}
+
+// A notice stays until it is dismissed or something is asked for anew: the page connects again
+// within a second, and what went wrong must remain readable. `lasts` says so even of a success.
+let lasts = false;
+
+function complain(text, stays = false) {
+  noticeText.textContent = text;
   notice.hidden = text === '';
+  lasts = stays && text !== '';
 }
 
 const TRANSPORTS = {
@@ -177,7 +196,7 @@ function receive(own, frame) {
       // The subscription is live: from here on the connection counts as good.
       if (frame.headers.get('receipt-id') === own.receipt) {
         attempts = 0;
-        complain('');
+        if (!lasts) complain('');
         show('subscribed', `subscribed to ${wanted} by ${own.transport.name}`);
       }
       break;
@@ -186,7 +205,10 @@ function receive(own, frame) {
       break;
     case 'ERROR':
       // The server closes after it; the close event plans the next try.
-      complain(`The server says: ${frame.headers.get('message') ?? 'ERROR'}. ${frame.body}`.trim());
+      complain(
+        `The server says: ${frame.headers.get('message') ?? 'ERROR'}. ${frame.body}`.trim(),
+        true,
+      );
       break;
     default:
       throw new Error(`seen the command ${frame.command}`);
@@ -241,6 +263,8 @@ function list(frame) {
 byId('subscribe-form').addEventListener('submit', (event) => {
   event.preventDefault();
   wanted = destinationInput.value;
+  if (!isPattern(wanted)) publishToInput.value = wanted;
+  showPublish();
   complain('');
   if (link?.connected) subscribe(link);
   else reopen();
@@ -248,10 +272,11 @@ byId('subscribe-form').addEventListener('submit', (event) => {
 
 byId('publish-form').addEventListener('submit', (event) => {
   event.preventDefault();
-  if (!link?.connected) return;
+  if (!link?.connected || isPattern(publishToInput.value)) return;
+  complain('');
   const body = messageInput.value;
   const headers = {
-    destination: destinationInput.value,
+    destination: publishToInput.value,
     'content-type': 'text/plain;charset=utf-8',
     'content-length': String(new TextEncoder().encode(body).length),
   };
@@ -270,6 +295,10 @@ byId('transport').addEventListener('change', () => {
   complain('');
   reopen();
 });
+
+publishToInput.addEventListener('input', showPublish);
+
+byId('dismiss').addEventListener('click', () => complain(''));
 
 byId('clear').addEventListener('click', () => messageList.replaceChildren());
 

@@ -36,11 +36,19 @@ const STYLE: Asset = Asset {
     bytes: include_bytes!("../assets/demo.css"),
 };
 
+const ICON: Asset = Asset {
+    content_type: "image/svg+xml",
+    etag: ETAG,
+    bytes: include_bytes!("../assets/icon.svg"),
+};
+
 /// The file served at `path`.
 pub fn find(path: &str) -> Option<&'static Asset> {
     match path {
         "/" | "/index.html" => Some(&INDEX),
         "/demo.js" => Some(&SCRIPT),
+        // Browsers ask for the one by themselves and go by its content type.
+        "/icon.svg" | "/favicon.ico" => Some(&ICON),
         "/sockjs.js" => Some(&SOCKJS),
         "/demo.css" => Some(&STYLE),
         _ => None,

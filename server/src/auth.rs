@@ -21,6 +21,7 @@ use base64::{alphabet, Engine as _};
 use subtle::{Choice, ConstantTimeEq as _};
 
 use crate::config::Config;
+use stompede_core::broker::authorization::Authorization;
 
 /// RFC 7617 pads; some clients do not.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
@@ -105,9 +106,9 @@ impl Authenticator {
         self.users.is_empty()
     }
 
-    /// Those of `names` that no list of users has; none if everybody may log in.
-    pub fn unknown<'a>(&self, names: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
-        names.filter(|name| !self.is_open() && !self.users.contains_key(*name)).collect()
+    /// Is this one of the users?
+    fn has(&self, name: &str) -> bool {
+        self.users.contains_key(name)
     }
 
     /// Checks a log-in. Takes no longer for a known name than for an unknown one.
@@ -155,6 +156,33 @@ fn same(secret: &[u8], given: &[u8]) -> Choice {
         equal &= byte.ct_eq(expected);
     }
     equal
+}
+
+/// What an operator may have meant otherwise; each goes to the log at the start. No password is
+/// part of it.
+pub fn doubts(config: &Config, users: &Authenticator, rules: &Authorization) -> Vec<String> {
+    let joined = config.users.iter().filter(|(_, password)| {
+        // `,NAME:` looks like the next of a list.
+        let rest = password.split_once(',').map_or("", |(_, rest)| rest);
+        rest.find(':').is_some_and(|at| at > 0)
+    });
+    let joined = joined.map(|(name, _)| {
+        format!(
+            "the password of user {name:?} goes on behind a comma like NAME:PASSWORD: if another \
+             user is meant, write --user once for each, or one a line in STOMPEDE_USER"
+        )
+    });
+    let void = rules.user_names().filter_map(|name| match (users.is_open(), users.has(name)) {
+        (true, _) => Some(format!(
+            "seen user:{name} in a rule, but anybody may log in by that name: add users with \
+             --user or --users-file"
+        )),
+        (false, false) => Some(format!(
+            "seen user:{name} in a rule, but there is no such user: add one, or correct it"
+        )),
+        (false, true) => None,
+    });
+    joined.chain(void).collect()
 }
 
 /// The line of a users file for this name and password, hashed with argon2id and a fresh salt.
@@ -265,14 +293,35 @@ mod tests {
     fn without_users_everybody_is_let_in() {
         let auth = Authenticator::from_config(&Config::default()).expect("the default");
         assert!(auth.is_open() && lets_in(&auth, "anybody", ""));
-        assert!(auth.unknown(["nobody"].into_iter()).is_empty());
+    }
+
+    #[test]
+    fn what_may_be_meant_otherwise_is_said_at_the_start() {
+        let doubts = |users: &[(&str, &str)], rule: &str| {
+            let users = users.iter().map(|(a, b)| (a.to_string(), b.to_string())).collect();
+            let config = Config { users, rules: vec![rule.to_owned()], ..Config::default() };
+            let auth = Authenticator::from_config(&config).expect("users");
+            doubts(&config, &auth, &config.authorization().expect("rules"))
+        };
+        let (anns, nobodys) = ("allow user:ann both /**", "allow user:nobody both /topic/a");
+        let none = Vec::<String>::new();
+        for password in ["pw", "a,b", "a:b", "a,:b", "a:b,c"] {
+            assert_eq!(doubts(&[("ann", password)], anns), none, "{password}");
+        }
+        let joined = doubts(&[("ann", "pw,bob:pw2")], anns);
+        assert!(joined.len() == 1 && joined[0].contains("one a line in STOMPEDE_USER"));
+        assert!(!joined[0].contains("pw2"), "a password is not for the log");
+        let void = doubts(&[("ann", "pw")], nobodys);
+        assert!(void.len() == 1 && void[0].contains("user:nobody") && void[0].contains("no such"));
+        let open = doubts(&[], nobodys);
+        assert!(open.len() == 1 && open[0].contains("anybody may log in"), "{open:?}");
+        assert_eq!(doubts(&[], "deny any both /topic/a"), none);
     }
 
     #[test]
     fn plain_users_are_answered_at_once() {
         let users = vec![("ann".to_owned(), "secret".to_owned())];
         let auth = Authenticator::from_config(&Config { users, ..Config::default() }).expect("one");
-        assert_eq!(auth.unknown(["ann", "nobody"].into_iter()), ["nobody"]);
         assert!(!auth.is_open());
         assert!(matches!(auth.check("ann", "secret"), Verdict::Accepted));
         for (login, passcode) in

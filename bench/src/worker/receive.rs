@@ -246,7 +246,12 @@ impl<R: Connector> Worker<R> {
             (_, Inbound::Error(frame)) => {
                 let text = String::from_utf8_lossy(frame);
                 let message = text.lines().find_map(|line| line.strip_prefix("message:"));
-                return Err(format!("ERROR from the server: {}", message.unwrap_or(&text)));
+                let message = message.unwrap_or(&text);
+                let hint = match message {
+                    "Bad CONNECT" => ": log in with --login NAME:PASSWORD",
+                    _ => "",
+                };
+                return Err(format!("ERROR from the server: {message}{hint}"));
             }
             (_, Inbound::Close(payload)) => {
                 let code =

@@ -114,7 +114,24 @@ impl Profile {
     }
 }
 
+/// ActiveMQ's headers of a SEND that ask for a later delivery, which we do not have.
+const SCHEDULES: [&str; 4] =
+    ["AMQ_SCHEDULED_DELAY", "AMQ_SCHEDULED_PERIOD", "AMQ_SCHEDULED_REPEAT", "AMQ_SCHEDULED_CRON"];
+
 impl Profile {
+    /// The headers of a SEND by which clients of this broker ask for what we do not have.
+    pub fn not_offered(self) -> &'static [&'static str] {
+        match self {
+            Profile::ActiveMq => &SCHEDULES,
+            _ => &[],
+        }
+    }
+
+    /// Whether this text names several destinations to clients of this broker.
+    pub fn is_composite(self, destination: &str) -> bool {
+        self == Profile::ActiveMq && destination.contains(',')
+    }
+
     /// Its prefixes, for people.
     pub fn known_prefixes(self) -> &'static str {
         match self {

@@ -124,7 +124,8 @@ pub struct Past {
     /// The newest publication, whether it is kept or not: the live stream goes on with the next
     /// offset. None if the destination keeps no history.
     pub position: Option<Position>,
-    /// Whether `publications` is all that the client missed, if it asked; else why not.
+    /// Whether `publications` is all that the client missed, if it asked for that; why there is
+    /// nothing, if it asked for anything.
     pub recovery: Option<Result<(), Reason>>,
     /// Oldest first, with offsets.
     pub publications: Vec<(u64, Arc<Publication>)>,
@@ -133,15 +134,15 @@ pub struct Past {
 impl Past {
     /// Of a destination that keeps nothing.
     pub fn none(replay: &Replay) -> Past {
-        let is_asked = matches!(replay, Replay::After { .. });
+        let is_asked = *replay != Replay::Nothing;
         Past { recovery: is_asked.then_some(Err(Reason::NoHistory)), ..Past::default() }
     }
 
     /// Gives up the publications, because they are too much for the client now; says so if it
-    /// asked for all it missed.
-    pub fn refuse(&mut self) {
+    /// asked for any.
+    pub fn refuse(&mut self, replay: &Replay) {
         self.publications.clear();
-        if self.recovery.is_some() {
+        if *replay != Replay::Nothing {
             self.recovery = Some(Err(Reason::Limit));
         }
     }

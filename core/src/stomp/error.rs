@@ -5,7 +5,8 @@
 //! a short line for the `message` header, a body (what was seen, what is allowed, what to do) and a
 //! WebSocket close code. "The server MAY send ERROR frames if something goes wrong. In this case,
 //! it MUST then close the connection" (1.2, ERROR): every variant is fatal. Texts follow RabbitMQ's
-//! where clients are known to compare them. Nothing here repeats bytes of the peer.
+//! where clients are known to compare them. Nothing here repeats bytes of the peer: where its frame is
+//! at hand, [`super::explain`] does.
 
 use std::fmt;
 
@@ -52,6 +53,8 @@ pub enum Error {
     BadDestination,
     /// A destination of another user, or a temporary queue where it cannot be named.
     MisusedDestination,
+    /// Several destinations in one, as ActiveMQ's clients may write.
+    CompositeDestination,
     /// A queue whose name would be a pattern of topics.
     QueuePattern,
     /// A header whose value is none of those that it may have.
@@ -272,6 +275,7 @@ impl Error {
             | Error::BadAckMode
             | Error::BadDestination
             | Error::MisusedDestination
+            | Error::CompositeDestination
             | Error::QueuePattern
             | Error::BadValue(_)
             | Error::ServerHeader(_)
@@ -341,9 +345,10 @@ impl Error {
             Error::BodyNotAllowed => "Body not allowed",
             Error::BadHeartbeat => "Bad heart-beat",
             Error::BadAckMode => "Bad ack mode",
-            Error::BadDestination | Error::MisusedDestination | Error::QueuePattern => {
-                "Invalid destination"
-            }
+            Error::BadDestination
+            | Error::MisusedDestination
+            | Error::CompositeDestination
+            | Error::QueuePattern => "Invalid destination",
             Error::BadValue(_) => "Bad header value",
             Error::ServerHeader(_) => "Invalid header",
             Error::BadSelector { .. } => "Bad selector",
@@ -555,6 +560,7 @@ fn fixed_body(error: &Error) -> &'static str {
             "seen a destination that cannot be named here: subscribe to your own as /user/queue/x, \
              name /temp-queue/x in the reply-to header of SEND"
         }
+        Error::CompositeDestination => "seen several destinations in one: send one frame for each",
         Error::QueuePattern => "seen wildcards in the name of a queue: patterns are for topics",
         Error::NotConnected => "seen another frame before CONNECT, send CONNECT first",
         Error::AlreadyConnected => "seen a second CONNECT, one connection is one session",
@@ -567,7 +573,9 @@ fn fixed_body(error: &Error) -> &'static str {
         Error::DuplicateTransaction => "seen BEGIN of an open transaction, it is aborted",
         Error::NoService => "seen a destination that no handler or service is there for",
         Error::SendToPattern => "seen wildcards in the destination of SEND, name one destination",
-        Error::LoginFailed => "seen wrong or missing credentials",
+        Error::LoginFailed => {
+            "seen wrong or missing credentials: send login and passcode of a user of this server"
+        }
         Error::TooManyLogins => {
             "seen too many wrong log-ins from this address, try again in a minute"
         }

@@ -1,12 +1,14 @@
 //! What an ERROR says in the words of another broker, for clients that compare them.
 //!
 //! Only RabbitMQ's are known to be compared (its own test suite does: reference/stomp.md §7), and
-//! only for errors that name something the client wrote. Unlike ours these bodies repeat that, with
-//! control characters escaped and no more than 256 bytes of it (stomp.md §5 row 88).
+//! only for errors that name something the client wrote. What a body repeats of that, these and ours
+//! ([`explain`]), is escaped and no longer than 256 bytes (stomp.md §5 row 88).
 
 use super::command::Command;
 use super::error::Error;
+use super::explain::explain;
 use super::frame::Frame;
+use crate::limits::Limits;
 
 /// Bytes of the client's own text in a body.
 const QUOTE_BYTES_MAX: usize = 256;
@@ -31,10 +33,19 @@ pub struct Wording {
 }
 
 impl Wording {
-    /// Our own.
+    /// Our own, of an error alone.
     pub fn of(error: &Error) -> Wording {
         let names_versions = *error == Error::NoCommonVersion;
         Wording { message: error.message(), body: format!("{error}\n"), names_versions }
+    }
+
+    /// Our own, of an error that `frame` made; none if it is not known any more.
+    pub fn ours(error: &Error, frame: Option<&Frame<'_>>, limits: &Limits) -> Wording {
+        let wording = Wording::of(error);
+        match explain(error, frame, limits) {
+            Some(body) => Wording { body: format!("{body}\n"), ..wording },
+            None => wording,
+        }
     }
 
     /// RabbitMQ's for a command that it does not know.
@@ -50,7 +61,8 @@ impl Wording {
     }
 
     /// RabbitMQ's for an error that `frame` made; ours where its clients compare nothing.
-    pub fn rabbitmq(error: &Error, frame: &Frame<'_>) -> Wording {
+    pub fn rabbitmq(error: &Error, frame: &Frame<'_>, limits: &Limits) -> Wording {
+        let ours = || Wording { names_versions: true, ..Wording::ours(error, Some(frame), limits) };
         let header = |name| frame.header(name).map(|value| quoted(&value)).unwrap_or_default();
         let destination = frame.header("destination").unwrap_or_default();
         let (message, body) = match error {
@@ -83,9 +95,9 @@ impl Wording {
                 ("Missing header", format!("Frame must include the '{name}' header\n"))
             }
             Error::BadDestination | Error::UnroutableDestination { .. } => {
-                return destination_error(error, &destination)
+                return destination_error(error, &destination).unwrap_or_else(ours)
             }
-            _ => return Wording { names_versions: true, ..Wording::of(error) },
+            _ => return ours(),
         };
         Wording { message, body, names_versions: true }
     }
@@ -96,7 +108,8 @@ fn is_durable(frame: &Frame<'_>) -> bool {
     frame.command == Command::Subscribe && (is_true("durable") || is_true("persistent"))
 }
 
-fn destination_error(error: &Error, destination: &str) -> Wording {
+/// RabbitMQ's words for a destination that cannot be; none where its clients compare nothing.
+fn destination_error(error: &Error, destination: &str) -> Option<Wording> {
     let says = |message, body| Wording { message, body, names_versions: true };
     let invalid = |kind: &str, rest: &str| {
         let body = format!("'{}' is not a valid {kind} destination\n", quoted(rest));
@@ -106,7 +119,7 @@ fn destination_error(error: &Error, destination: &str) -> Wording {
         let rest = destination.strip_prefix(prefix)?;
         (rest.is_empty() || rest.starts_with('/')).then_some((*kind, rest))
     });
-    match kind {
+    Some(match kind {
         Some(("exchange", rest)) => {
             // One name, then at most one routing key.
             let mut parts = rest.split('/').skip(1);
@@ -122,12 +135,12 @@ fn destination_error(error: &Error, destination: &str) -> Wording {
             let body = format!("'{}' is not a valid destination.\n", quoted(destination));
             says(error.message(), body)
         }
-        None => Wording { names_versions: true, ..Wording::of(error) },
-    }
+        None => return None,
+    })
 }
 
 /// The peer's text, made harmless.
-fn quoted(text: &str) -> String {
+pub(super) fn quoted(text: &str) -> String {
     let mut quoted = String::new();
     for c in text.chars() {
         if quoted.len() >= QUOTE_BYTES_MAX {
@@ -147,7 +160,6 @@ mod tests {
     use super::super::frame::HeaderTable;
     use super::super::negotiation::Version;
     use super::*;
-    use crate::limits::Limits;
 
     const UNKNOWN: Error = Error::UnroutableDestination { known: "/topic/" };
 
@@ -157,7 +169,7 @@ mod tests {
         let rules = Rules::Version(Version::V1_2);
         match decode(frame.as_bytes(), rules, &limits, &mut table) {
             Ok(Some((Item::Frame(frame), _))) => {
-                let wording = Wording::rabbitmq(&error, &frame);
+                let wording = Wording::rabbitmq(&error, &frame, &limits);
                 assert_eq!((wording.message, &*wording.body), (message, body));
             }
             other => panic!("{other:?}"),
@@ -234,7 +246,7 @@ mod tests {
         }
         let command = Wording::rabbitmq_command(&Error::UnknownCommand, "FO\u{1}O");
         assert_eq!(command.body, "Could not interpret command \"FO\\u{1}O\"\n");
-        let ours = Wording::of(&Error::BadAckMode);
-        says("SEND\n\n\0", Error::BadAckMode, ours.message, &ours.body);
+        let ours = Wording::of(&Error::NulInHead);
+        says("SEND\n\n\0", Error::NulInHead, ours.message, &ours.body);
     }
 }

@@ -11,6 +11,7 @@ use stompede_core::limits::Limits;
 
 pub(super) fn shards(text: &str) -> Result<usize, String> {
     match value::count_or_auto(text)? {
+        0 if text != "auto" => Err("no shard serves nobody: give 1 or more, or auto".to_owned()),
         shards if shards <= 4_096 => Ok(shards),
         _ => Err("the limit is 4096".to_owned()),
     }

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
+use clap::error::{ContextKind, ContextValue};
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
 use super::error::Origin;
@@ -18,6 +19,34 @@ const ENV_PREFIX: &str = "STOMPEDE_";
 
 /// Flags that are short for `--rule`, with their name in front of the value.
 const SHORT_RULES: [&str; 2] = ["allow", "deny"];
+
+/// What a newcomer needs, before the long list.
+const FIRST: &str = "\
+For a start:
+  stompede                                    serve on 127.0.0.1, with a demo page
+  stompede --listen 0.0.0.0:8080 --users-file users.txt
+                                              serve others; a line of users.txt: stompede passwd ann
+  stompede --history '/topic/**,100,5m'       keep what clients may have missed
+  stompede --profile rabbitmq                 names and errors as another broker has them
+  stompede config show > stompede.toml        every option, as a file for --config
+";
+
+/// Flags of other servers, and what does it here.
+const ELSEWHERE: [(&str, &str); 13] = [
+    ("port", "--listen IP:PORT"),
+    ("host", "--listen IP:PORT"),
+    ("bind", "--listen IP:PORT"),
+    ("address", "--listen IP:PORT"),
+    ("threads", "--shards COUNT"),
+    ("workers", "--shards COUNT"),
+    ("cors", "--allowed-origin ORIGIN"),
+    ("password", "--user NAME:PASSWORD or --users-file FILE"),
+    ("verbose", "--log-level debug"),
+    ("debug", "--log-level debug"),
+    ("metrics", "--admin-listen IP:PORT"),
+    ("tls", "a proxy in front that ends TLS: there is none in here"),
+    ("cert", "a proxy in front that ends TLS: there is none in here"),
+];
 
 /// Values by option name, as written.
 type Values = BTreeMap<&'static str, Vec<String>>;
@@ -85,10 +114,15 @@ pub(super) fn command() -> Command {
     Command::new("stompede")
         .version(env!("CARGO_PKG_VERSION"))
         .about("Push server for WebSocket and STOMP clients; without a command it serves")
-        .args(options::all().map(arg))
+        .before_help(FIRST)
+        .args(options::subjects().flat_map(|(subject, rows)| {
+            rows.iter().map(move |option| arg(option).help_heading(subject))
+        }))
         .args(SHORT_RULES.iter().map(|kind| {
             let help = format!("A rule that begins with '{kind}', in its place among the rules");
             let arg = Arg::new(*kind).long(*kind).help(help).global(true);
+            let heading = options::subjects().next().map(|(subject, _)| subject);
+            let arg = arg.help_heading(heading);
             arg.action(ArgAction::Append).value_name("WHO VERB DESTINATION")
         }))
         .subcommands(commands())
@@ -141,7 +175,8 @@ fn stopped(error: &clap::Error, args: &[OsString]) -> Result<Invocation, ConfigE
         ErrorKind::DisplayVersion => Ok(Invocation::Version),
         _ => {
             let text = text.strip_prefix("error: ").unwrap_or(&text);
-            let hint = switch_hint(args).unwrap_or_default();
+            let hint = switch_hint(args).or_else(|| flag_hint(error)).or_else(|| word_hint(error));
+            let hint = hint.unwrap_or_default();
             Err(ConfigError::Usage(format!("{}{hint}", text.trim_end())))
         }
     }
@@ -155,6 +190,38 @@ fn switch_hint(args: &[OsString]) -> Option<String> {
         value::switch(value).ok()?;
         Some(format!("\n\nwrite {flag}={value}"))
     })
+}
+
+/// For a flag that is called otherwise here.
+fn flag_hint(error: &clap::Error) -> Option<String> {
+    let seen = invalid_word(error, ContextKind::InvalidArg)?;
+    let name = seen.trim_start_matches('-').split('=').next().unwrap_or_default();
+    let elsewhere = ELSEWHERE.iter().find(|(other, _)| *other == name);
+    if let Some((_, here)) = elsewhere {
+        return Some(format!("\n\nfor that there is {here}"));
+    }
+    if error.get(ContextKind::SuggestedArg).is_some() {
+        return None;
+    }
+    let is_part = |option: &&Opt| name.len() > 2 && option.name.split('-').any(|part| part == name);
+    let near: Vec<String> =
+        options::all().filter(is_part).take(6).map(|option| format!("--{}", option.name)).collect();
+    (!near.is_empty()).then(|| format!("\n\nthere are {}", near.join(", ")))
+}
+
+/// For a word that is no command.
+fn word_hint(error: &clap::Error) -> Option<String> {
+    invalid_word(error, ContextKind::InvalidSubcommand)?;
+    let names: Vec<String> =
+        commands().iter().map(|command| command.get_name().to_owned()).collect();
+    Some(format!("\n\nwithout a command stompede serves; commands are {}", names.join(", ")))
+}
+
+fn invalid_word(error: &clap::Error, kind: ContextKind) -> Option<&str> {
+    match error.get(kind)? {
+        ContextValue::String(word) => Some(word),
+        _ => None,
+    }
 }
 
 /// The sub-commands given and the matches of the last one, where global flags are complete.
@@ -567,6 +634,35 @@ mod tests {
         assert!(!serve(&["--pin-shards=false"], &[]).pin);
         assert!(fails(&["--pin-shards", "false"], &[]).contains("write --pin-shards=false"));
         assert!(!serve(&[], &[("STOMPEDE_PIN_SHARDS", "false")]).pin);
+    }
+
+    #[test]
+    fn what_is_called_otherwise_here_is_told() {
+        for (args, wanted) in [
+            (&["--port", "80"][..], "for that there is --listen IP:PORT"),
+            (&["--port=80"], "--listen IP:PORT"),
+            (&["--cert", "a.pem"], "proxy"),
+            (&["--prefetch", "1"], "--queue-prefetch"),
+            (&["serve"], "without a command stompede serves"),
+            (&["frobnicate"], "commands are demo, probe, config, passwd"),
+            (&["--shards", "0"], "1 or more, or auto"),
+            (&["--frame-max", "10MB"], "did you mean 10MiB?"),
+        ] {
+            let error = fails(args, &[]);
+            assert!(error.contains(wanted), "{args:?}: {error}");
+        }
+        assert!(!fails(&["--zebra"], &[]).contains("there are"));
+    }
+
+    #[test]
+    fn help_begins_with_what_a_newcomer_needs() {
+        let Ok(Invocation::PrintHelp(text)) = run(&["--help"], &[]) else { panic!("help") };
+        let places: Vec<_> = ["For a start", "Usage:"]
+            .into_iter()
+            .chain(options::subjects().map(|(subject, _)| subject))
+            .map(|part| text.find(part).unwrap_or_else(|| panic!("no {part}: {text}")))
+            .collect();
+        assert!(places.is_sorted(), "{places:?}");
     }
 
     #[test]

@@ -19,8 +19,20 @@ use stompede_core::amount;
 pub fn size<T: TryFrom<u64>>(text: &str) -> Result<T, String> {
     const ALLOWED: &str = "allowed is a whole number of bytes, or one with KiB, MiB or GiB";
     let bytes = amount::count(text).or_else(|| amount::bytes(text));
-    let bytes = bytes.ok_or_else(|| ALLOWED.to_owned())?;
+    let bytes = bytes.ok_or_else(|| match meant_size(text) {
+        Some(meant) => format!("{ALLOWED}: did you mean {meant}?"),
+        None => ALLOWED.to_owned(),
+    })?;
     T::try_from(bytes).map_err(|_| "this is more bytes than the option can hold".to_owned())
+}
+
+/// `10MB`, `10mb` and `10M` are near to `10MiB`.
+fn meant_size(text: &str) -> Option<String> {
+    let (digits, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit())?);
+    let unit = unit.trim().to_ascii_uppercase();
+    let letter = unit.trim_end_matches("IB").trim_end_matches('B');
+    let is_meant = !digits.is_empty() && ["K", "M", "G"].contains(&letter);
+    is_meant.then(|| format!("{digits}{letter}iB"))
 }
 
 /// A size that makes sense from `min` bytes on; `why` says what happens below it.
@@ -217,6 +229,18 @@ mod tests {
             assert!(duration(bad).is_err(), "{bad}");
         }
         assert!(deadline("0s").is_err());
+    }
+
+    #[test]
+    fn a_size_in_another_unit_is_told_the_right_one() {
+        for (text, meant) in [("10MB", "10MiB"), ("3 kb", "3KiB"), ("2G", "2GiB"), ("1mib", "1MiB")]
+        {
+            let error = size::<u64>(text).expect_err(text);
+            assert!(error.ends_with(&format!("did you mean {meant}?")), "{error}");
+        }
+        for text in ["MB", "10TB", "many", "1.5MB"] {
+            assert!(!size::<u64>(text).expect_err(text).contains("did you mean"), "{text}");
+        }
     }
 
     #[test]

@@ -46,9 +46,10 @@ impl<R: Reactor> Shard<R> {
                 }
                 _ => DisconnectReason::StompError,
             };
+            let limits = &self.shared.config.limits;
             let wording = match self.shared.config.profile {
-                Profile::RabbitMq => Wording::rabbitmq(&error, frame),
-                _ => Wording::of(&error),
+                Profile::RabbitMq => Wording::rabbitmq(&error, frame, limits),
+                _ => Wording::ours(&error, Some(frame), limits),
             };
             self.fail_as(slot, &error, receipt, reason, &wording);
         }

@@ -7,7 +7,7 @@
 //! ecosystem.md §7.1).
 //!
 //! The RECEIPT of the SUBSCRIBE has `offset` and `epoch` of the topic's newest message, and, if the
-//! client asked with `from-offset`, `recovered` and the `reason` why not. Each MESSAGE of the past
+//! client asked with `from-offset`, `recovered` and the `reason` why not; with `replay`, if there is nothing. Each MESSAGE of the past
 //! says `recovered:true`. A past of more than half of what may wait for a client is refused: the
 //! other half is for what is published while it is under way.
 
@@ -70,7 +70,7 @@ impl<R: Reactor> Shard<R> {
         let count_max = self.shared.config.limits.unacknowledged_count_max;
         let is_too_many = is_acknowledged && past.publications.len() > count_max;
         if is_too_many || self.backlog_bytes(slot) + past.bytes() > self.outbound_bytes_max {
-            past.refuse();
+            past.refuse(&subscribe.replay);
         }
         match past.recovery {
             Some(Ok(())) => self.metrics.recoveries.inc(),

@@ -46,7 +46,7 @@ pub mod users;
 pub mod work;
 
 use crate::app::{App, Outbox};
-use crate::auth::Authenticator;
+use crate::auth::{doubts, Authenticator};
 use crate::config::Config;
 use crate::handler::endpoint::Endpoints;
 use crate::log::Suppressor;
@@ -163,8 +163,8 @@ impl Shared {
     ) -> Result<Shared, String> {
         let authenticator = Authenticator::from_config(&config)?;
         let authorization = config.authorization()?;
-        for name in authenticator.unknown(authorization.user_names()) {
-            tracing::warn!("seen user:{name} in a rule, but no such user: add one, or correct it");
+        for warning in doubts(&config, &authenticator, &authorization) {
+            tracing::warn!("{warning}");
         }
         Ok(Shared {
             authenticator,

@@ -28,10 +28,17 @@ impl<R: Reactor> Shard<R> {
         frame: &Frame<'_>,
         destination: &str,
     ) -> Result<(Publication, Kind), Error> {
-        let is_rabbitmq = self.shared.config.profile == Profile::RabbitMq;
-        if is_rabbitmq && frame.header("message-id").is_some() {
+        let profile = self.shared.config.profile;
+        if profile == Profile::RabbitMq && frame.header("message-id").is_some() {
             // The others replace it (stomp.md §1.13).
             return Err(Error::ServerHeader("message-id"));
+        }
+        if profile.is_composite(destination) {
+            return Err(Error::CompositeDestination);
+        }
+        let mut not_offered = profile.not_offered().iter();
+        if let Some(name) = not_offered.find(|name| frame.header(name).is_some()) {
+            return Err(Error::BadValue(name));
         }
         let reply_to = self.open_reply_queue(slot, frame)?;
         let claim = self.shared.claim(destination)?;

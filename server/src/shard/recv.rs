@@ -385,9 +385,13 @@ impl<R: Reactor> Shard<R> {
             let wording = Wording::rabbitmq_command(error, command);
             return self.fail_as(slot, error, receipt.as_deref(), reason, &wording);
         }
+        let Some(command) = command else {
+            let wording = Wording::ours(error, None, &self.shared.config.limits);
+            return self.fail_as(slot, error, receipt.as_deref(), reason, &wording);
+        };
         let mut frame = Vec::new();
         let version = self.connections[slot as usize].version;
-        encode::error(&mut frame, version, error, receipt.as_deref(), command.as_deref());
+        encode::error(&mut frame, version, error, receipt.as_deref(), Some(command));
         self.end_with(slot, error, &frame, reason);
     }
 

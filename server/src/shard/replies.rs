@@ -28,7 +28,7 @@ impl<R: Reactor> Shard<R> {
         let Some(reply_to) = frame.header("reply-to") else { return Ok(None) };
         match self.shared.claim(&reply_to) {
             Ok(claim) if claim.kind == Kind::TempQueue => {}
-            Err(error) if reply_to.starts_with(TEMP_PREFIX) => return Err(error),
+            Err(_) if reply_to.starts_with(TEMP_PREFIX) => return Err(Error::BadValue("reply-to")),
             _ => return Ok(None),
         }
         let random = self.reactor.random_bits().map_err(|_| Error::ServerBusy)?;

@@ -78,6 +78,9 @@ impl<R: Reactor> Shard<R> {
 
     /// The kind of a subscription's destination, and the name of the subscription in the table.
     fn name(&self, slot: u32, destination: &str) -> Result<(Kind, Box<str>), Error> {
+        if self.shared.config.profile.is_composite(destination) {
+            return Err(Error::CompositeDestination);
+        }
         let claim = self.shared.claim(destination)?;
         if claim.kind == Kind::TempQueue && self.shared.config.profile == Profile::ActiveMq {
             return Ok((claim.kind, self.temporary_name(slot, destination)));

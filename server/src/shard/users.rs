@@ -19,7 +19,9 @@ use stompede_core::broker::publication::Publication;
 use stompede_core::broker::user::{
     internal_name, send_target, session_of, subscribe_inner, write_internal_name, Audience, Session,
 };
+use stompede_core::stomp::command::Command;
 use stompede_core::stomp::error::Error;
+use stompede_core::stomp::explain::not_allowed;
 
 /// Where a client that asked for soft errors is told of a SUBSCRIBE that is not allowed.
 const ERRORS: &str = "/queue/errors";
@@ -127,7 +129,7 @@ impl<R: Reactor> Shard<R> {
             ("receipt-id", denied.receipt.as_deref()),
         ];
         let headers = headers.iter().filter_map(|(name, value)| Some((*name, (*value)?)));
-        let body = Error::NotAllowed.to_string();
+        let body = not_allowed(Command::Subscribe.as_str(), &denied.destination);
         let errors = format!("/user{ERRORS}");
         let publication = Publication::new(&errors, headers, body.as_bytes());
         let name = internal_name(self.session(slot), ERRORS);

@@ -122,6 +122,14 @@ fn a_recovery_that_is_not_whole_is_refused_with_its_reason() {
             let receipt = subscribe(&mut client, destination, &asked);
             assert_eq!((receipt.get("recovered"), receipt.get("reason")), ("false", "no-history"));
             assert_eq!(receipt.header("offset"), None);
+            for asked in ["replay:last\n", "replay:5\n", "activemq.retroactive:true\n"] {
+                let mut client = server.session(over);
+                let receipt = subscribe(&mut client, destination, asked);
+                let told = (receipt.get("recovered"), receipt.get("reason"));
+                assert_eq!(told, ("false", "no-history"), "{destination} {asked}");
+            }
+            let mut client = server.session(over);
+            assert_eq!(subscribe(&mut client, destination, "").header("recovered"), None);
         }
     });
 }
@@ -258,7 +266,12 @@ fn bad_askings_are_errors() {
             ] {
                 let mut client = server.session(over);
                 client.send(format!("SUBSCRIBE\nid:s\ndestination:/topic/h/a\n{extra}\n\0"));
-                assert_eq!(client.expect("ERROR").get("message"), message, "{extra}");
+                let error = client.expect("ERROR");
+                assert_eq!(error.get("message"), message, "{extra}");
+                // What was seen, and what is allowed.
+                let (name, value) = extra.lines().next().unwrap().split_once(':').unwrap();
+                let seen = format!("seen '{value}' in the header '{name}', allowed is ");
+                assert!(error.body_text().starts_with(&seen), "{}", error.body_text());
             }
         }
     });

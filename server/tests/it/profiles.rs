@@ -157,6 +157,49 @@ fn activemq_matches_what_is_below() {
     });
 }
 
+/// What the other broker offers and we do not is refused, never taken in silence.
+#[test]
+fn what_is_not_offered_is_refused_with_its_name() {
+    let subscribe = |rest: &str| format!("SUBSCRIBE\nid:s\ndestination:{rest}\n\n\0");
+    let send = |rest: &str| format!("SEND\ndestination:{rest}\n\nx\0");
+    with(Profile::ActiveMq, |server, over| {
+        for (frame, parts) in [
+            (send("/queue/a,/queue/b"), ["'/queue/a,/queue/b'", "more than one"]),
+            (subscribe("/queue/a,/topic/b"), ["'/queue/a,/topic/b'", "one frame for each"]),
+            (send("/queue/a\nAMQ_SCHEDULED_DELAY:500"), ["'500'", "'AMQ_SCHEDULED_DELAY'"]),
+            (send("/queue/a\nAMQ_SCHEDULED_CRON:* * * * *"), ["'AMQ_SCHEDULED_CRON'", "later"]),
+            (subscribe("/topic/a\nactivemq.noLocal:true"), ["'activemq.noLocal'", "false"]),
+            (send("queue/a"), ["'queue/a'", "did you mean '/queue/a'?"]),
+        ] {
+            is_refused(server, over, &frame, &parts);
+        }
+    });
+    with(Profile::RabbitMq, |server, over| {
+        for frame in [send, subscribe] {
+            for (header, part) in [
+                ("x-queue-type:stream", "classic and quorum"),
+                ("x-stream-offset:first", "no streams"),
+                ("x-max-priority:5", "no priorities"),
+            ] {
+                let name = format!("'{}'", header.split(':').next().unwrap_or_default());
+                is_refused(server, over, &frame(&format!("/queue/a\n{header}")), &[&name, part]);
+            }
+        }
+        let mut client = server.session(over);
+        client.subscribe("s", &format!("/queue/typed-{over:?}"), "x-queue-type:quorum\n");
+    });
+}
+
+#[track_caller]
+fn is_refused(server: &TestServer, over: Transport, frame: &str, parts: &[&str]) {
+    let mut client = server.session(over);
+    client.send(frame.to_owned());
+    let error = client.expect("ERROR");
+    for part in parts {
+        assert!(error.body_text().contains(part), "{frame}: {}", error.body_text());
+    }
+}
+
 /// One line of README's table of profiles: does the profile do this?
 type Claim = fn(&TestServer, Transport, bool);
 

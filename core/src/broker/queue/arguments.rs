@@ -6,6 +6,9 @@
 //! must have the same. A frame without them declares nothing and takes the queue as it is. No
 //! argument widens a limit of the server.
 //!
+//! `x-queue-type` may be `classic` or `quorum`, both of them a queue in memory; streams and
+//! priorities, which we do not have, are refused.
+//!
 //! A dead-letter exchange is one of RabbitMQ's that we have, or a destination that begins with `/`.
 
 use super::{Overflow, Settings};
@@ -19,6 +22,10 @@ const EXPIRES: &str = "x-expires";
 const DEAD_LETTER_EXCHANGE: &str = "x-dead-letter-exchange";
 const DEAD_LETTER_KEY: &str = "x-dead-letter-routing-key";
 const AUTO_DELETE: &str = "auto-delete";
+const QUEUE_TYPE: &str = "x-queue-type";
+
+/// RabbitMQ's that change what a queue is, and that we do not have: who asks for them must know.
+const NOT_OFFERED: [&str; 2] = ["x-stream-offset", "x-max-priority"];
 
 /// What a client asks of a queue.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -56,11 +63,18 @@ impl Arguments {
     /// name. `takes_ttl` if `x-message-ttl` is the queue's, not the message's.
     ///
     /// # Errors
-    /// [`ArgumentError`]: a number that is none, a word or an exchange that we do not know.
+    /// [`ArgumentError`]: a number that is none, a word or an exchange that we do not know, an
+    /// argument that we do not have.
     pub fn read<'a>(
         header: impl Fn(&'static str) -> Option<Cow<'a, str>>,
         takes_ttl: bool,
     ) -> Result<Option<Arguments>, ArgumentError> {
+        if header(QUEUE_TYPE).is_some_and(|kind| !matches!(kind.trim(), "classic" | "quorum")) {
+            return Err(ArgumentError { header: QUEUE_TYPE });
+        }
+        if let Some(header) = NOT_OFFERED.into_iter().find(|name| header(name).is_some()) {
+            return Err(ArgumentError { header });
+        }
         let number = |name| match header(name) {
             None => Ok(None),
             Some(text) => match text.trim().parse::<u64>() {
@@ -166,7 +180,7 @@ mod tests {
 
     #[test]
     fn a_frame_without_arguments_declares_nothing() {
-        for headers in [&[][..], &[("auto-delete", "false")], &[("x-max-priority", "7")]] {
+        for headers in [&[][..], &[("auto-delete", "false")], &[("x-queue-type", "quorum")]] {
             assert_eq!(read(headers), Ok(None), "{headers:?}");
         }
     }
@@ -205,6 +219,9 @@ mod tests {
             ("x-expires", "0"),
             ("x-dead-letter-exchange", "mine"),
             ("auto-delete", "perhaps"),
+            ("x-queue-type", "stream"),
+            ("x-stream-offset", "first"),
+            ("x-max-priority", "7"),
         ] {
             assert_eq!(read(&[(header, value)]), Err(ArgumentError { header }), "{value}");
         }

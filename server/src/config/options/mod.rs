@@ -112,21 +112,26 @@ mod sockjs;
 mod stomp;
 mod web;
 
-/// The subjects in the order of help.
-static TABLE: [&[Opt]; 8] = [
-    server::ROWS,
-    delivery::ROWS,
-    connections::ROWS,
-    stomp::ROWS,
-    queues::ROWS,
-    web::ROWS,
-    sockjs::ROWS,
-    logging::ROWS,
+/// The subjects in the order of help, with what it calls them.
+static TABLE: [(&str, &[Opt]); 8] = [
+    ("What is served, where and to whom", server::ROWS),
+    ("Slow clients, history, memory", delivery::ROWS),
+    ("Connections, log-in, drain, heart-beats", connections::ROWS),
+    ("STOMP", stomp::ROWS),
+    ("Queues", queues::ROWS),
+    ("WebSocket, HTTP, compression", web::ROWS),
+    ("SockJS", sockjs::ROWS),
+    ("Log", logging::ROWS),
 ];
 
 /// Every option there is, in the order of help.
 pub fn all() -> impl Iterator<Item = &'static Opt> {
-    TABLE.into_iter().flatten()
+    subjects().flat_map(|(_, rows)| rows)
+}
+
+/// Every option by its subject, in the order of help.
+pub fn subjects() -> impl Iterator<Item = (&'static str, &'static [Opt])> {
+    TABLE.into_iter()
 }
 
 /// The option of that name; dashes and underscores are the same.

@@ -105,6 +105,11 @@ impl<R: Reactor> Shard<R> {
         for name in ["exclusive", "activemq.exclusive"] {
             terms.is_exclusive |= is_set(frame, name)?;
         }
+        for name in ["no-local", "activemq.noLocal"] {
+            if is_set(frame, name)? {
+                return Err(Error::BadValue(name));
+            }
+        }
         terms.arguments = self.arguments(slot, |name| frame.header(name), true)?;
         terms.is_durable = is_set(frame, "durable")? | is_set(frame, "persistent")?;
         if let Some(name) = durable_name(frame) {
