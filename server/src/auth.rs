@@ -174,7 +174,7 @@ pub fn doubts(config: &Config, users: &Authenticator, rules: &Authorization) -> 
     });
     let void = rules.user_names().filter_map(|name| match (users.is_open(), users.has(name)) {
         (true, _) => Some(format!(
-            "seen user:{name} in a rule, but anybody may log in by that name: add users with \
+            "seen user:{name} in a rule, but without users nobody has a name: add them with \
              --user or --users-file"
         )),
         (false, false) => Some(format!(
@@ -314,7 +314,7 @@ mod tests {
         let void = doubts(&[("ann", "pw")], nobodys);
         assert!(void.len() == 1 && void[0].contains("user:nobody") && void[0].contains("no such"));
         let open = doubts(&[], nobodys);
-        assert!(open.len() == 1 && open[0].contains("anybody may log in"), "{open:?}");
+        assert!(open.len() == 1 && open[0].contains("nobody has a name"), "{open:?}");
         assert_eq!(doubts(&[], "deny any both /topic/a"), none);
     }
 

@@ -134,7 +134,7 @@ fn place(error: &Error, frame: &Frame<'_>) -> Option<String> {
         Error::NoService => {
             format!("{seen}, but no handler or service is there for it: start one, or send later")
         }
-        Error::NotAllowed => not_allowed(command, &destination),
+        Error::NotAllowed => refused(seen, command),
         Error::BadDestination => format!(
             "{seen}: allowed is a prefix and a name, without control characters, \
              and wildcards as the server's profile has them"
@@ -158,11 +158,13 @@ fn place(error: &Error, frame: &Frame<'_>) -> Option<String> {
 
 /// The body of a refusal: who reads it has to ask the operator.
 pub fn not_allowed(command: &str, destination: &str) -> String {
+    refused(format!("seen {command} with destination '{}'", quoted(destination)), command)
+}
+
+fn refused(seen: String, command: &str) -> String {
     let verb = if command == "SEND" { "publish" } else { "subscribe" };
     format!(
-        "seen {command} with destination '{}', which this user may not {verb}: \
-         the server's rules, --allow and --deny, decide",
-        quoted(destination)
+        "{seen}, where this user may not {verb}: the server's rules, --allow and --deny, decide"
     )
 }
 
@@ -265,9 +267,13 @@ mod tests {
     #[test]
     fn a_destination_is_named_with_the_verb() {
         let frame = "SUBSCRIBE\nid:1\ndestination:/topic/a\n\n\0";
-        says(frame, Error::NotAllowed, &["SUBSCRIBE", "'/topic/a'", "may not subscribe"]);
+        says(
+            frame,
+            Error::NotAllowed,
+            &["SUBSCRIBE", "'/topic/a'", "where this user may not subscribe"],
+        );
         let frame = "SEND\ndestination:queue/a\n\n\0";
-        says(frame, Error::NotAllowed, &["SEND", "may not publish"]);
+        says(frame, Error::NotAllowed, &["SEND", "where this user may not publish"]);
         let unknown = Error::UnroutableDestination { known: "/topic/, /queue/ and /app/" };
         says(frame, unknown, &["'queue/a'", "known are /topic/", "did you mean '/queue/a'?"]);
         for other in ["/nowhere/a", "nowhere/a", "a", "/", "//"] {
@@ -275,6 +281,13 @@ mod tests {
             assert!(body.contains(&format!("'{other}', known are")), "{body}");
             assert!(!body.contains("did you mean"), "{body}");
         }
+        let frame = "SEND\ndestination:/queue/a\nx-dead-letter-exchange:/topic/b\n\n\0";
+        says(
+            frame,
+            Error::NotAllowed,
+            &["'/queue/a' and x-dead-letter-exchange '/topic/b', where"],
+        );
+        let frame = "SEND\ndestination:queue/a\n\n\0";
         for error in [Error::SendToPattern, Error::NoService, Error::CompositeDestination] {
             says(frame, error, &["SEND with destination 'queue/a'"]);
         }
