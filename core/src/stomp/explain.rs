@@ -135,6 +135,11 @@ fn place(error: &Error, frame: &Frame<'_>) -> Option<String> {
             format!("{seen}, but no handler or service is there for it: start one, or send later")
         }
         Error::NotAllowed => refused(seen, command),
+        // Where a name without a prefix is a queue's, one with segments is none.
+        Error::BadDestination if !destination.starts_with('/') && destination.contains('/') => {
+            let lead = format!("/{destination}");
+            format!("{seen}, and a prefix begins with '/': did you mean '{}'?", quoted(&lead))
+        }
         Error::BadDestination => format!(
             "{seen}: allowed is a prefix and a name, without control characters, \
              and wildcards as the server's profile has them"
@@ -275,6 +280,7 @@ mod tests {
         let frame = "SEND\ndestination:queue/a\n\n\0";
         says(frame, Error::NotAllowed, &["SEND", "where this user may not publish"]);
         let unknown = Error::UnroutableDestination { known: "/topic/, /queue/ and /app/" };
+        says(frame, Error::BadDestination, &["'queue/a'", "did you mean '/queue/a'?"]);
         says(frame, unknown, &["'queue/a'", "known are /topic/", "did you mean '/queue/a'?"]);
         for other in ["/nowhere/a", "nowhere/a", "a", "/", "//"] {
             let body = body(&format!("SEND\ndestination:{other}\n\n\0"), unknown).expect("one");
