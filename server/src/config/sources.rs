@@ -657,10 +657,12 @@ mod tests {
     #[test]
     fn help_begins_with_what_a_newcomer_needs() {
         let Ok(Invocation::PrintHelp(text)) = run(&["--help"], &[]) else { panic!("help") };
+        let headings = options::subjects().map(|(subject, _)| format!("\n{subject}:"));
         let places: Vec<_> = ["For a start", "Usage:"]
             .into_iter()
-            .chain(options::subjects().map(|(subject, _)| subject))
-            .map(|part| text.find(part).unwrap_or_else(|| panic!("no {part}: {text}")))
+            .map(str::to_owned)
+            .chain(headings)
+            .map(|part| text.find(&part).unwrap_or_else(|| panic!("no {part}: {text}")))
             .collect();
         assert!(places.is_sorted(), "{places:?}");
     }

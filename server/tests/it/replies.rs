@@ -127,7 +127,7 @@ fn labels_are_checked_and_limited() {
             for bad in ["/temp-queue/", "/temp-queue/a\\nb"] {
                 let mut client = server.session(Transport::Ws);
                 client.send(send(bad));
-                client.expect_error("Invalid destination", 1002);
+                client.expect_error("Bad header value", 1002);
             }
         },
     );
