@@ -193,7 +193,7 @@ fn what_is_not_offered_is_refused_with_its_name() {
 #[track_caller]
 fn is_refused(server: &TestServer, over: Transport, frame: &str, parts: &[&str]) {
     let mut client = server.session(over);
-    client.send(frame.to_owned());
+    client.send(frame);
     let error = client.expect("ERROR");
     for part in parts {
         assert!(error.body_text().contains(part), "{frame}: {}", error.body_text());
