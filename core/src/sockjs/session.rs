@@ -248,9 +248,9 @@ impl<R: Copy + Eq> Session<R> {
         if !self.is_open() {
             return Ok(());
         }
-        let seen = self.waiting_bytes() + cost_bytes(&message);
-        // One message is always taken: a legal one may be larger than the limit.
-        if seen > rules.queue_bytes_max && self.waiting_bytes() > 0 {
+        let seen = self.waiting_bytes();
+        // One message more is always taken: a legal one may be larger than the limit.
+        if seen > rules.queue_bytes_max {
             return Err(Error::QueueFull { seen, limit: rules.queue_bytes_max });
         }
         self.queue.push(message);

@@ -105,6 +105,7 @@ impl<R: Reactor> Shard<R> {
     pub(super) fn deliver(&mut self, delivery: &Placed) {
         let Placed { publication, sequence, position } = delivery;
         let name = publication.destination();
+        self.make_room(publication.bytes());
         let (mut fan_out, subscriptions) = self.fan_out(publication, *sequence, name);
         fan_out.position = position.as_ref();
         fan_out.whole = Some(delivery);
@@ -498,14 +499,14 @@ impl FanOut<'_> {
             return false;
         }
         if connection.outbound == NONE {
-            // One frame is always taken: a legal frame may be larger than the mark.
             let outbound = Outbound::of_unretained(segment);
             self.references += 1;
             let backlog = Backlog { outbound, progress_tick: self.tick };
             connection.outbound = self.backlogs.insert(backlog) as u32;
         } else {
             let outbound = &mut self.backlogs[connection.outbound as usize].outbound;
-            if outbound.bytes() + segment.len as usize > self.outbound_bytes_max {
+            // One frame more is always taken: a legal frame may be larger than the mark.
+            if outbound.bytes() > self.outbound_bytes_max {
                 self.overflowed.push(slot);
                 return false;
             }

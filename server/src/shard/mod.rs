@@ -70,6 +70,7 @@ use slab::Slab;
 use snapshot::Gates;
 use sockjs::Sessions;
 use std::collections::VecDeque;
+use std::fmt::Display;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -241,6 +242,8 @@ pub struct Shard<R> {
     flushed: Vec<u32>,
     /// Consumers found too slow during a delivery.
     overflowed: Vec<u32>,
+    /// Of the publications that were delivered since all that waited was sent or refused.
+    unflushed_bytes: usize,
     /// Bytes that may wait for one connection now; see [`tick`].
     outbound_bytes_max: usize,
     password_checks: PasswordChecks,
@@ -342,6 +345,7 @@ impl<R: Reactor> Shard<R> {
             dirty: Vec::new(),
             flushed: Vec::new(),
             overflowed: Vec::new(),
+            unflushed_bytes: 0,
             outbound_bytes_max: shared.config.outbound_bytes_max,
             pending_interest: Vec::new(),
             outbox: Outbox::new(mesh.doorbell().clone()),
@@ -441,6 +445,7 @@ impl<R: Reactor> Shard<R> {
     fn prepare_sleep(&mut self) -> bool {
         let is_idle = self.ready.is_empty() && self.dirty.is_empty() && self.sessions.is_flushed();
         if !is_idle
+            || !self.flushed.is_empty()
             || !self.postponed.is_empty()
             || self.queues.has_work()
             || self.mesh.overflow_count() > 0
@@ -541,9 +546,15 @@ impl<R: Reactor> Shard<R> {
 
     /// Begins the end of a connection: no more input, its subscriptions go, what waits is sent.
     fn end(&mut self, slot: u32, reason: DisconnectReason) {
+        self.end_because(slot, reason, None);
+    }
+
+    /// As [`Shard::end`]; `error`: what the client did, for the log.
+    fn end_because(&mut self, slot: u32, reason: DisconnectReason, error: Option<&dyn Display>) {
         if !self.connections[slot as usize].is_live() {
             return;
         }
+        self.log_end(slot, reason, error);
         let head = self.connections[slot as usize].subscriptions;
         let mut removed = Vec::new();
         self.subscriptions.remove_connection(head, |last| removed.push(last));
@@ -569,14 +580,21 @@ impl<R: Reactor> Shard<R> {
         connection.expect_ticks = 0;
         self.last_read[slot as usize] = self.tick;
         self.metrics.closed(reason as usize);
+        self.drop_spill(slot);
+        self.mark_dirty(slot);
+    }
+
+    fn log_end(&mut self, slot: u32, reason: DisconnectReason, error: Option<&dyn Display>) {
         let peer = self.peers[slot as usize];
         if reason.is_usual() {
             tracing::debug!(shard = self.index, %peer, %reason, "end");
         } else if self.may_log(reason.name()) {
-            tracing::info!(shard = self.index, %peer, %reason, "end");
+            let (shard, user) = (self.index, self.user(slot));
+            // As a text, which the log escapes: it may quote what the client sent.
+            let error = error.map(ToString::to_string);
+            let waiting_bytes = self.backlog_bytes(slot);
+            tracing::info!(shard, %peer, %reason, user, error, waiting_bytes, "end");
         }
-        self.drop_spill(slot);
-        self.mark_dirty(slot);
     }
 
     /// Ends a connection whose socket is of no more use.

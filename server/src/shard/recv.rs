@@ -353,7 +353,7 @@ impl<R: Reactor> Shard<R> {
         let mut bytes = Vec::new();
         close::encode(&mut bytes, error.close_code(), &error.to_string());
         self.push_bytes(slot, &bytes);
-        self.end(slot, DisconnectReason::WebSocketError);
+        self.end_because(slot, DisconnectReason::WebSocketError, Some(&error));
     }
 
     /// As [`Shard::fail_stomp`]; a handler's client, which knows no ERROR, is told by the close
@@ -364,7 +364,7 @@ impl<R: Reactor> Shard<R> {
         }
         self.note_close(slot, error.close_code(), &error.to_string());
         self.push_close(slot, error.close_code(), error.message());
-        self.end(slot, reason);
+        self.end_because(slot, reason, Some(error));
     }
 
     /// Answers with ERROR and ends the connection; over WebSocket a close frame follows.
@@ -420,7 +420,7 @@ impl<R: Reactor> Shard<R> {
         }
         self.push_stomp(slot, frame);
         self.push_close(slot, error.close_code(), error.message());
-        self.end(slot, reason);
+        self.end_because(slot, reason, Some(error));
     }
 
     /// Queues a close frame where the transport has one, or closes the session.
