@@ -390,7 +390,7 @@ impl<R: Reactor> Shard<R> {
     }
 
     /// The client of a connection has ended its half. If it waits for frames and nothing is known
-    /// of them, the home is asked first: an answer may be on its way. Says whether to wait for that.
+    /// of them, the home is asked first: an answer may be on its way. Says whether to wait for it.
     pub(in crate::shard) fn leave_receiver(&mut self, slot: u32) -> bool {
         if !self.is_receiver(slot) {
             return false;
