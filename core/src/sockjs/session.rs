@@ -220,6 +220,13 @@ impl<R: Copy + Eq> Session<R> {
         is_current.then(|| self.end(End::Interrupted, now, rules))
     }
 
+    /// The client of a receiver has ended its half of the connection, and may read on. While it
+    /// waits, that is the end of the session; behind its last frame it has what it came for.
+    pub fn left(&mut self, id: R, now: u32, rules: &Rules) -> Option<End> {
+        let is_waiting = self.receiver() == Some(id);
+        is_waiting.then(|| self.end(End::Interrupted, now, rules))
+    }
+
     /// So many bytes of the frames of a stream's answer, counted from its start, were sent.
     pub fn sent(
         &mut self,

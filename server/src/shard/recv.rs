@@ -119,6 +119,9 @@ impl<R: Reactor> Shard<R> {
     }
 
     fn on_end_of_stream(&mut self, slot: u32) {
+        if self.leave_receiver(slot) {
+            return;
+        }
         let connection = &self.connections[slot as usize];
         let reason = match connection.phase {
             Phase::Closing(_) if connection.outbound != NONE => return,

@@ -106,6 +106,8 @@ pub(crate) enum Ask {
     Completed,
     /// The connection broke before.
     Aborted,
+    /// The client ended its half before anything was heard of the answer; it may still read.
+    Left,
 }
 
 /// As whom a request comes.
@@ -153,6 +155,8 @@ pub(crate) enum Answer {
     LogIn(Option<Box<SessionInfo>>),
     /// The messages were taken.
     Taken,
+    /// The home has heard that you left; what it had for you went before.
+    Over,
     /// The request is refused.
     Failed(Error),
 }

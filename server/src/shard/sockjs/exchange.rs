@@ -9,6 +9,7 @@ use super::{Answer, Ask, Call, Key, Login, ReceiverId, Reply, Written};
 use crate::reactor::Reactor;
 use crate::shard::action::Message;
 use crate::shard::connection::{Connection, Phase, Then, NONE};
+use crate::shard::reason::DisconnectReason;
 use crate::shard::table::Table;
 use crate::shard::Shard;
 use bytes::Bytes;
@@ -45,6 +46,8 @@ pub struct Exchange {
 pub(super) enum Progress {
     /// Nothing of it yet.
     Asked,
+    /// The same, and the client has ended its half of the connection: the home was told.
+    Left,
     /// A stream: bytes of frames so far, and of these the ones that the home knows to be sent.
     Begun { bytes: u32, reported_bytes: u32 },
     /// All of it is queued.
@@ -92,7 +95,7 @@ impl Exchange {
     }
 
     fn begin(&mut self, out: &mut Vec<u8>) {
-        if self.progress != Progress::Asked {
+        if !matches!(self.progress, Progress::Asked | Progress::Left) {
             return;
         }
         self.progress = Progress::Begun { bytes: 0, reported_bytes: 0 };
@@ -245,6 +248,13 @@ impl<R: Reactor> Shard<R> {
                 return self.ask_session_home(key, to, ask);
             }
             Answer::LogIn(opening) => return self.check_claim(slot, opening),
+            Answer::Over => {
+                return match exchange.progress {
+                    Progress::Left => self.abort(slot, DisconnectReason::PeerClosed),
+                    Progress::Begun { .. } => self.end(slot, DisconnectReason::PeerClosed),
+                    Progress::Asked | Progress::Ended => {}
+                };
+            }
             Answer::Begin => exchange.begin(&mut out),
             Answer::Frame { frame, is_last } => exchange.push_frame(&mut out, &frame, is_last),
             Answer::Taken => {
@@ -343,7 +353,7 @@ impl<R: Reactor> Shard<R> {
         let Some(exchange) = self.exchange(slot) else { return };
         let (key, request) = (exchange.key.clone(), exchange.request);
         match &mut exchange.progress {
-            Progress::Asked => {}
+            Progress::Asked | Progress::Left => {}
             Progress::Begun { bytes, reported_bytes } => {
                 if bytes > reported_bytes {
                     *reported_bytes = *bytes;
@@ -377,6 +387,26 @@ impl<R: Reactor> Shard<R> {
         push_failure(&mut out, exchange, error);
         self.push_bytes(slot, &out);
         self.finish_answer(slot, exchange.keep_alive);
+    }
+
+    /// The client of a connection has ended its half. If it waits for frames and nothing is known
+    /// of them, the home is asked first: an answer may be on its way. Says whether to wait for it.
+    pub(in crate::shard) fn leave_receiver(&mut self, slot: u32) -> bool {
+        if !self.is_receiver(slot) {
+            return false;
+        }
+        let Some(exchange) = self.exchange(slot) else { return false };
+        match exchange.progress {
+            Progress::Left => true,
+            Progress::Asked => {
+                exchange.progress = Progress::Left;
+                exchange.keep_alive = false;
+                let (key, request) = (exchange.key.clone(), exchange.request);
+                self.ask_session_home(key, self.receiver_id(slot, request), Ask::Left);
+                true
+            }
+            Progress::Begun { .. } | Progress::Ended => false,
+        }
     }
 
     /// A connection ends: the session must not wait for it.
