@@ -31,7 +31,7 @@ impl<R: Reactor> Shard<R> {
             Err(error) if reply_to.starts_with(TEMP_PREFIX) => return Err(error),
             _ => return Ok(None),
         }
-        let random = crate::random_bits().map_err(|_| Error::ServerBusy)?;
+        let random = self.reactor.random_bits().map_err(|_| Error::ServerBusy)?;
         let count_max = self.shared.config.limits.reply_queues_count_max;
         match self.replies.open(slot, &reply_to, random, count_max) {
             Ok(name) => Ok(Some(name)),

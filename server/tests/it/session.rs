@@ -253,8 +253,7 @@ fn a_connect_that_does_not_come_and_one_that_drips() {
                 },
             );
             let drip = std::thread::spawn(move || {
-                use std::io::Write;
-                while writer.write_all(&beat).is_ok() {
+                while writer.send(&beat) {
                     std::thread::sleep(Duration::from_millis(50));
                 }
             });
@@ -300,8 +299,7 @@ fn e28_a_message_that_drips_is_ended() {
             let drop =
                 if transport == Transport::Tcp { b"x".to_vec() } else { ws_frame(0x81, b"x") };
             let drip = std::thread::spawn(move || {
-                use std::io::Write;
-                while writer.write_all(&drop).is_ok() {
+                while writer.send(&drop) {
                     std::thread::sleep(Duration::from_millis(50));
                 }
             });

@@ -318,9 +318,13 @@ impl<R: Reactor> Shard<R> {
             // Writing to a Vec does not fail.
             count => drop(write!(head, "redelivered:true\ndelivery-count:{count}\n")),
         }
-        let (destination, body) = (publication.destination(), publication.body());
+        let is_sockjs = class.framing & framing::SOCKJS != 0;
+        // SockJS carries text, and `content-length` counts what arrives.
+        let text = is_sockjs.then(|| String::from_utf8_lossy(publication.body()));
+        let body = text.as_ref().map_or(publication.body(), |text| text.as_bytes());
+        let destination = publication.destination();
         encode::message_tail(head, version, destination, publication.headers(), body);
-        if class.framing & framing::SOCKJS != 0 {
+        if is_sockjs {
             let frame = std::mem::take(head);
             self.push_sockjs(slot, &frame);
             self.scratch.head = frame;
