@@ -107,6 +107,9 @@ pub struct Limits {
     pub heartbeat_ms_min: u32,
     /// Largest heart-beat interval we agree to, in milliseconds. Default 120,000.
     pub heartbeat_ms_max: u32,
+    /// Log-ins of one shard that wait for their password hash. Default 256: at some 20 ms each the
+    /// last of them is answered within half of the connect deadline.
+    pub logins_waiting_count_max: usize,
     /// Bytes that other threads may have waiting for the handlers of one shard. Default 16 MiB.
     pub handler_inbox_bytes_max: usize,
 }
@@ -158,6 +161,7 @@ impl Default for Limits {
             app_tasks_count_max: 1_024,
             heartbeat_ms_min: 1_000,
             heartbeat_ms_max: 120_000,
+            logins_waiting_count_max: 256,
             handler_inbox_bytes_max: 16 << 20,
         }
     }

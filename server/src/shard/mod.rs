@@ -349,7 +349,10 @@ impl<R: Reactor> Shard<R> {
             client_numbers: Table::new(slots_count),
             users: Users::new(shared.key),
             replies: Replies::new(index as u32, shared.key),
-            password_checks: PasswordChecks::new(mesh.doorbell().clone()),
+            password_checks: PasswordChecks::new(
+                mesh.doorbell().clone(),
+                shared.config.limits.logins_waiting_count_max,
+            ),
             file_reads: FileReads::new(mesh.doorbell().clone(), shared.clone()),
             handlers: Handlers::new(index, &shared, mesh.doorbell().clone()),
             tick: 1,
@@ -419,6 +422,8 @@ impl<R: Reactor> Shard<R> {
             self.receive_ready();
         }
         self.dispatch_queues();
+        // What a RECEIPT promises is on its way before the RECEIPT is.
+        self.mesh.release();
         self.flush_sessions();
         self.flush_dirty();
         self.forget_written();
