@@ -105,7 +105,7 @@ pub enum Fault {
     LateTick,
     /// A client reset, or its system gave up.
     Reset,
-    /// A client's window was full.
+    /// A send filled a client's window.
     WindowFull,
     /// A task needed more than one poll.
     LateTask,
@@ -571,7 +571,6 @@ impl Net {
         }
         let room = socket.window_bytes.saturating_sub(socket.outbound.len());
         if room == 0 {
-            self.count(Fault::WindowFull);
             return Err(libc::EAGAIN);
         }
         if self.strikes(id, self.faults.refused) {
@@ -582,6 +581,9 @@ impl Net {
             return Err(errno);
         }
         let mut count = request.parts.bytes().min(room);
+        if count == room {
+            self.count(Fault::WindowFull);
+        }
         assert!(count > 0, "an empty send on slot {}", request.slot);
         if self.strikes(id, self.faults.short) {
             let whole = count;
