@@ -4,8 +4,8 @@
 //! thousand clients that do it together hold gigabytes. So the tick (or, when much comes, the turn)
 //! sums them into `input_bytes`, which counts towards `memory-max` with all that waits for clients.
 //! Above that mark nobody new comes in ([`super::admission`]), the bounds of the slow shrink
-//! ([`super::tick`]), and unfinished messages go, the largest first, until what is above the mark is
-//! given back.
+//! ([`super::tick`]), and unfinished messages go, the largest first, until what is above the mark
+//! is given back.
 
 use super::connection::{Phase, NONE};
 use super::reason::DisconnectReason;
