@@ -125,7 +125,8 @@ fn stalled_subscribers_over_the_mark_go_and_the_others_get_everything() {
         // An eighth of the bound of each comes to 2 MiB.
         while server.closed_count("slow_consumer") < stalled.len() as u64 {
             for _ in 0..20 {
-                publisher.send(&numbered(sent, 20_000).split_inclusive('\0').next().expect("one"));
+                let frames = numbered(sent, 20_000);
+                publisher.send(frames.split_inclusive('\0').next().expect("two"));
                 assert_eq!(number(&reader.frame(), 20_000), sent);
                 sent += 1;
             }
