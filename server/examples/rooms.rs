@@ -1,9 +1,10 @@
-//! Chat rooms over raw WebSocket, with the public handler API.
+//! Chat rooms over raw WebSocket and SockJS, with the public handler API.
 //!
 //! `cargo run -p stompede --example rooms`, then open several WebSocket clients at
-//! `ws://127.0.0.1:8080/rooms/any-name`. What one says, all of its room hear, on whatever shard
-//! their connections are. Once a minute another thread tells each room how long the server has been
-//! open.
+//! `ws://127.0.0.1:8080/rooms/any-name`, or SockJS clients at `http://127.0.0.1:8080/rooms/any-name`.
+//! What one says, all of its room hear, by whatever transport and on whatever shard they are. Once a
+//! minute another thread tells each room how long the server has been open. Another address is given
+//! as the first argument.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,10 +13,10 @@ use stompede::config::Config;
 use stompede::handler::{
     Close, Handler, Message, Session, SessionId, SessionSender, SharedMessage,
 };
-use stompede::Server;
+use stompede::{Builder, Server};
 
 /// Who is in which room. Shards share it, so it has a lock; a room's talk holds it briefly.
-type Rooms = Arc<Mutex<HashMap<String, HashMap<SessionId, SessionSender>>>>;
+pub type Rooms = Arc<Mutex<HashMap<String, HashMap<SessionId, SessionSender>>>>;
 
 struct Chat {
     rooms: Rooms,
@@ -58,20 +59,31 @@ impl Handler for Chat {
 }
 
 /// Sends one message to all guests of a room; its payload is not copied until their shards do.
-fn tell(rooms: &Rooms, room: &str, message: &SharedMessage) {
+pub fn tell(rooms: &Rooms, room: &str, message: &SharedMessage) {
     let rooms = rooms.lock().unwrap_or_else(PoisonError::into_inner);
     for guest in rooms.get(room).into_iter().flat_map(HashMap::values) {
+        // An error means that the guest, or the server, is gone, or that far too much waits.
         let _ = guest.send(message.clone());
     }
 }
 
-fn main() -> Result<(), String> {
-    let rooms = Rooms::default();
-    let (for_shards, start) = (rooms.clone(), Instant::now());
-    let handle = Server::builder(Config::default())
-        .endpoint("/rooms/{room}", move |_shard| Chat { rooms: for_shards.clone() })
-        .start()?;
-    println!("ws://{}/rooms/any-name", handle.http_address);
+/// A server with rooms.
+pub fn serve(config: Config, rooms: &Rooms) -> Builder {
+    let rooms = rooms.clone();
+    Server::builder(config).endpoint("/rooms/{room}", move |_shard| Chat { rooms: rooms.clone() })
+}
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let mut config = Config::default();
+    if let Some(address) = std::env::args().nth(1) {
+        config.listen = address.parse()?;
+        config.stomp_listen = None;
+        config.admin_listen = None;
+    }
+    config.settle()?;
+    let (rooms, start) = (Rooms::default(), Instant::now());
+    let handle = serve(config, &rooms).start()?;
+    println!("ws://{0}/rooms/any-name, http://{0}/rooms/any-name for SockJS", handle.http_address);
     loop {
         std::thread::sleep(Duration::from_secs(60));
         let names: Vec<String> =

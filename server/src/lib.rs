@@ -165,6 +165,18 @@ impl Builder {
         self
     }
 
+    /// What the shards of this server have in common, for who runs them himself: `key` is random,
+    /// `driver` names the reactor.
+    ///
+    /// # Errors
+    /// What was refused: an endpoint's pattern, and those of [`Shared::new`].
+    pub fn into_shared(self, key: u64, driver: &'static str) -> Result<Shared, String> {
+        let Builder { config, endpoints, app, mistake } = self;
+        mistake.map_or(Ok(()), Err)?;
+        let shared = Shared::with_endpoints(config, endpoints, key, driver)?;
+        Ok(Shared { app, ..shared })
+    }
+
     /// Opens the listeners and starts one thread per shard.
     ///
     /// # Errors
@@ -187,8 +199,8 @@ impl Builder {
         let admin = admin::Listener::open(config.admin_listen)?;
         let key = random_bits().map(|bits| bits as u64);
         let key = key.map_err(|error| format!("cannot read random bytes: {error}"))?;
-        let shared = Shared::with_endpoints(config, endpoints, key, driver(is_uring))?;
-        let mut shared = Arc::new(Shared { app, ..shared });
+        let builder = Builder { config, endpoints, app, mistake: None };
+        let mut shared = Arc::new(builder.into_shared(key, driver(is_uring))?);
         let mut started = threads::start(&shared, listeners, is_uring);
         if let (Err(why), true, IoChoice::Auto) = (&started, is_uring, shared.config.io) {
             // A small ring could be made to try it, but not one for each shard.

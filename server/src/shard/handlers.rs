@@ -336,6 +336,7 @@ fn is_error(cause: DisconnectReason) -> bool {
             | PeerReset
             | HandlerPanic
             | WebSocketError
+            | SockJsError
             | HeartbeatMissed
             | SlowConsumer
             | SlowMessage
