@@ -18,10 +18,12 @@ use io_uring::{cqueue, opcode, squeue, types, IoUring};
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 const SQ_ENTRIES: u32 = 1024;
 const CQ_ENTRIES: u32 = 32_768;
+/// Until the kernel may have memory again.
+const MEMORY_PAUSE: Duration = Duration::from_millis(1);
 /// Sends prepared between two submissions.
 const SENDS_PER_SUBMIT: usize = 256;
 
@@ -205,6 +207,11 @@ impl UringReactor {
             match self.ring.submit() {
                 Ok(_) => return Ok(()),
                 Err(error) if error.raw_os_error() == Some(libc::EINTR) => {}
+                // The kernel had no memory for a request. What is queued points to buffers of our
+                // caller's: it must not stay behind.
+                Err(error) if error.raw_os_error() == Some(libc::EAGAIN) => {
+                    std::thread::sleep(MEMORY_PAUSE);
+                }
                 // The completion queue overflowed: take what is there, then go on.
                 Err(error) if error.raw_os_error() == Some(libc::EBUSY) => {
                     self.overflow_count += 1;

@@ -266,6 +266,8 @@ pub struct Shard<R> {
     last_tick: u32,
     /// The reactor's clock at the beginning of this turn.
     now_ms: u64,
+    /// The time of day when that clock began, in Unix milliseconds; see [`queues`].
+    born_unix_ms: u64,
     /// Slots in use.
     live_count: usize,
     /// More connections than these are refused.
@@ -273,6 +275,8 @@ pub struct Shard<R> {
     connection_rate: ConnectionRate,
     /// Is the mark of `memory-max` passed, since the last tick?
     is_over_memory: bool,
+    /// Bytes that came since unfinished messages were last looked at, and may be of them.
+    unseen_bytes: u64,
     is_draining: bool,
     /// It is one of `drained_count`.
     is_drained: bool,
@@ -362,10 +366,12 @@ impl<R: Reactor> Shard<R> {
             tick: 1,
             last_tick: 1,
             now_ms: 0,
+            born_unix_ms: reactor.unix_ms().saturating_sub(reactor.now_ms()),
             live_count: 0,
             connections_max: connections_max(&shared.config, slots_count),
             connection_rate: ConnectionRate::default(),
             is_over_memory: false,
+            unseen_bytes: 0,
             is_draining: false,
             is_drained: false,
             drain_slot: 0,
@@ -425,6 +431,7 @@ impl<R: Reactor> Shard<R> {
             self.resume_postponed();
             self.receive_ready();
         }
+        self.watch_input();
         self.dispatch_queues();
         // What a RECEIPT promises is on its way before the RECEIPT is.
         self.mesh.release();

@@ -105,6 +105,10 @@ impl<R: Reactor> Shard<R> {
             }
             self.note_read(slot);
             self.on_bytes(slot, &mut piece[..count]);
+            let connection = &self.connections[slot as usize];
+            if connection.spill != NONE || connection.extras.is_some() {
+                self.unseen_bytes += count as u64;
+            }
         }
         if is_more {
             self.mark_ready(slot);
