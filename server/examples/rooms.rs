@@ -1,9 +1,9 @@
-//! Chat rooms over raw WebSocket, with the public handler API.
+//! Chat rooms over raw WebSocket and SockJS, with the public handler API.
 //!
 //! `cargo run -p stompede --example rooms`, then open several WebSocket clients at
 //! `ws://127.0.0.1:8080/rooms/any-name`. What one says, all of its room hear, on whatever shard
-//! their connections are. Once a minute another thread tells each room how long the server has been
-//! open.
+//! their connections are: a room is a group of sessions. Once a minute another thread tells every
+//! guest how long the server has been open.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,11 +14,11 @@ use stompede::handler::{
 };
 use stompede::Server;
 
-/// Who is in which room. Shards share it, so it has a lock; a room's talk holds it briefly.
-type Rooms = Arc<Mutex<HashMap<String, HashMap<SessionId, SessionSender>>>>;
+/// Who is here, for the thread that tells the time. Shards share it, so it has a lock.
+type Guests = Arc<Mutex<HashMap<SessionId, SessionSender>>>;
 
 struct Chat {
-    rooms: Rooms,
+    guests: Guests,
 }
 
 impl Chat {
@@ -34,51 +34,39 @@ impl Handler for Chat {
             let _ = session.close(3001, "the name of the room is too long");
             return;
         }
-        let mut rooms = self.rooms.lock().unwrap_or_else(PoisonError::into_inner);
-        rooms.entry(room).or_default().insert(session.id(), session.sender());
-        // An error of `send` means that the session is over: `on_close` will come.
+        let mut guests = self.guests.lock().unwrap_or_else(PoisonError::into_inner);
+        guests.insert(session.id(), session.sender());
+        // An error means that the session is over: `on_close` will come.
+        let _ = session.join(&room);
         let _ = session.send("welcome");
     }
 
     fn on_message(&mut self, session: &mut Session<'_>, message: Message<'_>) {
-        tell(&self.rooms, &Chat::room(session), &message.into());
+        let room = Chat::room(session);
+        session.publish(&room, message);
     }
 
     fn on_close(&mut self, session: &mut Session<'_>, close: &Close) {
+        let mut guests = self.guests.lock().unwrap_or_else(PoisonError::into_inner);
+        guests.remove(&session.id());
         let room = Chat::room(session);
-        let mut rooms = self.rooms.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(guests) = rooms.get_mut(&room) {
-            guests.remove(&session.id());
-            if guests.is_empty() {
-                rooms.remove(&room);
-            }
-        }
         println!("{} left {room}: {} {}", session.peer(), close.code, close.cause);
     }
 }
 
-/// Sends one message to all guests of a room; its payload is not copied until their shards do.
-fn tell(rooms: &Rooms, room: &str, message: &SharedMessage) {
-    let rooms = rooms.lock().unwrap_or_else(PoisonError::into_inner);
-    for guest in rooms.get(room).into_iter().flat_map(HashMap::values) {
-        let _ = guest.send(message.clone());
-    }
-}
-
 fn main() -> Result<(), String> {
-    let rooms = Rooms::default();
-    let (for_shards, start) = (rooms.clone(), Instant::now());
+    let guests = Guests::default();
+    let (for_shards, start) = (guests.clone(), Instant::now());
     let handle = Server::builder(Config::default())
-        .endpoint("/rooms/{room}", move |_shard| Chat { rooms: for_shards.clone() })
+        .endpoint("/rooms/{room}", move |_shard| Chat { guests: for_shards.clone() })
         .start()?;
     println!("ws://{}/rooms/any-name", handle.http_address);
     loop {
         std::thread::sleep(Duration::from_secs(60));
-        let names: Vec<String> =
-            rooms.lock().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect();
         let minutes = start.elapsed().as_secs() / 60;
-        for name in names {
-            tell(&rooms, &name, &format!("open for {minutes} minutes").into());
+        let message = SharedMessage::from(format!("open for {minutes} minutes"));
+        for guest in guests.lock().unwrap_or_else(PoisonError::into_inner).values() {
+            let _ = guest.send(message.clone());
         }
     }
 }

@@ -1,7 +1,7 @@
 //! One shard: a thread that owns its sockets, their clients' state and its part of the broker.
 //!
-//! The turn, in order: wait for events, receive and decode ([`recv`], [`http`], [`command`]), take
-//! what other shards sent ([`remote`]), deliver ([`deliver`]), flush every dirty connection once
+//! The turn, in order: wait for events, take what other shards sent ([`remote`]), receive and decode
+//! ([`recv`], [`http`], [`command`]), deliver ([`deliver`]), flush every dirty connection once
 //! ([`send`]), and every 250 ms the tick ([`tick`]). Nothing here blocks and nothing is shared but
 //! the mesh and the counters.
 
@@ -17,6 +17,7 @@ pub mod connection;
 pub mod control;
 pub mod deliver;
 pub mod files;
+mod groups;
 pub mod guard;
 pub mod handlers;
 pub mod history;
@@ -399,8 +400,10 @@ impl<R: Reactor> Shard<R> {
         self.scratch.events = events;
         self.selector_steps = 0;
         self.resume_postponed();
-        self.receive_ready();
+        // First: what another shard did before it told its client may matter to what that client
+        // then says here.
         self.take_messages();
+        self.receive_ready();
         self.dispatch_queues();
         self.flush_sessions();
         self.flush_dirty();

@@ -3,5 +3,6 @@
 
 mod client;
 mod ends;
+mod groups;
 mod messages;
 mod services;

@@ -1,0 +1,116 @@
+//! Groups: who joined hears what is published, whoever and wherever it is, and nobody else does.
+
+use crate::client::{everywhere, Client, Running, BINARY, TEXT};
+use stompede::config::Config;
+use stompede::handler::{Handler, Message, Session};
+use stompede::Server;
+
+/// `+name` joins a group, `-name` leaves it, each with an answer; `name:text` publishes to it, and
+/// bytes go to the group `bytes`.
+struct Rooms;
+
+impl Handler for Rooms {
+    fn on_message(&mut self, session: &mut Session<'_>, message: Message<'_>) {
+        let Some(text) = message.text() else { return session.publish("bytes", message) };
+        if let Some(name) = text.strip_prefix('+') {
+            session.join(name).expect("is open");
+        } else if let Some(name) = text.strip_prefix('-') {
+            session.leave(name);
+        } else if let Some((name, text)) = text.split_once(':') {
+            return session.publish(name, text);
+        }
+        let _ = session.send(text);
+    }
+}
+
+fn start(config: Config) -> Running {
+    let builder = Server::builder(config);
+    Running::start(builder.endpoint("/rooms", |_| Rooms).endpoint("/others", |_| Rooms))
+}
+
+/// Joins, and waits until that is known everywhere.
+fn join(client: &mut Client, name: &str) {
+    let (join, probe) = (format!("+{name}"), format!("{name}:probe"));
+    client.frame(TEXT, join.as_bytes());
+    client.expect(TEXT, join.as_bytes());
+    client.frame(TEXT, probe.as_bytes());
+    while client.read().1 != b"probe" {}
+}
+
+/// The next frame that is no probe.
+fn next(client: &mut Client) -> (u8, Vec<u8>) {
+    loop {
+        let frame = client.read();
+        if frame.1 != b"probe" {
+            return frame;
+        }
+    }
+}
+
+#[test]
+fn who_joined_hears_it_once_and_in_order() {
+    everywhere(|config| {
+        let server = start(config);
+        let mut clients: Vec<Client> = (0..6).map(|_| server.client("/rooms")).collect();
+        for client in &mut clients[..4] {
+            join(client, "a");
+            join(client, "a");
+        }
+        join(&mut clients[3], "b");
+        // Who is in no group may publish.
+        for text in ["a:first", "b:other", "a:second", "nobody:there", "a:third"] {
+            clients[5].frame(TEXT, text.as_bytes());
+        }
+        for (at, client) in clients[..4].iter_mut().enumerate() {
+            let mut seen: Vec<Vec<u8>> = Vec::new();
+            while seen.last().is_none_or(|last| last != b"third") {
+                let (first, payload) = next(client);
+                assert_eq!(first, TEXT);
+                seen.push(payload);
+            }
+            let is_other = |text: &Vec<u8>| text == b"other";
+            assert_eq!(seen.iter().any(is_other), at == 3);
+            seen.retain(|text| !is_other(text));
+            assert_eq!(seen, [b"first".to_vec(), b"second".to_vec(), b"third".to_vec()]);
+        }
+        clients[4].frame(TEXT, b"-a");
+        clients[4].expect(TEXT, b"-a");
+    });
+}
+
+#[test]
+fn who_left_or_is_of_another_endpoint_hears_nothing() {
+    everywhere(|config| {
+        let server = start(config);
+        let mut left = server.client("/rooms");
+        let mut other = server.client("/others");
+        let mut speaker = server.client("/rooms");
+        for client in [&mut left, &mut other, &mut speaker] {
+            join(client, "a");
+        }
+        left.frame(TEXT, b"-a");
+        while next(&mut left).1 != b"-a" {}
+        drop(server.client("/rooms"));
+        speaker.frame(TEXT, b"a:secret");
+        while next(&mut speaker).1 != b"secret" {}
+        for client in [&mut left, &mut other] {
+            client.frame(TEXT, b"still here");
+            assert_eq!(next(client), (TEXT, b"still here".to_vec()));
+        }
+    });
+}
+
+#[test]
+fn bytes_stay_bytes() {
+    everywhere(|config| {
+        let server = start(config);
+        let mut client = server.client("/rooms");
+        join(&mut client, "bytes");
+        for payload in [&b"also text"[..], b"\xff\x00", b""] {
+            client.frame(BINARY, payload);
+            client.expect(BINARY, payload);
+        }
+        client.frame(TEXT, b"bytes:text");
+        client.expect(TEXT, b"text");
+    });
+}
