@@ -59,7 +59,8 @@ impl<R: Reactor> Shard<R> {
         } else {
             // Nobody waits for it: what this shard publishes from now on is behind it.
             let (destination, is_wanted, asker) = (name.into(), true, None);
-            self.mesh.push(home, super::action::Message::Interest { destination, is_wanted, asker });
+            self.mesh
+                .push(home, super::action::Message::Interest { destination, is_wanted, asker });
         }
     }
 

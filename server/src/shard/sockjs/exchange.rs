@@ -153,9 +153,7 @@ impl Written {
         let is_head_same = self.head.as_ref().is_none_or(|(asked, keep_alive)| {
             *asked == exchange.asked && *keep_alive == exchange.keep_alive
         });
-        self.transport == exchange.transport
-            && self.is_http11 == exchange.is_http11
-            && is_head_same
+        self.transport == exchange.transport && self.is_http11 == exchange.is_http11 && is_head_same
     }
 
     fn is_of(&self, message: &Bytes) -> bool {
