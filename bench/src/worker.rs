@@ -3,7 +3,7 @@
 //! The turn: wait, connect what the ramp allows, publish what is due, receive and check, send. A
 //! client is a record of 36 bytes and a stream per publisher it listens to; it has a buffer only
 //! while a frame is partly received. One by HTTP has a second connection while it sends: another
-//! record and a [`sockjs::line`]. Publishing is looked at again between two batches of receives,
+//! record and a `sockjs::line`. Publishing is looked at again between two batches of receives,
 //! so that a flood of deliveries delays it by one batch at most.
 
 mod check;

@@ -23,7 +23,7 @@ pub fn millis(text: &str) -> Option<u64> {
     in_units(text, &TIME_UNITS)
 }
 
-/// A number of bytes as [`bytes`] reads it; without a unit where none keeps it whole.
+/// A number of bytes as [`bytes()`] reads it; without a unit where none keeps it whole.
 pub fn show_bytes(bytes: u64) -> String {
     show(&SIZE_UNITS[..3], bytes).unwrap_or_else(|| bytes.to_string())
 }

@@ -98,12 +98,18 @@ pub struct Limits {
     /// of all patterns once more. Default 8 Mi, some tens of milliseconds at the worst: more than a
     /// hundred with `LIKE '%x%'`, a million simple ones.
     pub selector_sum_steps_max: u64,
+    /// Steps of selectors in one turn of a shard; who publishes more goes on in the next turn.
+    /// Default 1 Mi: some milliseconds.
+    pub selector_turn_steps_max: u64,
     /// Asynchronous mappings of `/app` that run at once on a shard. Default 1,024.
     pub app_tasks_count_max: usize,
     /// Smallest heart-beat interval we agree to, in milliseconds. Default 1,000.
     pub heartbeat_ms_min: u32,
     /// Largest heart-beat interval we agree to, in milliseconds. Default 120,000.
     pub heartbeat_ms_max: u32,
+    /// Log-ins of one shard that wait for their password hash. Default 256: at some 20 ms each the
+    /// last of them is answered within half of the connect deadline.
+    pub logins_waiting_count_max: usize,
     /// Bytes that other threads may have waiting for the handlers of one shard. Default 16 MiB.
     pub handler_inbox_bytes_max: usize,
 }
@@ -151,9 +157,11 @@ impl Default for Limits {
             selector_depth_count_max: 16,
             selector_steps_count_max: 65_536,
             selector_sum_steps_max: 8 << 20,
+            selector_turn_steps_max: 1 << 20,
             app_tasks_count_max: 1_024,
             heartbeat_ms_min: 1_000,
             heartbeat_ms_max: 120_000,
+            logins_waiting_count_max: 256,
             handler_inbox_bytes_max: 16 << 20,
         }
     }
@@ -182,8 +190,5 @@ pub const WS_DEFLATE_BYTES_MAX_BEFORE_LOGIN: u64 = 65_536;
 /// Bytes that are inflated for one connection in a turn of its shard; what it sent behind them
 /// waits for the next turn.
 pub const WS_INFLATED_BYTES_PER_TURN: usize = 65_536;
-
-/// Steps of selectors in one turn of a shard; who publishes more goes on in the next turn.
-pub const SELECTOR_STEPS_PER_TURN: u64 = 1 << 20;
 
 const _: () = assert!(WS_CONTROL_PAYLOAD_BYTES_MAX < 126);

@@ -131,41 +131,97 @@ test('the browser had nothing to complain about', () => {
   assert.deepEqual(complaints, []);
 });
 
-test('sockjs-client echoes by every transport of a browser', async () => {
-  const client = createRequire(import.meta.url).resolve('sockjs-client/dist/sockjs.min.js');
-  const sockjs = await context.newPage();
-  // The greeting: a page of the server's own origin, without a policy against our script.
-  await sockjs.goto(`${process.env.E2E_SOCKJS}/echo/`);
-  await sockjs.addScriptTag({ path: client });
-  const echoed = (transport) =>
-    sockjs.evaluate(
-      (name) =>
-        new Promise((resolve, reject) => {
-          const socket = new SockJS('/echo', null, { transports: [name], timeout: 10_000 });
-          const texts = ['a', '"\\\b\n', '100%41', '</script><!--', '\u{1f600}\u2028'];
-          for (let i = 0; i < 60; i += 1) texts.push(`${i} ${'x'.repeat(100)}`);
-          const seen = [];
-          let used;
-          socket.onopen = () => {
-            used = socket.transport;
-            texts.forEach((text) => socket.send(text));
-          };
-          socket.onmessage = (event) => {
-            seen.push(event.data);
-            if (seen.length === texts.length) socket.close();
-          };
-          socket.onclose = ({ code, reason }) => {
-            const same = seen.every((text, i) => text === texts[i]);
-            if (code === 1000 && same) resolve(used);
-            else reject(new Error(`${name}: ${code} ${reason}, ${seen.length} seen, ${same}`));
-          };
-        }),
-      transport,
-    );
-  const transports =
-    ['websocket', 'xhr-streaming', 'eventsource', 'htmlfile', 'xhr-polling', 'jsonp-polling'];
-  for (const transport of transports) {
-    assert.equal(await echoed(transport), transport);
-  }
-  await sockjs.close();
-});
+// What runs in the page: one session, whose messages and end can be waited for.
+function begin(service, transport) {
+  const socket = new SockJS(service, null, { transports: [transport], timeout: 15_000 });
+  const seen = [];
+  let wake = () => {};
+  socket.onmessage = (event) => {
+    seen.push(event.data);
+    wake();
+  };
+  const closed = new Promise((resolve) => {
+    socket.onclose = ({ code, reason, wasClean }) => resolve({ code, reason, wasClean });
+  });
+  const opened = new Promise((resolve, reject) => {
+    socket.onopen = () => resolve(socket.transport);
+    closed.then(({ code, reason }) => reject(new Error(`closed with ${code} ${reason}`)));
+  });
+  opened.catch(() => {});
+  const reach = (enough) => {
+    const reached = new Promise((resolve) => {
+      wake = () => enough(seen) && resolve(seen);
+      wake();
+    });
+    const early = closed.then(({ code }) => Promise.reject(new Error(`${code}, ${seen.length} seen`)));
+    return Promise.race([reached, early]);
+  };
+  return { socket, closed, opened, reach };
+}
+
+const SOCKJS_TRANSPORTS = [
+  'websocket',
+  'xhr-streaming',
+  'eventsource',
+  'iframe-eventsource',
+  'htmlfile',
+  'iframe-htmlfile',
+  'xhr-polling',
+  'iframe-xhr-polling',
+  'jsonp-polling',
+];
+
+for (const transport of SOCKJS_TRANSPORTS) {
+  test(`sockjs-client by ${transport}: echo, broadcast, large, close and again`, async () => {
+    const client = createRequire(import.meta.url).resolve('sockjs-client/dist/sockjs.min.js');
+    const sockjs = await context.newPage();
+    // The greeting: a page of the server's own origin, without a policy against our script.
+    await sockjs.goto(`${process.env.E2E_SOCKJS}/echo/`);
+    await sockjs.addScriptTag({ path: client });
+    await sockjs.addScriptTag({ content: `window.begin = ${begin}` });
+    const outcome = await sockjs.evaluate(async (name) => {
+      const outcome = {};
+      const echo = window.begin('/echo', name);
+      outcome.used = await echo.opened;
+      const texts = ['a', '"\\\b\n', '100%41', '</script><!--', '\u{1f600}\u2028', 'é"'.repeat(20_000)];
+      for (let i = 0; i < 60; i += 1) texts.push(`${i} ${'x'.repeat(100)}`);
+      texts.forEach((text) => echo.socket.send(text));
+      const seen = await echo.reach((all) => all.length === texts.length);
+      outcome.isSame = seen.every((text, i) => text === texts[i]);
+      echo.socket.close();
+      outcome.left = (await echo.closed).code;
+
+      const [one, other] = [name, 'websocket'].map((used) => window.begin('/broadcast', used));
+      await Promise.all([one.opened, other.opened]);
+      const word = `by ${name} ${Math.random()}`;
+      one.socket.send(word);
+      await Promise.all([one, other].map((all) => all.reach((heard) => heard.includes(word))));
+      [one, other].forEach(({ socket }) => socket.close());
+
+      const large = window.begin('/amplify', name);
+      await large.opened;
+      large.socket.send('18');
+      outcome.large = (await large.reach((all) => all.length === 1))[0].length;
+      large.socket.close();
+      await large.closed;
+
+      outcome.closed = await window.begin('/close', name).closed;
+      const again = window.begin('/echo', name);
+      await again.opened;
+      again.socket.send('again');
+      outcome.again = (await again.reach((all) => all.length === 1))[0];
+      again.socket.close();
+      await again.closed;
+      return outcome;
+    }, transport);
+    assert.deepEqual(outcome, {
+      used: transport,
+      isSame: true,
+      left: 1000,
+      large: 2 ** 18,
+      closed: { code: 3000, reason: 'Go away!', wasClean: true },
+      again: 'again',
+    });
+    await sockjs.close();
+  });
+}

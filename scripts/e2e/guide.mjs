@@ -5,16 +5,21 @@
 //     --allow 'user:worker both /app/**' --allow 'user:ann publish /user/**' \
 //     --deny 'any both /topic/secret/**'
 //
-// then: npm install @stomp/stompjs ws && node guide.mjs ws://127.0.0.1:8080/ws
+// and, at another --listen, a second one that speaks as RabbitMQ does:
+//
+//   stompede --profile rabbitmq
+//
+// then: npm install @stomp/stompjs ws
+//       node guide.mjs ws://127.0.0.1:8080/ws ws://127.0.0.1:8081/ws
 import assert from 'node:assert/strict';
 import { Client } from '@stomp/stompjs';
 import { WebSocket } from 'ws';
 
 Object.assign(globalThis, { WebSocket });
-const brokerURL = process.argv[2] ?? 'ws://127.0.0.1:8080/ws';
+const [ours, rabbitmq] = process.argv.slice(2);
 
 // A session, once it is there; `welcome` is its CONNECTED.
-function connect(login, more = {}) {
+function connect(login, more = {}, brokerURL = ours) {
   return new Promise((resolve, reject) => {
     const connectHeaders = { login, passcode: 'pw', ...more };
     const client = new Client({ brokerURL, connectHeaders, reconnectDelay: 0 });
@@ -53,14 +58,17 @@ async function subscribe(client, destination, headers = {}) {
 
 const [ann, bob, worker] = await Promise.all(['ann', 'bob', 'worker'].map((name) => connect(name)));
 
-// Topics: everybody gets everything. A subscription may be a pattern, and choose by headers.
+// Topics: everybody gets everything. A subscription may be a pattern, and choose by headers: as
+// SQL does, or as Spring's users write it.
 const news = await subscribe(bob, '/topic/news/**');
 const large = await subscribe(bob, '/topic/orders', { selector: "amount > 100 AND kind = 'new'" });
+const all = await subscribe(bob, '/topic/orders', { selector: "headers['kind'] == 'new'" });
 await send(ann, '/topic/news/sport', 'goal');
 await send(ann, '/topic/orders', 'small', { amount: '5', kind: 'new' });
 await send(ann, '/topic/orders', 'large', { amount: '500', kind: 'new' });
 assert.equal((await news.next()).headers.destination, '/topic/news/sport');
 assert.equal((await large.next()).body, 'large');
+assert.deepEqual([(await all.next()).body, (await all.next()).body], ['small', 'large']);
 
 // Queues: one consumer gets each message, and again, or another, what is not acknowledged.
 const oneByOne = { ack: 'client-individual', 'prefetch-count': '1' };
@@ -69,11 +77,12 @@ await send(ann, '/queue/jobs', 'paint', { expires: String(Date.now() + 60_000) }
 (await jobs.next()).nack();
 const again = await jobs.next();
 assert.equal(again.headers.redelivered, 'true');
+assert.equal(again.headers['delivery-count'], '2');
 again.nack({ requeue: 'false' }); // no use: to the dead letters
 const dead = await subscribe(worker, '/queue/dead', { exclusive: 'true' });
 assert.equal((await dead.next()).headers['x-death-destination'], '/queue/jobs');
 
-// Transactions: all of it, or nothing.
+// Transactions: all of it, or nothing. Acknowledgements are part of them, too.
 const transaction = ann.begin();
 for (const body of ['one', 'two']) {
   ann.publish({ destination: '/queue/jobs', body, headers: { transaction: transaction.id } });
@@ -82,8 +91,16 @@ transaction.commit();
 for (const body of ['one', 'two']) {
   const job = await jobs.next();
   assert.equal(job.body, body);
-  job.ack();
+  const step = worker.begin();
+  job.ack({ transaction: step.id });
+  worker.publish({ destination: '/queue/done', body, headers: { transaction: step.id } });
+  step.commit();
 }
+
+// ack:client acknowledges all before it, as well.
+const done = await subscribe(bob, '/queue/done', { ack: 'client' });
+assert.equal((await done.next()).body, 'one');
+(await done.next()).ack();
 
 // Users: every session of bob's, wherever it is. ann may, because a rule says so.
 assert.equal(bob.welcome.headers['user-name'], 'bob');
@@ -138,6 +155,15 @@ const soft = await connect('bob', { 'error-mode': 'soft' });
 const errors = await subscribe(soft, '/user/queue/errors');
 soft.subscribe('/topic/secret/plans', () => assert.fail('nobody may read this'));
 assert.equal((await errors.next()).headers['denied-destination'], '/topic/secret/plans');
+
+// Profiles: destinations, patterns and errors as users of another broker know them.
+const rabbit = await connect('guest', {}, rabbitmq);
+const words = await subscribe(rabbit, '/topic/price.#');
+await send(rabbit, '/exchange/amq.topic/price.x.eur', '1.40');
+assert.equal((await words.next()).headers.destination, '/topic/price.x.eur');
+rabbit.onStompError = (frame) => words.push(frame);
+rabbit.publish({ destination: '/topic/price/x' });
+assert.equal((await words.next()).body, "'/price/x' is not a valid topic destination\n");
 
 // DISCONNECT has a receipt, too: all that was sent before it is processed.
 await Promise.all([ann, bob, worker, soft].map((client) => client.deactivate()));

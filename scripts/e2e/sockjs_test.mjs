@@ -7,6 +7,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Client } from '@stomp/stompjs';
 import SockJS from 'sockjs-client';
+import { WebSocket } from 'ws';
 
 const BASE = process.env.E2E_SOCKJS;
 const TRANSPORTS = ['websocket', 'xhr-streaming', 'eventsource', 'xhr-polling'];
@@ -149,4 +150,39 @@ test('stompjs subscribes, publishes, gets receipts and survives a switch of tran
     assert.equal((await within(message, `MESSAGE by ${name}`)).body, `by ${name} 100%`);
   }
   await client.deactivate();
+});
+
+test('bytes for a client of SockJS arrive as text, and the next message is whole', async () => {
+  const sessions = [];
+  const connect = (webSocketFactory) =>
+    within(
+      new Promise((resolve, reject) => {
+        const client = new Client({ webSocketFactory, reconnectDelay: 0 });
+        client.onConnect = () => resolve(client);
+        client.onStompError = (frame) => reject(new Error(`ERROR: ${frame.headers.message}`));
+        sessions.push(client);
+        client.activate();
+      }),
+      'CONNECTED',
+    );
+  const sender = await connect(() => new WebSocket(`${BASE.replace('http', 'ws')}/ws`));
+  for (const name of TRANSPORTS) {
+    const options = { transports: [name], timeout: WAIT_MS };
+    const client = await connect(() => new SockJS(`${BASE}/sockjs`, null, options));
+    const destination = `/topic/bytes/${name}`;
+    const bodies = [];
+    const all = new Promise((resolve) => {
+      client.watchForReceipt('subscribed', () => {
+        const binaryBody = new Uint8Array([0x61, 0xff, 0, 0xc3, 0x28]);
+        sender.publish({ destination, binaryBody });
+        sender.publish({ destination, body: 'whole \u00e9\0' });
+        sender.publish({ destination, body: 'last' });
+      });
+      const take = (message) => bodies.push(message.body) === 3 && resolve();
+      client.subscribe(destination, take, { receipt: 'subscribed' });
+    });
+    await within(all, `three messages by ${name}`);
+    assert.deepEqual(bodies, ['a\ufffd\0\ufffd(', 'whole \u00e9\0', 'last']);
+  }
+  await Promise.all(sessions.map((client) => client.deactivate()));
 });

@@ -1,9 +1,10 @@
 //! Chat rooms over raw WebSocket and SockJS, with the public handler API.
 //!
 //! `cargo run -p stompede --example rooms`, then open several WebSocket clients at
-//! `ws://127.0.0.1:8080/rooms/any-name`. What one says, all of its room hear, on whatever shard
-//! their connections are: a room is a group of sessions. Once a minute another thread tells every
-//! guest how long the server has been open.
+//! `ws://127.0.0.1:8080/rooms/any-name`, or SockJS clients at `http://127.0.0.1:8080/rooms/any-name`.
+//! What one says, all of its room hear, by whatever transport and on whatever shard they are. Once a
+//! minute another thread tells each room how long the server has been open. Another address is given
+//! as the first argument.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,13 +13,13 @@ use stompede::config::Config;
 use stompede::handler::{
     Close, Handler, Message, Session, SessionId, SessionSender, SharedMessage,
 };
-use stompede::Server;
+use stompede::{Builder, Server};
 
-/// Who is here, for the thread that tells the time. Shards share it, so it has a lock.
-type Guests = Arc<Mutex<HashMap<SessionId, SessionSender>>>;
+/// Who is in which room. Shards share it, so it has a lock; a room's talk holds it briefly.
+pub type Rooms = Arc<Mutex<HashMap<String, HashMap<SessionId, SessionSender>>>>;
 
 struct Chat {
-    guests: Guests,
+    rooms: Rooms,
 }
 
 impl Chat {
@@ -34,39 +35,62 @@ impl Handler for Chat {
             let _ = session.close(3001, "the name of the room is too long");
             return;
         }
-        let mut guests = self.guests.lock().unwrap_or_else(PoisonError::into_inner);
-        guests.insert(session.id(), session.sender());
-        // An error means that the session is over: `on_close` will come.
-        let _ = session.join(&room);
+        let mut rooms = self.rooms.lock().unwrap_or_else(PoisonError::into_inner);
+        rooms.entry(room).or_default().insert(session.id(), session.sender());
+        // An error of `send` means that the session is over: `on_close` will come.
         let _ = session.send("welcome");
     }
 
     fn on_message(&mut self, session: &mut Session<'_>, message: Message<'_>) {
-        let room = Chat::room(session);
-        session.publish(&room, message);
+        tell(&self.rooms, &Chat::room(session), &message.into());
     }
 
     fn on_close(&mut self, session: &mut Session<'_>, close: &Close) {
-        let mut guests = self.guests.lock().unwrap_or_else(PoisonError::into_inner);
-        guests.remove(&session.id());
         let room = Chat::room(session);
+        let mut rooms = self.rooms.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(guests) = rooms.get_mut(&room) {
+            guests.remove(&session.id());
+            if guests.is_empty() {
+                rooms.remove(&room);
+            }
+        }
         println!("{} left {room}: {} {}", session.peer(), close.code, close.cause);
     }
 }
 
-fn main() -> Result<(), String> {
-    let guests = Guests::default();
-    let (for_shards, start) = (guests.clone(), Instant::now());
-    let handle = Server::builder(Config::default())
-        .endpoint("/rooms/{room}", move |_shard| Chat { guests: for_shards.clone() })
-        .start()?;
-    println!("ws://{}/rooms/any-name", handle.http_address);
+/// Sends one message to all guests of a room; its payload is not copied until their shards do.
+pub fn tell(rooms: &Rooms, room: &str, message: &SharedMessage) {
+    let rooms = rooms.lock().unwrap_or_else(PoisonError::into_inner);
+    for guest in rooms.get(room).into_iter().flat_map(HashMap::values) {
+        // An error means that the guest, or the server, is gone, or that far too much waits.
+        let _ = guest.send(message.clone());
+    }
+}
+
+/// A server with rooms.
+pub fn serve(config: Config, rooms: &Rooms) -> Builder {
+    let rooms = rooms.clone();
+    Server::builder(config).endpoint("/rooms/{room}", move |_shard| Chat { rooms: rooms.clone() })
+}
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let mut config = Config::default();
+    if let Some(address) = std::env::args().nth(1) {
+        config.listen = address.parse()?;
+        config.stomp_listen = None;
+        config.admin_listen = None;
+    }
+    config.settle()?;
+    let (rooms, start) = (Rooms::default(), Instant::now());
+    let handle = serve(config, &rooms).start()?;
+    println!("ws://{0}/rooms/any-name, http://{0}/rooms/any-name for SockJS", handle.http_address);
     loop {
         std::thread::sleep(Duration::from_secs(60));
+        let names: Vec<String> =
+            rooms.lock().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect();
         let minutes = start.elapsed().as_secs() / 60;
-        let message = SharedMessage::from(format!("open for {minutes} minutes"));
-        for guest in guests.lock().unwrap_or_else(PoisonError::into_inner).values() {
-            let _ = guest.send(message.clone());
+        for name in names {
+            tell(&rooms, &name, &format!("open for {minutes} minutes").into());
         }
     }
 }

@@ -4,14 +4,42 @@
 //! [`Server::builder`](crate::Server::builder). Every shard calls the factory once and keeps the
 //! [`Handler`] it makes, on its own thread: a handler needs no lock and need not be `Send`. All
 //! sessions of the endpoint on that shard are its own; what sessions of several shards have in
-//! common is captured by the factory and shared in the usual ways.
+//! common is captured by the factory and shared in the usual ways. A handler does not see how its
+//! clients came: `ws://host/greet/ann` (or `/greet/ann/websocket`) is raw WebSocket, and SockJS
+//! clients are given `http://host/greet/ann`.
 //!
-//! Callbacks run inside the shard's turn and must not block. Who has the same to say to many lets
-//! them [`join`](Session::join) a group and [publishes](Session::publish) to it. To send from
-//! elsewhere, or later, take a [`SessionSender`], which any thread may use. Messages come whole, at
-//! most `--ws-message-max` bytes; STOMP does not take this way.
+//! **A session's life.** [`Handler::on_open`] is first, [`Handler::on_close`] is last, and each
+//! comes once; [`Handler::on_message`] and, before the close, [`Handler::on_error`] are in between.
+//! A session stays on its shard, its callbacks never overlap, and its messages come in order.
 //!
-//! A panic in a callback ends that one session with close code 1011. The handler lives on.
+//! | it ends because | [`Close::code`] | [`Close::cause`] | `on_error`? |
+//! |---|---|---|---|
+//! | the handler, or a thread, closed it | the one that was given | `HandlerClosed` | no |
+//! | the client closed its WebSocket | the client's, 1005 without one | `ClosingHandshake` | no |
+//! | a SockJS client did not poll again in time | 1006 | `SessionExpired` | no |
+//! | the connection, or a SockJS request that waits for frames, ended | 1006 | `PeerClosed` | no |
+//! | a WebSocket ended in a message | 1006 | `PeerClosedMidFrame` | yes |
+//! | a WebSocket was reset | 1006 | `PeerReset` | yes |
+//! | the client breaks RFC 6455 | as the RFC says, such as 1007 or 1009 | `WebSocketError` | yes |
+//! | a WebSocket message is no SockJS | 3000, of bytes 1003 | `SockJsError` | yes |
+//! | the client does not keep up | 1006 | `SlowConsumer`, `Stalled` | yes |
+//! | the client answers no ping | 1006 | `HeartbeatMissed` | yes |
+//! | a callback panicked | 1011 | `HandlerPanic` | yes |
+//! | the server shuts down | 1001 | `Drain` | no |
+//!
+//! **Sending.** In a callback, [`Session::send`] and [`Session::close`]; to many alike,
+//! [`Session::publish`] to the group that they [joined](Session::join); later and from any thread, a
+//! [`SessionSender`]. Text and bytes keep their kind; SockJS has text only
+//! ([`SendError::TextOnly`]). Callbacks run inside the shard's turn and must not block.
+//!
+//! **Limits.** A message comes whole: at most `--ws-message-max` bytes, of SockJS clients
+//! `--sockjs-payload-max` with all that came in the same request. What waits for a client is
+//! bounded by `--outbound-bytes-max`, for one that polls or streams by `--sockjs-queue-max`: beyond
+//! it the session ends. While half of it waits, a WebSocket's next message is not taken, so that an
+//! echo ends nobody. What other threads send is bounded for each shard by `--handler-inbox-max`.
+//!
+//! **Panics.** A panic in a callback ends that one session with close code 1011. The handler lives
+//! on and is called for its other sessions, so it must not be left inconsistent.
 //!
 //! ```no_run
 //! use stompede::config::Config;
@@ -51,17 +79,18 @@ use std::sync::Arc;
 
 /// What an endpoint does with its sessions. One value per shard; see [the module](self).
 pub trait Handler {
-    /// A session begins. Log-in is the handler's: [`Session::user`] is who logged in over HTTP, if
-    /// anybody did.
+    /// A session begins; it may be sent to, and closed, at once. Log-in is the handler's:
+    /// [`Session::user`] is who logged in over HTTP, if anybody did.
     fn on_open(&mut self, session: &mut Session<'_>) {
         let _ = session;
     }
 
-    /// The client sent a message.
+    /// The client sent a message, which is whole and lent for the time of the call:
+    /// [`SharedMessage::from`] keeps it. Not called any more once the session was closed.
     fn on_message(&mut self, session: &mut Session<'_>, message: Message<'_>);
 
-    /// The session ends by an error of the peer, of the network or of this handler; `on_close`
-    /// follows.
+    /// The session ends by an error of the peer, of the network or of this handler, which `reason`
+    /// names; `on_close` follows. Nothing can be sent any more.
     fn on_error(&mut self, session: &mut Session<'_>, reason: DisconnectReason) {
         let _ = (session, reason);
     }
@@ -319,17 +348,20 @@ impl<'a> Session<'a> {
         self.id
     }
 
-    /// Queues a message. It leaves at the end of the shard's turn, in one send with others.
+    /// Queues a message. It leaves at the end of the shard's turn, in one send with others, or with
+    /// the next request of a SockJS client that polls.
     ///
     /// # Errors
     /// [`SendError::SessionEnded`] also if this message ends the session: more than
-    /// `--outbound-bytes-max` was waiting for the client already.
+    /// `--outbound-bytes-max` (of a SockJS client that polls or streams, `--sockjs-queue-max`) was
+    /// waiting for the client already. [`SendError::TextOnly`] for bytes over SockJS.
     pub fn send<'m>(&mut self, message: impl Into<Message<'m>>) -> Result<(), SendError> {
         self.outlet.send(self.id, message.into())
     }
 
     /// Sends what waits and closes, with a code (1000, or 3000 to 4999 for the application's own)
-    /// and a reason, which is cut to 123 bytes.
+    /// and a reason, which is cut to 123 bytes. SockJS clients that poll are told with their next
+    /// request, and again until `--sockjs-disconnect-delay` has passed without one.
     ///
     /// # Errors
     /// [`SendError::CloseCode`] and [`SendError::SessionEnded`].
@@ -360,7 +392,7 @@ impl<'a> Session<'a> {
         self.outlet.publish(self.info.endpoint(), group, message.into());
     }
 
-    /// Bytes that wait for the client; too many end the session.
+    /// Bytes that wait for the client; too many end the session, see [`Session::send`].
     pub fn waiting_bytes(&self) -> usize {
         self.outlet.waiting_bytes(self.id)
     }

@@ -173,6 +173,18 @@ impl Builder {
         self
     }
 
+    /// What the shards of this server have in common, for who runs them himself: `key` is random,
+    /// `driver` names the reactor.
+    ///
+    /// # Errors
+    /// What was refused: an endpoint's pattern, and those of [`Shared::new`].
+    pub fn into_shared(self, key: u64, driver: &'static str) -> Result<Shared, String> {
+        let Builder { config, endpoints, app, mistake } = self;
+        mistake.map_or(Ok(()), Err)?;
+        let shared = Shared::with_endpoints(config, endpoints, key, driver)?;
+        Ok(Shared { app, ..shared })
+    }
+
     /// Opens the listeners and starts one thread per shard.
     ///
     /// # Errors
@@ -202,8 +214,8 @@ impl Builder {
         let key = random_bits().map(|bits| bits as u64);
         let key = key.map_err(|error| format!("cannot read random bytes: {error}"))?;
         let driver = if is_uring { "uring" } else { "epoll" };
-        let shared = Shared::with_endpoints(config, endpoints, key, driver)?;
-        let shared = Arc::new(Shared { app, ..shared });
+        let shared = Builder { config, endpoints, app, mistake: None }.into_shared(key, driver)?;
+        let shared = Arc::new(shared);
         let doorbells = (0..shards_count)
             .map(|_| Doorbell::new())
             .collect::<io::Result<Vec<_>>>()

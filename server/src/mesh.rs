@@ -87,6 +87,8 @@ pub struct Mesh<T> {
     incoming: Vec<Option<Consumer<T>>>,
     overflow_count: usize,
     full_count: u64,
+    /// The last message, if a later one may take its place, and where it goes.
+    held: Option<(usize, T)>,
 }
 
 /// Connects `doorbells.len()` shards with each other.
@@ -99,6 +101,7 @@ pub fn connect<T>(doorbells: &[Arc<Doorbell>], capacity: usize) -> Vec<Mesh<T>> 
             incoming: doorbells.iter().map(|_| None).collect(),
             overflow_count: 0,
             full_count: 0,
+            held: None,
         })
         .collect();
     for source in 0..doorbells.len() {
@@ -123,6 +126,36 @@ impl<T> Mesh<T> {
     /// # Panics
     /// If `target` is the own shard: what stays here does not travel.
     pub fn push(&mut self, target: usize, message: T) {
+        if self.held.as_ref().is_some_and(|(held, _)| *held == target) {
+            self.release();
+        }
+        self.put(target, message);
+    }
+
+    /// As [`Mesh::push`], for a message that the next one may make needless: it is held back until
+    /// something else is pushed to that shard, or [`Mesh::release`]. One that is held back for the
+    /// same shard goes lost if `is_covered` says that this one stands for both.
+    ///
+    /// # Panics
+    /// As [`Mesh::push`], now or later.
+    pub fn push_latest(&mut self, target: usize, message: T, is_covered: impl Fn(&T) -> bool) {
+        match &mut self.held {
+            Some((held, earlier)) if *held == target && is_covered(earlier) => *earlier = message,
+            _ => {
+                self.release();
+                self.held = Some((target, message));
+            }
+        }
+    }
+
+    /// Puts the message that a later one might have replaced on its way.
+    pub fn release(&mut self) {
+        if let Some((target, message)) = self.held.take() {
+            self.put(target, message);
+        }
+    }
+
+    fn put(&mut self, target: usize, message: T) {
         let Some(outgoing) = self.outgoing[target].as_mut() else {
             panic!("a shard sent a message to itself through the mesh");
         };
@@ -141,6 +174,7 @@ impl<T> Mesh<T> {
 
     /// Moves overflow into rings that have room again and wakes every shard that got something.
     pub fn flush(&mut self) {
+        self.release();
         for outgoing in self.outgoing.iter_mut().flatten() {
             while let Some(message) = outgoing.overflow.pop_front() {
                 if let Err(rtrb::PushError::Full(message)) = outgoing.ring.push(message) {
@@ -212,6 +246,35 @@ mod tests {
         assert_eq!(taken, (0..10).collect::<Vec<_>>());
         assert_eq!(sender.overflow_count(), 0);
         assert!(receiver.is_empty());
+    }
+
+    #[test]
+    fn a_message_covers_the_one_before_it_and_nothing_else() {
+        let doorbells = [(); 3].map(|()| Doorbell::new().unwrap());
+        let mut meshes = connect::<u32>(&doorbells, 8);
+        let [mut sender, mut one, mut two] = [(); 3].map(|()| meshes.remove(0));
+        // Tens of the same kind cover each other.
+        let push = |sender: &mut Mesh<u32>, target, number: u32| {
+            sender.push_latest(target, number, |earlier| earlier / 10 == number / 10);
+        };
+        for number in [11, 12, 13] {
+            push(&mut sender, 1, number);
+        }
+        assert!(one.is_empty());
+        push(&mut sender, 1, 21);
+        sender.push(1, 5);
+        push(&mut sender, 1, 22);
+        push(&mut sender, 2, 23);
+        push(&mut sender, 2, 24);
+        // For others than its target it stays.
+        sender.push(1, 6);
+        assert!(two.is_empty());
+        sender.release();
+        push(&mut sender, 2, 25);
+        sender.flush();
+        let taken = |mesh: &mut Mesh<u32>| std::iter::from_fn(|| mesh.pop(0)).collect::<Vec<_>>();
+        assert_eq!(taken(&mut one), [13, 21, 5, 22, 6]);
+        assert_eq!(taken(&mut two), [24, 25]);
     }
 
     /// Catalogue: L13.

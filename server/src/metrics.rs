@@ -134,7 +134,7 @@ label!(
 );
 label!(
     /// What became of a log-in.
-    AuthResult { Accepted = "accepted", Refused = "refused", Limited = "limited" }
+    AuthResult { Accepted = "accepted", Refused = "refused", Limited = "limited", Busy = "busy" }
 );
 
 /// What one shard counts. Aligned so that no two shards write one pair of cache lines.

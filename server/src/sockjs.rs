@@ -65,7 +65,8 @@ impl SockJs {
     /// `handlers`.
     ///
     /// # Errors
-    /// Those of [`Service::new`], and too many endpoints.
+    /// Those of an endpoint: a client URL that cannot stand in the iframe page, and origins that
+    /// [`OriginPolicy::parse`] refuses; and too many endpoints.
     pub fn new(config: &Config, handlers: &Endpoints) -> Result<SockJs, String> {
         let stomp = config.each_sockjs()?;
         let stomp_count = stomp.len();

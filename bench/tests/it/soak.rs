@@ -23,7 +23,7 @@ fn everything_at_once_is_flawless_and_leaves_nothing_behind() {
     let mut plan = Plan::new(target);
     (plan.subscribers, plan.publishers, plan.storm_share) = (200, 2, 0.5);
     plan.rate = Rate::PerSecond(200.0);
-    plan.duration = Duration::from_secs(4);
+    plan.duration = Duration::from_secs(6);
     plan.pid = Some(std::process::id());
     let metrics = format!("http://{}/metrics", server.admin_address.unwrap());
     let terms = Terms {
@@ -38,9 +38,9 @@ fn everything_at_once_is_flawless_and_leaves_nothing_behind() {
     assert_eq!(report.faults(), Vec::<String>::new(), "{}", report.table());
     let soak = report.soak.as_ref().unwrap();
     let part = |name: &str| &soak.parts[name];
-    assert_eq!(part("fanout").delivered, 80 * 800);
-    assert_eq!(part("queue").delivered, 800);
-    assert_eq!(part("echo").delivered, 800);
+    assert_eq!(part("fanout").delivered, 80 * 1_200);
+    assert_eq!(part("queue").delivered, 1_200);
+    assert_eq!(part("echo").delivered, 1_200);
     assert!(part("guests").storms_s.len() >= 2 && part("guests").churned >= 30);
     assert!(part("queue").churned > 40, "consumers come and go while it is published");
     assert!(part("stalled").churned > 0);

@@ -24,7 +24,7 @@ pub enum Kind {
     Queue,
     /// The sessions of a user, or this one: [`super::user`].
     User,
-    /// Only as the `reply-to` of a SEND: [`super::reply`].
+    /// Only as the `reply-to` of a SEND: [`super::reply`]. ActiveMQ's clients subscribe to them, too.
     TempQueue,
     /// Only for SEND: what a `reply-to` was rewritten to.
     ReplyQueue,
@@ -181,9 +181,10 @@ static RABBITMQ: [Prefix; 11] = [
     Prefix::new("", Kind::Queue, None).flat().alias(QUEUE_PREFIX),
 ];
 
-static ACTIVEMQ: [Prefix; 7] = [
+static ACTIVEMQ: [Prefix; 8] = [
     REPLY_QUEUE,
     TEMP_QUEUE,
+    Prefix::new("/temp-topic/", Kind::TempQueue, None),
     Prefix::new(TOPIC_PREFIX, Kind::Topic, Some(Dialect::ActiveMq)),
     Prefix::new(QUEUE_PREFIX, Kind::Queue, None),
     USER,

@@ -1,7 +1,7 @@
 //! Selectors: which messages a subscription wants, as a condition on headers (stomp.md §2.3).
 //!
-//! The SQL-92 subset of JMS: `= <> < <= > >=`, AND OR NOT, `+ - * / %`, [NOT] BETWEEN, IN, LIKE
-//! with ESCAPE, IS [NOT] NULL, literals, names, and `"quoted names"` for names with dashes. Also
+//! The SQL-92 subset of JMS: `= <> < <= > >=`, AND OR NOT, `+ - * / %`, \[NOT\] BETWEEN, IN, LIKE
+//! with ESCAPE, IS \[NOT\] NULL, literals, names, and `"quoted names"` for names with dashes. Also
 //! Spring's literal form: `headers['x'] == 'y'`, `!=`, `and`, `or`, `&&`, `||`, `!`.
 //!
 //! A header that is not there is NULL and logic has three values; only TRUE selects. Headers are

@@ -137,7 +137,12 @@ pub fn is_internal(name: &str) -> bool {
 /// The `destination` that the client sees for an internal name; others are shown as they are.
 pub fn shown(name: &str) -> Cow<'_, str> {
     let inner = name.strip_prefix(INTERNAL).and_then(|name| name.find('/').map(|at| &name[at..]));
-    inner.map_or(Cow::Borrowed(name), |inner| Cow::Owned(format!("/user{inner}")))
+    match inner {
+        // A temporary destination, which has a name of its own.
+        Some(inner) if !is_inner(inner) => Cow::Borrowed(inner),
+        Some(inner) => Cow::Owned(format!("/user{inner}")),
+        None => Cow::Borrowed(name),
+    }
 }
 
 /// Whether a destination looks like Spring's name for a session's user queue, `x-user<session>`
@@ -306,6 +311,7 @@ mod tests {
         assert_eq!(shown(&name), "/user/queue/x");
         assert!(is_internal(&name) && !is_internal("/user/queue/x"));
         assert_eq!(shown("/topic/x"), "/topic/x");
+        assert_eq!(shown(&internal_name(SESSION, "/temp-queue/x")), "/temp-queue/x");
         for profile in [Profile::Default, Profile::Spring, Profile::RabbitMq, Profile::ActiveMq] {
             let seen = classify(&name, &Prefixes::of(profile), &Limits::default());
             assert_eq!(seen, Err(DestinationError::Bad));

@@ -1,8 +1,8 @@
 //! Dates of HTTP (RFC 9110 §5.6.7), as seconds since 1970-01-01T00:00:00Z.
 //!
-//! [`format`] writes the one form that may be sent; [`parse`] reads all three, as "a recipient that
-//! parses a timestamp value in an HTTP field MUST accept all three HTTP-date formats". Both are
-//! plain arithmetic on the proleptic Gregorian calendar; there is no clock here.
+//! [`format()`] writes the one form that may be sent; [`parse`] reads all three, as "a recipient
+//! that parses a timestamp value in an HTTP field MUST accept all three HTTP-date formats". Both
+//! are plain arithmetic on the proleptic Gregorian calendar; there is no clock here.
 
 const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
 const MONTHS: [&str; 12] =

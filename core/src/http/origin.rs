@@ -57,10 +57,16 @@ impl OriginPolicy {
     }
 
     /// Whether a request is let in, as by [`OriginPolicy::allows`]. Two `Origin` fields are not.
+    /// Nor is a request without one that comes from a page of another site, as its browser says in
+    /// `Sec-Fetch-Site` (Fetch Metadata, §2.3): script elements and frames send no `Origin`.
     pub fn allows_request(&self, request: &Request<'_>) -> bool {
         let mut origins = request.headers_named("origin");
         let (origin, second) = (origins.next(), origins.next());
-        second.is_none() && self.allows(origin, request.host(), false)
+        let is_foreign = |site: &[u8]| matches!(site, b"cross-site" | b"same-site");
+        let is_silent = origin.is_none()
+            && *self != OriginPolicy::Any
+            && request.headers_named("sec-fetch-site").any(is_foreign);
+        second.is_none() && !is_silent && self.allows(origin, request.host(), false)
     }
 
     /// Whether a request with this `Origin` and `Host` is let in. No origin means no browser, and
@@ -154,6 +160,7 @@ fn is_host(host: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits::Limits;
 
     fn list(items: &[&str]) -> OriginPolicy {
         let items: Vec<String> = items.iter().map(std::string::ToString::to_string).collect();
@@ -219,6 +226,26 @@ mod tests {
         for policy in [any, list(&[]), list(&["https://good.com"])] {
             assert!(policy.allows(None, Some(b"good.com"), true));
         }
+    }
+
+    #[test]
+    fn c16_a_script_of_another_site_is_known_by_its_fetch_metadata() {
+        let allows = |policy: &OriginPolicy, lines: &str| {
+            let head = format!("GET / HTTP/1.1\r\nHost: good.com\r\n{lines}\r\n");
+            let decoded = crate::http::request::decode(head.as_bytes(), &Limits::default());
+            policy.allows_request(&decoded.unwrap().unwrap().0)
+        };
+        let foreign = ["Sec-Fetch-Site: cross-site\r\n", "Sec-Fetch-Site: same-site\r\n"];
+        for policy in [list(&[]), list(&["https://good.com"])] {
+            assert!(foreign.iter().all(|lines| !allows(&policy, lines)));
+            for own in ["", "Sec-Fetch-Site: same-origin\r\n", "Sec-Fetch-Site: none\r\n"] {
+                assert!(allows(&policy, own), "{own}");
+            }
+        }
+        assert!(foreign.iter().all(|lines| allows(&list(&["*"]), lines)));
+        // Where there is an origin, it decides.
+        let both = format!("Origin: https://good.com\r\n{}", foreign[0]);
+        assert!(allows(&list(&["https://good.com"]), &both));
     }
 
     #[test]

@@ -25,6 +25,8 @@ pub enum Error {
     PayloadExpected,
     /// Not JSON, not UTF-8, a lone surrogate, or an array with something else than strings.
     BrokenJson,
+    /// A binary WebSocket message: SockJS is text.
+    BinaryMessage,
     /// Neither `c` nor `callback` in the query.
     CallbackMissing,
     /// A callback that is empty, too long or has a forbidden character.
@@ -61,7 +63,7 @@ impl Error {
     pub fn status(self) -> u16 {
         match self {
             Error::PageNotFound | Error::SessionUnknown => 404,
-            Error::NotWebSocket => 400,
+            Error::NotWebSocket | Error::BinaryMessage => 400,
             Error::PayloadExpected | Error::BrokenJson => 500,
             Error::CallbackMissing | Error::CallbackInvalid => 500,
             Error::PayloadTooLarge { .. } | Error::TooManyMessages { .. } => 413,
@@ -77,6 +79,7 @@ impl Error {
             Error::NotWebSocket => "Not a valid websocket request",
             Error::PayloadExpected => "Payload expected.",
             Error::BrokenJson => "Broken JSON encoding.",
+            Error::BinaryMessage => "Text expected.",
             Error::CallbackMissing => "\"callback\" parameter required",
             Error::CallbackInvalid => "invalid \"callback\" parameter",
             Error::PayloadTooLarge { .. } => "Payload too large.",
@@ -89,6 +92,7 @@ impl Error {
     /// How a session ends by it when there is no HTTP answer to give.
     pub fn close(self) -> Close {
         match self {
+            Error::BinaryMessage => Close::new(1003, "Text expected."),
             Error::PayloadTooLarge { .. } => Close::new(1009, "Payload too large"),
             Error::TooManyMessages { .. } => Close::new(1009, "Too many messages"),
             Error::QueueFull { .. } => Close::new(1008, "Queue full"),
@@ -105,6 +109,7 @@ impl fmt::Display for Error {
             Error::NotWebSocket => "seen no websocket handshake on a websocket path",
             Error::PayloadExpected => "seen no array of messages in the body",
             Error::BrokenJson => "seen a body that is not a json array of strings",
+            Error::BinaryMessage => "seen a binary message where sockjs wants text",
             Error::CallbackMissing => "seen no callback in the query",
             Error::CallbackInvalid => "seen a callback with a forbidden character or length",
             Error::TooManySessions => "seen more sessions than allowed: come again later",
@@ -136,6 +141,7 @@ mod tests {
         assert_eq!(wire(Error::CallbackInvalid), (500, "invalid \"callback\" parameter"));
         assert_eq!(Error::SessionUnknown.status(), 404);
         assert_eq!(Error::BrokenJson.close(), Close::new(3000, "Broken framing."));
+        assert_eq!(Error::BinaryMessage.close().code, 1003);
     }
 
     #[test]

@@ -26,6 +26,8 @@ pub struct Asked<'a> {
     pub expires: &'a str,
     /// The page's tag; used for the iframe page.
     pub etag: &'a str,
+    /// Whether pages of other sites may not hold the iframe page, because they may not connect.
+    pub is_own_site_only: bool,
 }
 
 /// Which answer of a route.
@@ -111,6 +113,10 @@ fn push_caching<'a>(
         fields.push("Expires", asked.expires);
         if is_page {
             fields.push("ETag", asked.etag);
+            if asked.is_own_site_only {
+                // The page lends its origin to whoever holds it (RFC 7034).
+                fields.push("X-Frame-Options", "SAMEORIGIN");
+            }
         }
     } else if matches!(route, Route::Info | Route::Session { .. }) {
         fields.push("Cache-Control", NO_CACHE);

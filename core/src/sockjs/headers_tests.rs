@@ -19,6 +19,7 @@ const ALL: Asked<'static> = Asked {
     set_cookie: Some("JSESSIONID=dummy; path=/"),
     expires: "later",
     etag: "\"tag\"",
+    is_own_site_only: false,
 };
 const CORS: [Route<'static>; 4] = [
     Route::Info,
@@ -125,6 +126,18 @@ fn pages_have_neither_cors_nor_session_headers() {
     for transport in [Transport::HtmlFile, Transport::Jsonp, Transport::JsonpSend] {
         let fields = fields(&session(transport), Outcome::Success, &ALL);
         assert_eq!(value(&fields, "Access-Control-Allow-Origin"), None);
+    }
+}
+
+/// Catalogue: G18.
+#[test]
+fn the_iframe_page_is_held_by_others_only_where_all_may_connect() {
+    for (is_own_site_only, expected) in [(false, None), (true, Some("SAMEORIGIN"))] {
+        for outcome in [Outcome::Success, Outcome::NotModified] {
+            let asked = Asked { is_own_site_only, ..ALL };
+            let fields = fields(&Route::Iframe, outcome, &asked);
+            assert_eq!(value(&fields, "X-Frame-Options"), expected);
+        }
     }
 }
 

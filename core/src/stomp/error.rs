@@ -56,6 +56,8 @@ pub enum Error {
     QueuePattern,
     /// A header whose value is none of those that it may have.
     BadValue(&'static str),
+    /// A header of the server's, where the profile does not replace it.
+    ServerHeader(&'static str),
     /// A selector that is not the grammar.
     BadSelector {
         /// Where, in bytes.
@@ -106,6 +108,8 @@ pub enum Error {
     LoginFailed,
     /// Too many wrong credentials from this address.
     TooManyLogins,
+    /// A virtual host that is not one of ours.
+    UnknownHost,
     /// No CONNECT in time.
     LoginTimeout,
     /// The user may not do this here.
@@ -222,6 +226,11 @@ pub enum Error {
     ServerShutdown,
     /// The server has no room for this.
     ServerBusy,
+    /// So many log-ins wait for their check that this one cannot.
+    TooManyLoginsWaiting {
+        /// Log-ins that may wait.
+        limit: usize,
+    },
 }
 
 /// Whose fault an [`Error`] is, and in which way: what metrics tell apart.
@@ -265,6 +274,7 @@ impl Error {
             | Error::MisusedDestination
             | Error::QueuePattern
             | Error::BadValue(_)
+            | Error::ServerHeader(_)
             | Error::BadSelector { .. } => Blame::Malformed,
             Error::NotConnected
             | Error::AlreadyConnected
@@ -281,7 +291,9 @@ impl Error {
             | Error::UnroutableDestination { .. }
             | Error::NoService
             | Error::SendToPattern => Blame::Unsupported,
-            Error::LoginFailed | Error::TooManyLogins | Error::NotAllowed => Blame::Identity,
+            Error::LoginFailed | Error::TooManyLogins | Error::UnknownHost | Error::NotAllowed => {
+                Blame::Identity
+            }
             Error::CommandTooLong { .. }
             | Error::HeaderTooLong { .. }
             | Error::HeadTooLarge { .. }
@@ -306,7 +318,8 @@ impl Error {
             | Error::SlowConsumer
             | Error::HeartbeatMissed { .. }
             | Error::ServerShutdown
-            | Error::ServerBusy => Blame::Nobody,
+            | Error::ServerBusy
+            | Error::TooManyLoginsWaiting { .. } => Blame::Nobody,
         }
     }
 
@@ -332,6 +345,7 @@ impl Error {
                 "Invalid destination"
             }
             Error::BadValue(_) => "Bad header value",
+            Error::ServerHeader(_) => "Invalid header",
             Error::BadSelector { .. } => "Bad selector",
             Error::NotConnected => "You must log in using CONNECT first",
             Error::AlreadyConnected => "Already connected",
@@ -348,7 +362,7 @@ impl Error {
             Error::NoCommonVersion => "Version mismatch",
             Error::UnroutableDestination { .. } | Error::NoService => "Unknown destination",
             Error::SendToPattern => "Cannot send to a pattern",
-            Error::LoginFailed => "Bad CONNECT",
+            Error::LoginFailed | Error::UnknownHost => "Bad CONNECT",
             Error::TooManyLogins => "Too many wrong log-ins",
             Error::LoginTimeout => "Login timeout",
             Error::NotAllowed => "Access refused",
@@ -375,7 +389,7 @@ impl Error {
             Error::SlowConsumer => "Client reads too slowly",
             Error::HeartbeatMissed { .. } => "Heart-beat missed",
             Error::ServerShutdown => "Server is shutting down",
-            Error::ServerBusy => "Server is busy",
+            Error::ServerBusy | Error::TooManyLoginsWaiting { .. } => "Server is busy",
         }
     }
 
@@ -384,6 +398,7 @@ impl Error {
         match self {
             Error::LoginFailed
             | Error::TooManyLogins
+            | Error::UnknownHost
             | Error::LoginTimeout
             | Error::NotAllowed
             | Error::SlowConsumer
@@ -410,6 +425,8 @@ impl Error {
             | Error::TransactionTooLarge => 1009,
             Error::ServerShutdown => 1001,
             Error::ServerBusy => 1011,
+            // "Try Again Later" of the IANA registry.
+            Error::TooManyLoginsWaiting { .. } => 1013,
             _ => 1002,
         }
     }
@@ -464,6 +481,9 @@ impl fmt::Display for Error {
             Error::BadValue(name) => {
                 write!(f, "seen a value of the header '{name}' that it cannot have")
             }
+            Error::ServerHeader(name) => {
+                write!(f, "seen the header '{name}', which the server writes: leave it out")
+            }
             Error::BadSelector { at, expected } => {
                 write!(f, "seen something else at byte {at} of the selector, expected {expected}")
             }
@@ -499,6 +519,11 @@ impl fmt::Display for Error {
             Error::TooManyQueues { limit } => {
                 write!(f, "seen one queue more to be kept without a consumer, limit is {limit}")
             }
+            Error::TooManyLoginsWaiting { limit } => write!(
+                f,
+                "seen {limit} log-ins that wait for their check, limit is {limit}: \
+                 connect again in a few seconds"
+            ),
             Error::HeartbeatMissed { ms } => {
                 write!(f, "seen no data for {ms} ms, send at least as often as heart-beat promised")
             }
@@ -546,6 +571,7 @@ fn fixed_body(error: &Error) -> &'static str {
         Error::TooManyLogins => {
             "seen too many wrong log-ins from this address, try again in a minute"
         }
+        Error::UnknownHost => "seen a host that is none of this server's, leave the header out",
         Error::LoginTimeout => "seen no CONNECT in time",
         Error::NotAllowed => "seen a request that this user is not allowed to make",
         Error::IdTooLong => "seen an identifier over the limit of bytes, use a shorter one",
@@ -613,5 +639,6 @@ mod tests {
         assert_eq!(Error::FrameTooLarge { seen: 2, limit: 1 }.close_code(), 1009);
         assert_eq!(Error::ServerShutdown.close_code(), 1001);
         assert_eq!(Error::ServerBusy.close_code(), 1011);
+        assert_eq!(Error::TooManyLoginsWaiting { limit: 1 }.close_code(), 1013);
     }
 }

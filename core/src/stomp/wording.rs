@@ -43,13 +43,27 @@ impl Wording {
         Wording { message: error.message(), body, names_versions: true }
     }
 
+    /// RabbitMQ's for a log-in that failed.
+    pub fn rabbitmq_login(error: &Error, login: &str) -> Wording {
+        let body = format!("Access refused for user '{}'", quoted(login));
+        Wording { message: error.message(), body, names_versions: true }
+    }
+
     /// RabbitMQ's for an error that `frame` made; ours where its clients compare nothing.
     pub fn rabbitmq(error: &Error, frame: &Frame<'_>) -> Wording {
         let header = |name| frame.header(name).map(|value| quoted(&value)).unwrap_or_default();
         let destination = frame.header("destination").unwrap_or_default();
         let (message, body) = match error {
             Error::LoginFailed => {
-                (error.message(), format!("Access refused for user '{}'", header("login")))
+                let login = frame.header("login").unwrap_or_default();
+                return Wording::rabbitmq_login(error, &login);
+            }
+            Error::UnknownHost => {
+                (error.message(), format!("Virtual host '{}' access denied", header("host")))
+            }
+            Error::ServerHeader(name) => {
+                let command = frame.command.as_str();
+                (error.message(), format!("'{name}' is not allowed on '{command}'.\n"))
             }
             Error::NotAllowed => {
                 ("access_refused", format!("access to '{}' refused\n", quoted(&destination)))
@@ -197,6 +211,18 @@ mod tests {
             Error::MissingHeader("id"),
             "Missing header",
             "Frame must include the 'id' header\n",
+        );
+        says(
+            "CONNECT\nhost:/a\u{7}b\n\n\0",
+            Error::UnknownHost,
+            "Bad CONNECT",
+            "Virtual host '/a\\u{7}b' access denied",
+        );
+        says(
+            "SEND\ndestination:a\nmessage-id:1\n\n\0",
+            Error::ServerHeader("message-id"),
+            "Invalid header",
+            "'message-id' is not allowed on 'SEND'.\n",
         );
         for header in ["durable:true", "persistent:True"] {
             says(

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use stompede_core::broker::destination::{Profile, QUEUE_PREFIX, TOPIC_PREFIX};
 use stompede_core::broker::pattern::{Dialect, Pattern};
 use stompede_core::broker::queue::Overflow;
+use stompede_core::broker::user::is_usable_name;
 use stompede_core::limits::Limits;
 
 pub(super) fn shards(text: &str) -> Result<usize, String> {
@@ -107,6 +108,13 @@ pub(super) fn show_path(path: Option<PathBuf>) -> String {
 /// The pattern of a rule about topics.
 pub(super) fn pattern(text: &str) -> Result<Pattern, String> {
     Pattern::parse(text, &Limits::default()).map_err(|error| format!("{text}: {error}"))
+}
+
+pub(super) fn name(text: &str) -> Result<Option<String>, String> {
+    match is_usable_name(text) {
+        true => Ok(Some(text.to_owned())),
+        false => Err("allowed is the name of a user, without control characters".to_owned()),
+    }
 }
 
 pub(super) fn user(text: &str) -> Result<(String, String), String> {

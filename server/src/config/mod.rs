@@ -81,6 +81,10 @@ pub struct Config {
     pub users: Vec<(String, String)>,
     /// `--users-file`: lines of name and argon2 hash.
     pub users_file: Option<PathBuf>,
+    /// `--default-user`: who a client is that sends neither `login` nor `passcode`.
+    pub default_user: Option<String>,
+    /// `--virtual-host`: see [`Config::is_own_host`].
+    pub virtual_hosts: Vec<String>,
     /// `--outbound-bytes-max`: bytes that may wait for one client.
     pub outbound_bytes_max: usize,
     /// `--stall-deadline`: time a client may take no byte of what waits for it.
@@ -236,6 +240,8 @@ impl Default for Config {
             allowed_origins: Vec::new(),
             users: Vec::new(),
             users_file: None,
+            default_user: None,
+            virtual_hosts: Vec::new(),
             outbound_bytes_max: 512 << 10,
             stall_deadline: Duration::from_secs(10),
             memory_bytes_max: 1 << 30,
@@ -315,6 +321,13 @@ impl Config {
         self.check_addresses()?;
         self.check_topic_rules()?;
         self.check_sockjs_paths()?;
+        if self.default_user.is_some() && self.users.is_empty() && self.users_file.is_none() {
+            return conflict(
+                "seen default-user, but everybody may log in; add user or users-file, or leave \
+                 it out"
+                    .to_owned(),
+            );
+        }
         if let Some(dir) = self.static_dir.as_ref().filter(|dir| !dir.is_dir()) {
             return conflict(format!(
                 "seen static-dir {}, which is no directory; create it or leave the option out",
@@ -326,6 +339,16 @@ impl Config {
         self.limits.stomp_frame_bytes_max = self.frame_bytes_max;
         self.limits.subscriptions_count_max = self.subscriptions_max;
         self.authorization().map(|_| ()).map_err(ConfigError::Conflict)
+    }
+
+    /// May the `host` of CONNECT be this? Without a list any is taken: most clients send none, or
+    /// the name that they connected to (stomp.md §0.2). RabbitMQ's know virtual hosts, and that
+    /// there is `/` (§2.2).
+    pub fn is_own_host(&self, host: &str) -> bool {
+        match self.profile {
+            Profile::RabbitMq if self.virtual_hosts.is_empty() => host == "/",
+            _ => self.virtual_hosts.is_empty() || self.virtual_hosts.iter().any(|own| own == host),
+        }
     }
 
     /// The rules, compiled for the destinations of the profile.

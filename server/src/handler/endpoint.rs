@@ -4,6 +4,10 @@
 //! `/rooms/{room}`. It is matched as a prefix, and what follows selects the transport: nothing or
 //! `/websocket` is raw WebSocket, the rest is SockJS. Where several patterns match, the one with
 //! more segments wins, then the one whose first difference is a literal.
+//!
+//! Literals are compared as they are sent; values of parameters are percent-decoded once, and a
+//! path whose value would be no UTF-8, `..` or have a control character in it matches nothing. Two
+//! paths of one pattern share the handler, but no SockJS session: its name is one below its path.
 
 use super::{Handler, SockJsOptions};
 use std::borrow::Cow;

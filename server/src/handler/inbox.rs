@@ -92,8 +92,10 @@ impl SessionSender {
         self.id
     }
 
-    /// Queues a message for the session's shard. If the session is over when the shard takes it, it
-    /// is dropped: `on_close` told the handler so.
+    /// Queues a message for the session's shard. If the session is over when the shard takes it, or
+    /// takes text only and this is none, it is dropped: `on_close` told the handler of the one, and
+    /// [`Session::send`](super::Session::send) would have told of the other. What one sender sends
+    /// arrives in its order.
     ///
     /// # Errors
     /// [`SendError::InboxFull`] and [`SendError::ServerEnded`].

@@ -149,6 +149,19 @@ pub trait Reactor {
     /// Milliseconds since the reactor was made: the shard's only clock.
     fn now_ms(&self) -> u64;
 
+    /// Lets a task run on the shard's thread, beside the turns.
+    fn spawn(&self, task: impl Future<Output = ()> + 'static) {
+        drop(monoio::spawn(task));
+    }
+
+    /// Bits that nobody can guess.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    fn random_bits(&self) -> io::Result<u128> {
+        crate::random_bits()
+    }
+
     /// Milliseconds since 1970: for times that clients name (`expires`).
     fn unix_ms(&self) -> u64 {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);

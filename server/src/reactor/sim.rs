@@ -13,10 +13,13 @@
 use super::{Event, Reactor, SendRequest, Shortfall, TICK_MS};
 use std::cell::RefCell;
 use std::collections::VecDeque;
+use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::RawFd;
+use std::pin::Pin;
 use std::rc::Rc;
+use std::task::{Context, Waker};
 
 /// Bytes of a client that the server has not received yet; a client cannot write more.
 const INBOUND_BYTES_MAX: usize = 128 * 1024;
@@ -71,6 +74,62 @@ pub struct Faults {
     pub accept: u32,
     /// Ticks that are late.
     pub late_tick: u32,
+}
+
+/// Something that the kernel seldom does, and did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// A receive gave less than there was.
+    ShortReceive,
+    /// A send took less than there was room for.
+    ShortSend,
+    /// A receive failed with EINTR.
+    Interrupted,
+    /// A receive failed with ENOBUFS.
+    ReceiveNoBuffers,
+    /// A send failed with EAGAIN though there was room.
+    Again,
+    /// A send failed with ENOBUFS though there was room.
+    SendNoBuffers,
+    /// Readiness was told late.
+    LateReadiness,
+    /// Readiness that nobody caused was told.
+    Spurious,
+    /// Readiness was told in another order than it came.
+    ReorderedReadiness,
+    /// The completion of a send overtook that of an earlier one.
+    ReorderedCompletion,
+    /// A connection was lost at accept.
+    LostAtAccept,
+    /// A tick was late.
+    LateTick,
+    /// A client reset, or its system gave up.
+    Reset,
+    /// A client's window was full.
+    WindowFull,
+    /// A task needed more than one poll.
+    LateTask,
+}
+
+impl Fault {
+    /// All of them.
+    pub const ALL: [Fault; 15] = [
+        Fault::ShortReceive,
+        Fault::ShortSend,
+        Fault::Interrupted,
+        Fault::ReceiveNoBuffers,
+        Fault::Again,
+        Fault::SendNoBuffers,
+        Fault::LateReadiness,
+        Fault::Spurious,
+        Fault::ReorderedReadiness,
+        Fault::ReorderedCompletion,
+        Fault::LostAtAccept,
+        Fault::LateTick,
+        Fault::Reset,
+        Fault::WindowFull,
+        Fault::LateTask,
+    ];
 }
 
 /// What a client's read brings.
@@ -134,6 +193,10 @@ struct Net {
     free: Vec<u32>,
     backlog: VecDeque<SocketId>,
     pending: Vec<Pending>,
+    /// Tasks of the shard.
+    tasks: Vec<Pin<Box<dyn Future<Output = ()>>>>,
+    /// In the order of [`Fault::ALL`].
+    struck: [u64; Fault::ALL.len()],
     trace: u64,
 }
 
@@ -157,6 +220,8 @@ impl SimNet {
             free: (0..slots_count).rev().collect(),
             backlog: VecDeque::new(),
             pending: Vec::new(),
+            tasks: Vec::new(),
+            struck: [0; Fault::ALL.len()],
             trace: 0,
         })))
     }
@@ -190,7 +255,32 @@ impl SimNet {
     /// Is no event on its way, late ones included? (The tick always is.)
     pub fn is_quiet(&self) -> bool {
         let net = self.0.borrow();
-        net.pending.is_empty() && (net.backlog.is_empty() || !net.is_accepting)
+        net.pending.is_empty()
+            && net.tasks.is_empty()
+            && (net.backlog.is_empty() || !net.is_accepting)
+    }
+
+    /// Polls one of the shard's tasks, if there is one.
+    pub fn run_task(&self) {
+        let mut net = self.0.borrow_mut();
+        let count = net.tasks.len();
+        if count == 0 {
+            return;
+        }
+        let at = net.rng.below(count);
+        let mut task = net.tasks.swap_remove(at);
+        // A task may use what it was given of the shard, but not while we hold the network.
+        drop(net);
+        if task.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending() {
+            let mut net = self.0.borrow_mut();
+            net.count(Fault::LateTask);
+            net.tasks.push(task);
+        }
+    }
+
+    /// How often each [`Fault`] struck so far, in the order of [`Fault::ALL`].
+    pub fn struck(&self) -> [u64; Fault::ALL.len()] {
+        self.0.borrow().struck
     }
 
     /// Slots that hold a socket.
@@ -273,6 +363,7 @@ impl SimNet {
     /// A client resets, or its system gives up (`errno`: ECONNRESET, ETIMEDOUT, EPIPE).
     pub fn reset(&self, id: SocketId, errno: i32) {
         let mut net = self.0.borrow_mut();
+        net.count(Fault::Reset);
         let socket = &mut net.sockets[id];
         socket.error = Some(errno);
         socket.is_reset = true;
@@ -283,6 +374,10 @@ impl SimNet {
 }
 
 impl Net {
+    fn count(&mut self, fault: Fault) {
+        self.struck[fault as usize] += 1;
+    }
+
     fn record(&mut self, value: u64) {
         self.trace = mix(self.trace ^ value).wrapping_add(1);
     }
@@ -303,6 +398,9 @@ impl Net {
     fn tell(&mut self, id: SocketId, slot: u32, event: Event) {
         let is_late = self.strikes(id, self.faults.late);
         let late = if is_late { self.rng.below(40) as u64 } else { 0 };
+        if is_late {
+            self.count(Fault::LateReadiness);
+        }
         let generation = self.slots[slot as usize].generation;
         self.pending.push(Pending { due_ms: self.now_ms + late, generation, event });
     }
@@ -348,6 +446,7 @@ impl Net {
             let Some(id) = self.backlog.pop_front() else { return };
             let is_lost = self.rng.chance(self.faults.accept);
             let Some(slot) = (if is_lost { None } else { self.free.pop() }) else {
+                self.count(Fault::LostAtAccept);
                 self.sockets[id].is_refused = true;
                 events.push(Event::AcceptFailed { errno: libc::ENFILE });
                 continue;
@@ -371,9 +470,13 @@ impl Net {
         if std::mem::take(&mut self.is_woken) {
             events.push(Event::Woken);
         }
-        if self.now_ms >= self.next_tick_ms && !self.rng.chance(self.faults.late_tick) {
-            self.next_tick_ms = self.now_ms - self.now_ms % TICK_MS + TICK_MS;
-            events.push(Event::Tick);
+        if self.now_ms >= self.next_tick_ms {
+            if self.rng.chance(self.faults.late_tick) {
+                self.count(Fault::LateTick);
+            } else {
+                self.next_tick_ms = self.now_ms - self.now_ms % TICK_MS + TICK_MS;
+                events.push(Event::Tick);
+            }
         }
         for Pending { due_ms, generation, event } in std::mem::take(&mut self.pending) {
             let (Event::Readable { slot } | Event::Ended { slot } | Event::Writable { slot }) =
@@ -394,6 +497,7 @@ impl Net {
                 let is_readable = self.rng.chance(500);
                 let spurious = [Event::Writable { slot }, Event::Readable { slot }];
                 events.push(spurious[usize::from(is_readable)]);
+                self.count(Fault::Spurious);
             }
         }
         if self.is_accepting {
@@ -402,6 +506,9 @@ impl Net {
         for index in (1..events.len()).rev() {
             let other = self.rng.below(index + 1);
             events.swap(index, other);
+            if other != index {
+                self.count(Fault::ReorderedReadiness);
+            }
         }
         for event in events.iter() {
             let (kind, slot) = match *event {
@@ -433,11 +540,19 @@ impl Net {
         }
         if self.strikes(id, self.faults.refused) {
             // Never EAGAIN: with bytes there the kernel does not say it.
-            return Err([libc::EINTR, libc::ENOBUFS][self.rng.below(2)]);
+            let (fault, errno) =
+                [(Fault::Interrupted, libc::EINTR), (Fault::ReceiveNoBuffers, libc::ENOBUFS)]
+                    [self.rng.below(2)];
+            self.count(fault);
+            return Err(errno);
         }
         let mut count = piece.len().min(self.sockets[id].inbound.len());
         if self.strikes(id, self.faults.short) {
-            count = 1 + self.rng.below(count);
+            let whole = count;
+            count = 1 + self.rng.below(whole);
+            if count < whole {
+                self.count(Fault::ShortReceive);
+            }
             // As if the rest had come just afterwards: a socket gives all it has.
             self.tell_readable(id);
         }
@@ -455,13 +570,25 @@ impl Net {
             return Err(errno);
         }
         let room = socket.window_bytes.saturating_sub(socket.outbound.len());
-        if room == 0 || self.strikes(id, self.faults.refused) {
-            return Err([libc::EAGAIN, libc::ENOBUFS][self.rng.below(2)]);
+        if room == 0 {
+            self.count(Fault::WindowFull);
+            return Err(libc::EAGAIN);
+        }
+        if self.strikes(id, self.faults.refused) {
+            let (fault, errno) =
+                [(Fault::Again, libc::EAGAIN), (Fault::SendNoBuffers, libc::ENOBUFS)]
+                    [self.rng.below(2)];
+            self.count(fault);
+            return Err(errno);
         }
         let mut count = request.parts.bytes().min(room);
         assert!(count > 0, "an empty send on slot {}", request.slot);
         if self.strikes(id, self.faults.short) {
-            count = 1 + self.rng.below(count);
+            let whole = count;
+            count = 1 + self.rng.below(whole);
+            if count < whole {
+                self.count(Fault::ShortSend);
+            }
         }
         let bytes = request.parts.iter().collect::<Vec<_>>().concat();
         self.record_bytes(&bytes[..count]);
@@ -520,6 +647,9 @@ impl Reactor for SimReactor {
             let taken = net.send(&request);
             if taken != Ok(request.parts.bytes()) {
                 let place = net.rng.below(shortfalls.len() + 1);
+                if place < shortfalls.len() {
+                    net.count(Fault::ReorderedCompletion);
+                }
                 shortfalls.insert(place, Shortfall { slot, taken });
             }
         }
@@ -568,6 +698,16 @@ impl Reactor for SimReactor {
 
     fn now_ms(&self) -> u64 {
         self.0 .0.borrow().now_ms
+    }
+
+    fn spawn(&self, task: impl Future<Output = ()> + 'static) {
+        self.0 .0.borrow_mut().tasks.push(Box::pin(task));
+    }
+
+    /// Nobody here guesses.
+    fn random_bits(&self) -> io::Result<u128> {
+        let mut net = self.0 .0.borrow_mut();
+        Ok(u128::from(net.rng.next_u64()) << 64 | u128::from(net.rng.next_u64()))
     }
 
     /// The run begins in 1970.

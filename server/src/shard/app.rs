@@ -83,7 +83,7 @@ impl<R: Reactor> Shard<R> {
         let Some(task) = made else { return false };
         let (counted, metrics) = (TaskGuard::new(&self.outbox), self.metrics.clone());
         let failing = self.context(context.session.slot, &context.destination, Vec::new());
-        monoio::spawn(run(task, counted, failing, metrics));
+        self.reactor.spawn(run(task, counted, failing, metrics));
         true
     }
 

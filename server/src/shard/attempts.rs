@@ -6,6 +6,7 @@
 //! shards together, chosen by a keyed hash; a cell holds the minute and the count in it, so that
 //! nothing has to be swept. There is no count by user name: it would let anybody lock others out.
 
+use super::connection::Then;
 use super::reason::DisconnectReason;
 use super::Shard;
 use crate::metrics::{AuthMethod, AuthResult};
@@ -13,7 +14,9 @@ use crate::reactor::Reactor;
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
+use stompede_core::broker::destination::Profile;
 use stompede_core::stomp::error::Error;
+use stompede_core::stomp::wording::Wording;
 
 /// Cells of the counts: 512 KiB, touched only as far as failures come.
 const CELLS: usize = 1 << 16;
@@ -83,7 +86,14 @@ impl<R: Reactor> Shard<R> {
     /// The login of CONNECT was wrong, as another thread has found.
     pub(super) fn refuse_connect(&mut self, slot: u32) {
         self.note_login_refused(slot, AuthMethod::Connect);
-        self.fail_stomp(slot, &Error::LoginFailed, None, DisconnectReason::LoginFailed);
+        let error = Error::LoginFailed;
+        let wording = match (self.shared.config.profile, self.stop_waiting(slot)) {
+            (Profile::RabbitMq, Some(Then::Connect(login))) => {
+                Wording::rabbitmq_login(&error, login.user.as_deref().unwrap_or_default())
+            }
+            _ => Wording::of(&error),
+        };
+        self.fail_as(slot, &error, None, DisconnectReason::LoginFailed, &wording);
     }
 }
 

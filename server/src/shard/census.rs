@@ -35,7 +35,7 @@ pub struct Census {
     pub gates: usize,
     /// Asynchronous mappings that run.
     pub app_tasks: usize,
-    /// Connections that go on in the next turn.
+    /// Connections and transactions that go on in the next turn.
     pub postponed: usize,
     /// Topics whose home is here and that have a history.
     pub histories: usize,

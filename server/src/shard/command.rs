@@ -21,6 +21,7 @@ use stompede_core::stomp::decode::Rules;
 use stompede_core::stomp::encode;
 use stompede_core::stomp::error::Error;
 use stompede_core::stomp::frame::Frame;
+use stompede_core::stomp::negotiation::Version;
 use stompede_core::stomp::replay;
 use stompede_core::stomp::request::{self, Request};
 use stompede_core::stomp::wording::Wording;
@@ -31,11 +32,13 @@ impl<R: Reactor> Shard<R> {
         self.metrics.frame_received(label(frame.command));
         let receipt = request::receipt(frame);
         let receipt = receipt.as_deref();
+        let rules = self.lenient_rules(frame.command, rules);
         let outcome = request::decode_request(frame, rules, &self.shared.config.limits)
             .and_then(|request| self.carry_out(slot, frame, request, receipt));
         if let Err(error) = outcome {
             let reason = match error {
                 Error::LoginFailed | Error::TooManyLogins => DisconnectReason::LoginFailed,
+                Error::TooManyLoginsWaiting { .. } => DisconnectReason::LoginsBusy,
                 Error::NotAllowed => {
                     let destination = frame.header("destination").unwrap_or_default();
                     self.on_denied(slot, frame.command.as_str(), &destination);
@@ -48,6 +51,17 @@ impl<R: Reactor> Shard<R> {
                 _ => Wording::of(&error),
             };
             self.fail_as(slot, &error, receipt, reason, &wording);
+        }
+    }
+
+    /// RabbitMQ asks for no `subscription` in an ACK of 1.1, as in 1.0: its message ids are unique
+    /// in a connection, and so are ours.
+    fn lenient_rules(&self, command: Command, rules: Rules) -> Rules {
+        match (self.shared.config.profile, command, rules) {
+            (Profile::RabbitMq, Command::Ack | Command::Nack, Rules::Version(Version::V1_1)) => {
+                Rules::Version(Version::V1_0)
+            }
+            _ => rules,
         }
     }
 

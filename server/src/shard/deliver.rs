@@ -180,7 +180,7 @@ impl<R: Reactor> Shard<R> {
             position: None,
             whole: None,
             note: Note::None,
-            tail_version: None,
+            tail_of: None,
             connections: &mut self.connections,
             sessions: &mut self.sessions,
             backlogs: &mut self.backlogs,
@@ -247,8 +247,9 @@ pub(super) struct FanOut<'a> {
     /// What may be held back; none if it goes at once or not at all.
     pub(super) whole: Option<&'a Placed>,
     note: Note,
-    /// The version of what is in `tail`: the tail is the same for all classes of one version.
-    tail_version: Option<Version>,
+    /// Of what is in `tail`: the tail is the same for all classes of one version, but for those
+    /// that get text where the body is none.
+    tail_of: Option<(Version, bool)>,
     pub(super) connections: &'a mut Table<Connection>,
     sessions: &'a mut Sessions,
     pub(super) backlogs: &'a mut Slab<Backlog>,
@@ -328,10 +329,11 @@ impl FanOut<'_> {
             return self.deliver_bare(class, group);
         }
         let version = version_of(class);
-        if self.tail_version != Some(version) {
-            self.tail_version = Some(version);
+        let is_made_text = class.framing & framing::SOCKJS != 0 && !self.publication.is_utf8();
+        if self.tail_of != Some((version, is_made_text)) {
+            self.tail_of = Some((version, is_made_text));
             self.tail.clear();
-            self.encode_tail(version);
+            self.encode_tail(version, is_made_text);
         }
         let mut delivered = 0;
         if class.explicit_ack {
@@ -415,7 +417,8 @@ impl FanOut<'_> {
         }
     }
 
-    fn encode_tail(&mut self, version: Version) {
+    /// What SockJS cannot carry is replaced here, before `content-length` counts what arrives.
+    fn encode_tail(&mut self, version: Version, is_made_text: bool) {
         if let Some(position) = self.position {
             // Ours come first, so that no publisher's own count: the first of a name does.
             let offset = position.offset.to_string();
@@ -426,7 +429,8 @@ impl FanOut<'_> {
             encode::message_header(self.tail, version, "redelivered:", "false");
         }
         let (publication, destination) = (self.publication, self.destination);
-        let body = publication.body();
+        let text = is_made_text.then(|| String::from_utf8_lossy(publication.body()));
+        let body = text.as_ref().map_or(publication.body(), |text| text.as_bytes());
         match publication.lines() {
             Some(lines) => {
                 encode::message_tail_of_lines(self.tail, version, destination, lines, body);

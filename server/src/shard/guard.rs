@@ -1,7 +1,7 @@
 //! A panic in one connection's handling ends that connection, is counted, and nothing else.
 //!
 //! A panic is a bug of ours; whoever finds one must not take the other clients with it. What a turn
-//! does for one connection runs behind [`Shard::guarded`]. A panic outside of it, or while such a
+//! does for one connection runs behind `Shard::guarded`. A panic outside of it, or while such a
 //! connection is put away, means that the shard's own state is not to be trusted: the process ends
 //! (see `AbortOnPanic`), for a supervisor to start it again.
 

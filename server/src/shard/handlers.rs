@@ -352,6 +352,7 @@ fn is_error(cause: DisconnectReason) -> bool {
             | PeerReset
             | HandlerPanic
             | WebSocketError
+            | SockJsError
             | HeartbeatMissed
             | SlowConsumer
             | SlowMessage

@@ -11,6 +11,7 @@
 use super::action::{Asker, Upgrade};
 use super::connection::{Phase, Then, Transport, NONE};
 use super::files::{Job, Query};
+use super::password::TooManyWaiting;
 use super::reason::DisconnectReason;
 use super::Shard;
 use crate::auth::{decode_basic, Verdict};
@@ -31,6 +32,9 @@ const SUB_PROTOCOLS: [&str; 4] = ["v12.stomp", "v11.stomp", "v10.stomp", "stomp"
 
 /// Bytes of answers that may wait for a client before its next request is looked at.
 const ANSWERS_BYTES_MAX: usize = 64 * 1024;
+
+/// When to come again if too many log-ins wait: by default they take about as long.
+const BUSY_SECONDS: &str = "5";
 
 /// Room for the answer to an upgrade.
 const RESPONSE_BYTES: usize = 256;
@@ -370,8 +374,10 @@ impl<R: Reactor> Shard<R> {
             Verdict::Accepted => self.finish_upgrade(slot, upgrade),
             Verdict::Refused => self.refuse_login(slot),
             Verdict::NeedsHash(job) => {
+                if let Err(busy) = self.password_checks.ask(job, self.asker(slot)) {
+                    return self.refuse_login_for_now(slot, busy);
+                }
                 self.wait_for(slot, 1, Then::Upgrade(Box::new(upgrade)));
-                self.password_checks.ask(job, self.asker(slot));
             }
         }
     }
@@ -412,6 +418,23 @@ impl<R: Reactor> Shard<R> {
             headers: &[("Retry-After", &seconds)],
             text: "too many wrong log-ins from this address, come again later",
             reason: DisconnectReason::LoginFailed,
+        };
+        self.refuse_with(slot, &refusal);
+    }
+
+    /// Too many log-ins wait for their check; nothing is known of this one, so nothing is counted
+    /// against its address (RFC 9110 §15.6.4).
+    pub(super) fn refuse_login_for_now(&mut self, slot: u32, busy: TooManyWaiting) {
+        self.metrics.auth(AuthMethod::Basic, AuthResult::Busy);
+        let limit = busy.limit;
+        let text = format!(
+            "seen {limit} log-ins that wait for their check, limit is {limit}: come again later"
+        );
+        let refusal = Refusal {
+            status: 503,
+            headers: &[("Retry-After", BUSY_SECONDS)],
+            text: &text,
+            reason: DisconnectReason::LoginsBusy,
         };
         self.refuse_with(slot, &refusal);
     }

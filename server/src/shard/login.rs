@@ -28,6 +28,9 @@ impl<R: Reactor> Shard<R> {
             self.note_login_refused(slot, AuthMethod::Connect);
             return Err(Error::LoginFailed);
         }
+        if connect.host.as_deref().is_some_and(|host| !shared.config.is_own_host(host)) {
+            return Err(Error::UnknownHost);
+        }
         let (agreement, heartbeat) =
             agree(connect.heartbeat, connect.version, &shared.config.limits);
         let user = connect.login.as_deref().map(str::to_owned);
@@ -47,6 +50,11 @@ impl<R: Reactor> Shard<R> {
             self.connected(slot, login);
             return Ok(());
         }
+        if let (Some(user), "", "") = (&shared.config.default_user, name, passcode) {
+            login.user = Some(user.clone());
+            self.connected(slot, login);
+            return Ok(());
+        }
         if self.login_wait_ms(slot, AuthMethod::Connect).is_some() {
             return Err(Error::TooManyLogins);
         }
@@ -57,8 +65,11 @@ impl<R: Reactor> Shard<R> {
                 return Err(Error::LoginFailed);
             }
             Verdict::NeedsHash(job) => {
+                if let Err(busy) = self.password_checks.ask(job, self.asker(slot)) {
+                    self.metrics.auth(AuthMethod::Connect, AuthResult::Busy);
+                    return Err(Error::TooManyLoginsWaiting { limit: busy.limit });
+                }
                 self.wait_for(slot, 1, Then::Connect(Box::new(login)));
-                self.password_checks.ask(job, self.asker(slot));
             }
         }
         Ok(())

@@ -6,11 +6,15 @@ use crate::mesh::Doorbell;
 use std::sync::mpsc::{channel, Receiver, Sender};
 use std::sync::Arc;
 
-/// Jobs that may wait; a flood of logins beyond it is refused at once.
-const WAITING_COUNT_MAX: usize = 256;
-
 /// Who asked, and whether the password is right.
 type Answer = (Asker, bool);
+
+/// No more log-ins may wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TooManyWaiting {
+    /// As many may.
+    pub limit: usize,
+}
 
 /// The shard's ends of its hashing thread, which is started by the first job.
 pub struct PasswordChecks {
@@ -20,22 +24,26 @@ pub struct PasswordChecks {
     /// The next answer, if it was looked for before a sleep.
     peeked: Option<Answer>,
     waiting_count: usize,
+    /// As many may wait.
+    waiting_count_max: usize,
 }
 
 impl PasswordChecks {
-    /// `doorbell` is rung for every answer.
-    pub fn new(doorbell: Arc<Doorbell>) -> PasswordChecks {
-        PasswordChecks { doorbell, jobs: None, answers: channel(), peeked: None, waiting_count: 0 }
+    /// `doorbell` is rung for every answer; so many jobs may wait.
+    pub fn new(doorbell: Arc<Doorbell>, waiting_count_max: usize) -> PasswordChecks {
+        let (jobs, answers, peeked) = (None, channel(), None);
+        PasswordChecks { doorbell, jobs, answers, peeked, waiting_count: 0, waiting_count_max }
     }
 
     /// Computes `job` on the hashing thread; [`PasswordChecks::take`] gives the answer.
-    pub fn ask(&mut self, job: HashJob, asker: Asker) {
-        if self.waiting_count >= WAITING_COUNT_MAX {
-            // The receiver lives in `self`: the send cannot fail.
-            let _ = self.answers.0.send((asker, false));
-            return self.doorbell.ring();
+    ///
+    /// # Errors
+    /// As many as may wait do: nobody knows whether the password is right.
+    pub fn ask(&mut self, job: HashJob, asker: Asker) -> Result<(), TooManyWaiting> {
+        let busy = TooManyWaiting { limit: self.waiting_count_max };
+        if self.waiting_count >= self.waiting_count_max {
+            return Err(busy);
         }
-        self.waiting_count += 1;
         let jobs = self.jobs.get_or_insert_with(|| {
             let (jobs, queue) = channel::<(HashJob, Asker)>();
             let (answers, doorbell) = (self.answers.0.clone(), self.doorbell.clone());
@@ -49,9 +57,14 @@ impl PasswordChecks {
             });
             jobs
         });
-        if let Err(refused) = jobs.send((job, asker)) {
-            let _ = self.answers.0.send((refused.0 .1, false));
+        if jobs.send((job, asker)).is_err() {
+            // Its thread is gone: the next job starts another one.
+            self.jobs = None;
+            self.waiting_count = 0;
+            return Err(busy);
         }
+        self.waiting_count += 1;
+        Ok(())
     }
 
     /// Is one in? To be asked before a sleep, as the bell does not ring for those who are awake.

@@ -10,7 +10,9 @@ use crate::reactor::Reactor;
 use std::borrow::Cow;
 use std::sync::Arc;
 use stompede_core::broker::authorization::Verb;
-use stompede_core::broker::destination::{classify, home_shard, Claim, DestinationError, Kind};
+use stompede_core::broker::destination::{
+    classify, home_shard, Claim, DestinationError, Kind, Profile,
+};
 use stompede_core::broker::publication::Publication;
 use stompede_core::broker::user::send_target;
 use stompede_core::stomp::encode;
@@ -26,6 +28,11 @@ impl<R: Reactor> Shard<R> {
         frame: &Frame<'_>,
         destination: &str,
     ) -> Result<(Publication, Kind), Error> {
+        let is_rabbitmq = self.shared.config.profile == Profile::RabbitMq;
+        if is_rabbitmq && frame.header("message-id").is_some() {
+            // The others replace it (stomp.md §1.13).
+            return Err(Error::ServerHeader("message-id"));
+        }
         let reply_to = self.open_reply_queue(slot, frame)?;
         let claim = self.shared.claim(destination)?;
         if claim.for_send().is_err() {

@@ -34,6 +34,8 @@ pub enum DisconnectReason {
     StompError,
     /// Wrong login or passcode.
     LoginFailed,
+    /// Too many log-ins waited for their check.
+    LoginsBusy,
     /// No complete request or CONNECT within the deadline.
     HandshakeTimeout,
     /// An idle keep-alive connection.
@@ -63,7 +65,7 @@ pub enum DisconnectReason {
 }
 
 /// Names of all reasons, by their number: the `reason` label of metrics and logs.
-pub const NAMES: [&str; 27] = [
+pub const NAMES: [&str; 28] = [
     "peer_closed",
     "peer_closed_mid_frame",
     "peer_reset",
@@ -78,6 +80,7 @@ pub const NAMES: [&str; 27] = [
     "sockjs_error",
     "stomp_error",
     "login_failed",
+    "logins_busy",
     "handshake_timeout",
     "idle",
     "heartbeat_missed",

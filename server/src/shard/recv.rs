@@ -330,7 +330,7 @@ impl<R: Reactor> Shard<R> {
         ends: bool,
     ) {
         if self.connections[slot as usize].is_sockjs() {
-            self.on_sockjs_data(slot, payload, starts && ends, ends);
+            self.on_sockjs_data(slot, kind, payload, starts && ends, ends);
         } else if self.connections[slot as usize].is_session {
             self.on_session_data(slot, kind, payload, starts, ends);
         } else {
@@ -430,7 +430,7 @@ impl<R: Reactor> Shard<R> {
             Transport::SockJs => return self.close_session(slot, close_code, reason),
             Transport::WebSocket(_) if connection.is_sockjs() => {
                 self.push_sockjs_close(slot, close_code, reason);
-                (close::code::NORMAL, "")
+                (close::code::NORMAL, "Normal closure")
             }
             Transport::WebSocket(_) => (close_code, reason),
             Transport::Http { .. } | Transport::Tcp => return,

@@ -3,6 +3,7 @@
 use super::action::{Asker, Message, Placed};
 use super::connection::{Phase, Then, Transport};
 use super::groups::is_group;
+use super::work::Postponed;
 use super::{Shard, MESH_MESSAGES_PER_TURN};
 use crate::reactor::Reactor;
 use std::sync::Arc;
@@ -14,7 +15,9 @@ use stompede_core::broker::user::is_internal;
 impl<R: Reactor> Shard<R> {
     /// Takes a bounded number of messages from every other shard.
     pub(super) fn take_messages(&mut self) {
-        for source in 0..self.mesh.shards_count() {
+        let count = self.mesh.shards_count();
+        for place in 0..count {
+            let source = (place + self.turns_count) % count;
             for _ in 0..MESH_MESSAGES_PER_TURN {
                 if self.is_overworked() {
                     break;
@@ -108,8 +111,10 @@ impl<R: Reactor> Shard<R> {
             Message::Release(asker) => self.release_here(asker),
             Message::Apply(batch) => {
                 let asker = batch.is_awaited.then_some(batch.asker);
-                self.apply(*batch);
-                self.answer_asker(asker);
+                match self.apply(*batch) {
+                    Some(rest) => self.postponed.push_back(Postponed::Transaction(rest)),
+                    None => self.answer_asker(asker),
+                }
             }
             Message::Barrier(asker) => self.answer_asker(Some(asker)),
         }

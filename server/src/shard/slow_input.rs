@@ -41,7 +41,7 @@ impl Arrival {
 
 impl<R: Reactor> Shard<R> {
     /// Ends a connection whose unfinished message came too slowly. Says whether it did. `held_up`
-    /// are the ticks in which this thread did not run.
+    /// are the ticks in which this thread did not run, or some shard did not read.
     pub(super) fn check_slow_input(&mut self, slot: u32, held_up: u32) -> bool {
         let config = &self.shared.config;
         let (span, rate) = (config.message_rate_span, config.limits.message_rate_bytes_min);

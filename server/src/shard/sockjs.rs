@@ -7,12 +7,12 @@
 //! stays a while to tell late clients so.
 //!
 //! The shard with the client's HTTP connection keeps an [`exchange::Exchange`] for each request and
-//! speaks with the home in [`Call`]s and [`Answer`]s: by the mesh, or by a plain call when it is
+//! speaks with the home in [`Call`]s and `Answer`s: by the mesh, or by a plain call when it is
 //! the home itself. Rings between shards keep order, so a session sees the requests of a connection
 //! in theirs, and a word about a receiver never overtakes the receiver.
 //!
-//! [`home`] is the home's side, [`exchange`], [`request`] and [`login`] are the client's,
-//! [`websocket`] is the transport that has no session.
+//! `home` is the home's side, [`exchange`], `request` and `login` are the client's,
+//! `websocket` is the transport that has no session.
 
 pub mod exchange;
 mod home;
@@ -43,7 +43,8 @@ use stompede_core::sockjs::url::Transport;
 pub struct Key {
     /// Index of the service.
     pub service: usize,
-    /// The client's name for it.
+    /// The client's name for it; behind the path of its endpoint if that is a handler's, because it
+    /// may have parameters.
     pub name: Box<str>,
 }
 
@@ -97,8 +98,8 @@ pub(crate) enum Ask {
         print: u64,
     },
     /// This receiver is there still, or you were told that it broke off: now this second one may
-    /// ask again.
-    Checked(ReceiverId),
+    /// ask again, with what it brought.
+    Checked(ReceiverId, Option<Box<SessionInfo>>),
     /// So many bytes of frames were sent, since the answer began.
     Sent(u32),
     /// The answer was sent to its end.
@@ -143,9 +144,11 @@ pub(crate) enum Answer {
         key: Arc<Key>,
         /// The second receiver.
         second: ReceiverId,
+        /// What it brought, should it be the first of a new session.
+        opening: Option<Box<SessionInfo>>,
     },
-    /// The receiver before you was looked for: ask again.
-    Retry,
+    /// The receiver before you was looked for: ask again with this.
+    Retry(Option<Box<SessionInfo>>),
     /// This is a new session: have your login checked, and ask again with this.
     LogIn(Option<Box<SessionInfo>>),
     /// The messages were taken.

@@ -12,7 +12,7 @@ use crate::reactor::Reactor;
 use std::sync::Arc;
 use stompede_core::broker::authorization::Verb;
 use stompede_core::broker::binding::link_name;
-use stompede_core::broker::destination::Kind;
+use stompede_core::broker::destination::{Kind, Profile};
 use stompede_core::broker::history::Past;
 use stompede_core::broker::pattern::{Dialect, Pattern, PatternError};
 use stompede_core::broker::reply::is_reserved_id;
@@ -34,7 +34,8 @@ impl<R: Reactor> Shard<R> {
         let (kind, name) = self.name(slot, &subscribe.destination)?;
         let pattern = self.pattern(&name)?;
         // The rules are about what the client asks for, not about what we call it.
-        let asked = if kind == Kind::User { &subscribe.destination } else { &name };
+        let is_own = matches!(kind, Kind::User | Kind::TempQueue);
+        let asked = if is_own { &subscribe.destination } else { &name };
         if let Err(error) = self.authorize(slot, Verb::Subscribe, asked, kind) {
             if !self.deny_softly(slot, &subscribe) {
                 return Err(error);
@@ -68,7 +69,9 @@ impl<R: Reactor> Shard<R> {
                 self.subscribe_to_topic(slot, subscribe, pattern);
             }
             Kind::App => return Err(Error::NoService),
-            Kind::TempQueue | Kind::ReplyQueue => return Err(Error::MisusedDestination),
+            // Nobody else needs to know of it.
+            Kind::TempQueue => self.subscribed(slot, subscribe, Past::default()),
+            Kind::ReplyQueue => return Err(Error::MisusedDestination),
         }
         Ok(())
     }
@@ -76,6 +79,9 @@ impl<R: Reactor> Shard<R> {
     /// The kind of a subscription's destination, and the name of the subscription in the table.
     fn name(&self, slot: u32, destination: &str) -> Result<(Kind, Box<str>), Error> {
         let claim = self.shared.claim(destination)?;
+        if claim.kind == Kind::TempQueue && self.shared.config.profile == Profile::ActiveMq {
+            return Ok((claim.kind, self.temporary_name(slot, destination)));
+        }
         if claim.for_subscribe().is_err() {
             return Err(Error::MisusedDestination);
         }

@@ -46,10 +46,11 @@ impl<R: Reactor> Shard<R> {
         self.metrics.mesh_overflow.set(self.mesh.overflow_count() as u64);
         let passed = self.tick.saturating_sub(self.last_tick);
         let is_late = passed > PAUSE_TICKS;
-        let held_up = if is_late { passed } else { 0 };
-        if is_late || self.shared.metrics.iter().any(|shard| shard.mesh_overflow.get() > 0) {
+        let is_congested = self.shared.metrics.iter().any(|shard| shard.mesh_overflow.get() > 0);
+        if is_late || is_congested {
             self.excuse_sessions();
         }
+        let held_up = if is_late || is_congested { passed } else { 0 };
         self.last_tick = self.tick;
         let (mut next, mut input_bytes) = (0, 0);
         while let Some(slot) = self.connections.slot_from(next) {
@@ -65,6 +66,10 @@ impl<R: Reactor> Shard<R> {
                 Phase::Opening | Phase::Closing(_) | Phase::Lingering(_) if is_late => {
                     self.last_read[slot as usize] = self.tick;
                     self.last_write[slot as usize] = self.tick;
+                }
+                Phase::Opening if self.is_unheard(slot, is_congested) => {
+                    let began = &mut self.last_write[slot as usize];
+                    *began = self.tick.min(*began + passed);
                 }
                 Phase::Opening => self.check_opening(slot),
                 Phase::Open | Phase::Waiting => self.check_open(slot, held_up),
@@ -138,13 +143,15 @@ impl<R: Reactor> Shard<R> {
         self.tick.saturating_sub(self.last_read[slot as usize])
     }
 
+    /// Is there something to read, or is nobody read from (`is_congested`: by any shard)? The time
+    /// until then is ours, not the client's.
+    fn is_unheard(&self, slot: u32, is_congested: bool) -> bool {
+        is_congested || self.connections[slot as usize].is_ready
+    }
+
     /// `last_write` of a connection that is not open yet holds the tick at which the present stage
     /// started.
     fn check_opening(&mut self, slot: u32) {
-        if self.mesh.overflow_count() > 0 || self.connections[slot as usize].is_ready {
-            // Nobody is read from, or there is something to read: the time is ours, not theirs.
-            return;
-        }
         let config = &self.shared.config;
         let age = self.tick.saturating_sub(self.last_write[slot as usize]);
         if self.connections[slot as usize].is_http() {

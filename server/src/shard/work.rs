@@ -3,18 +3,40 @@
 //! What a selector may cost is known when it is compiled. All those of a destination together, and
 //! all those of patterns, may cost `selector_sum_steps_max` for one publication; a SUBSCRIBE that
 //! would make it more is refused. What selectors did cost is counted. Over
-//! `SELECTOR_STEPS_PER_TURN` no further frame is taken from anybody before the next turn, so that
-//! a turn is never longer than that and one publication. stomp.md §5 row 58.
+//! `selector_turn_steps_max` no further frame is taken from anybody before the next turn, and a
+//! transaction that was committed is left where it stands, so that a turn is never longer than that
+//! and one publication. Who was postponed goes on in turn; the client of a transaction waits for
+//! its end, so that nothing that it sends later overtakes it. stomp.md §5 row 58.
 
-use super::action::Subscribe;
+use super::action::{Asker, Subscribe};
 use super::connection::{Phase, Then};
 use super::reason::DisconnectReason;
 use super::Shard;
 use crate::reactor::Reactor;
+use std::collections::VecDeque;
+use std::sync::Arc;
 use stompede_core::broker::history::Past;
+use stompede_core::broker::publication::Publication;
 use stompede_core::broker::selector::Filter;
-use stompede_core::limits::SELECTOR_STEPS_PER_TURN;
 use stompede_core::stomp::error::Error;
+
+/// What goes on in the next turn.
+pub(super) enum Postponed {
+    /// The frames of a connection.
+    Connection(Asker),
+    /// What was committed: nothing of it can be refused any more.
+    Transaction(Rest),
+}
+
+/// What is left to do here of a transaction.
+pub(super) struct Rest {
+    /// Whose it is.
+    pub(super) asker: Asker,
+    /// Does it wait for the end?
+    pub(super) is_awaited: bool,
+    /// In order.
+    pub(super) publications: VecDeque<Arc<Publication>>,
+}
 
 impl<R: Reactor> Shard<R> {
     /// Refuses a subscription, not entered yet, whose selector is one too many. Says whether it
@@ -49,7 +71,7 @@ impl<R: Reactor> Shard<R> {
 
     /// Have selectors had their share of this turn?
     pub(super) fn is_overworked(&self) -> bool {
-        self.selector_steps > SELECTOR_STEPS_PER_TURN
+        self.selector_steps > self.shared.config.limits.selector_turn_steps_max
     }
 
     /// Takes no further frame of a connection before the next turn.
@@ -57,19 +79,44 @@ impl<R: Reactor> Shard<R> {
         if self.connections[slot as usize].phase == Phase::Open {
             self.wait_for(slot, 1, Then::Turn);
             let asker = self.asker(slot);
-            self.postponed.push(asker);
+            self.postponed.push_back(Postponed::Connection(asker));
         }
     }
 
-    /// Goes on with those that were postponed, as far as this turn's share allows.
+    /// Goes on with what was postponed, as far as this turn's share allows.
     pub(super) fn resume_postponed(&mut self) {
-        let mut postponed = std::mem::take(&mut self.postponed).into_iter();
-        while !self.is_overworked() {
-            let Some(asker) = postponed.next() else { return };
-            self.on_answer(asker.slot, asker.generation, Past::default());
+        // Those that wait longest come first; who is postponed again meanwhile comes behind.
+        for _ in 0..self.postponed.len() {
+            if self.is_overworked() {
+                return;
+            }
+            match self.postponed.pop_front() {
+                Some(Postponed::Connection(asker)) => {
+                    self.on_answer(asker.slot, asker.generation, Past::default());
+                }
+                Some(Postponed::Transaction(rest)) => self.resume_transaction(rest),
+                None => return,
+            }
         }
-        // Those that wait longest come first.
-        let newer = std::mem::replace(&mut self.postponed, postponed.collect());
-        self.postponed.extend(newer);
+    }
+
+    fn resume_transaction(&mut self, rest: Rest) {
+        let Rest { asker, is_awaited, .. } = rest;
+        match self.work_off(rest) {
+            Some(rest) => self.postponed.push_back(Postponed::Transaction(rest)),
+            None if !is_awaited => {}
+            None if asker.shard == self.index => {
+                self.on_answer(asker.slot, asker.generation, Past::default());
+            }
+            None => self.answer_asker(Some(asker)),
+        }
+    }
+
+    /// Publishes as much of a transaction as this turn's share allows; gives what is left.
+    pub(super) fn work_off(&mut self, mut rest: Rest) -> Option<Rest> {
+        while !self.is_overworked() {
+            self.order(rest.publications.pop_front()?);
+        }
+        (!rest.publications.is_empty()).then_some(rest)
     }
 }

@@ -1,7 +1,7 @@
 //! The ways a session ends, and what its handler is told.
 
-use crate::client::{everywhere, Client, Running, BINARY, CLOSE, PATIENCE, PING, PONG, TEXT};
-use std::io::Read as _;
+use crate::client::{everywhere, Client};
+use crate::support::{Running, BINARY, CLOSE, PATIENCE, PING, PONG, TEXT};
 use std::sync::mpsc::{channel, Receiver, Sender};
 use std::time::Duration;
 use stompede::config::Config;
@@ -64,15 +64,11 @@ impl Stage {
         let (sender, events) = channel();
         let shards = config.shards;
         let make = move |_| Puppet { events: sender.clone() };
-        Stage {
-            server: Running::start(Server::builder(config).endpoint("/p", make)),
-            events,
-            shards,
-        }
+        Stage { server: Running::of(Server::builder(config).endpoint("/p", make)), events, shards }
     }
 
     fn enter(&self) -> (Client, SessionSender) {
-        let client = self.server.client("/p");
+        let client = Client::open(self.server.http_address, "/p");
         let Event::Opened(sender) = self.next() else { panic!("is opened first") };
         (client, sender)
     }
@@ -94,7 +90,7 @@ impl Stage {
     /// The last event was told, and the handler still works.
     fn still_works(&self) {
         let (mut client, _) = self.enter();
-        client.frame(TEXT, b"hello");
+        client.send_frame(TEXT, b"hello");
         client.expect(TEXT, b"hello");
     }
 }
@@ -104,18 +100,18 @@ fn the_client_closes() {
     everywhere(|config| {
         let stage = Stage::new(config);
         let (mut client, _) = stage.enter();
-        client.frame(CLOSE, b"\x0b\xb8bye");
+        client.send_frame(CLOSE, b"\x0b\xb8bye");
         assert_eq!(client.expect_close(3000), "");
         stage.expect_closed(3000, "bye", DisconnectReason::ClosingHandshake);
         let (mut client, _) = stage.enter();
-        client.frame(CLOSE, b"");
+        client.send_frame(CLOSE, b"");
         client.expect_close(1000);
         stage.expect_closed(1005, "", DisconnectReason::ClosingHandshake);
         let (client, _) = stage.enter();
         drop(client);
         stage.expect_closed(1006, "", DisconnectReason::PeerClosed);
         let (mut client, _) = stage.enter();
-        client.frame(TEXT & 0x7f, b"half");
+        client.send_frame(TEXT & 0x7f, b"half");
         drop(client);
         stage.expect_failed(DisconnectReason::PeerClosedMidFrame);
         stage.expect_closed(1006, "", DisconnectReason::PeerClosedMidFrame);
@@ -129,13 +125,13 @@ fn the_handler_closes_and_what_waits_is_sent_first() {
         let stage = Stage::new(config);
         let (mut client, _) = stage.enter();
         // What comes behind the close is not looked at.
-        client.frame(TEXT, b"close");
-        client.frame(TEXT, b"panic");
+        client.send_frame(TEXT, b"close");
+        client.send_frame(TEXT, b"panic");
         client.expect(TEXT, b"last words");
         assert_eq!(client.expect_close(4321), "enough");
         stage.expect_closed(4321, "enough", DisconnectReason::HandlerClosed);
         stage.still_works();
-        assert_eq!(stage.server.sum(|shard| shard.handler_panics.get(), stage.shards), 0);
+        assert_eq!(stage.server.sum(stage.shards, |shard| shard.handler_panics.get()), 0);
     });
 }
 
@@ -146,20 +142,20 @@ fn a_panic_ends_its_session_and_no_other() {
         let stage = Stage::new(config);
         let (mut other, _) = stage.enter();
         let (mut client, _) = stage.enter();
-        client.frame(TEXT, b"panic");
+        client.send_frame(TEXT, b"panic");
         assert_eq!(client.expect_close(1011), "the handler failed");
         // `on_error` panics too, and `on_close` comes all the same.
         stage.expect_failed(DisconnectReason::HandlerPanic);
         stage.expect_closed(1011, "the handler failed", DisconnectReason::HandlerPanic);
-        let mut client = stage.server.client("/p?panic");
+        let mut client = Client::open(stage.server.http_address, "/p?panic");
         client.expect_close(1011);
         assert!(matches!(stage.next(), Event::Opened(_)));
         stage.expect_failed(DisconnectReason::HandlerPanic);
         stage.expect_closed(1011, "the handler failed", DisconnectReason::HandlerPanic);
-        other.frame(TEXT, b"unharmed");
+        other.send_frame(TEXT, b"unharmed");
         other.expect(TEXT, b"unharmed");
         stage.still_works();
-        assert_eq!(stage.server.sum(|shard| shard.handler_panics.get(), stage.shards), 4);
+        assert_eq!(stage.server.sum(stage.shards, |shard| shard.handler_panics.get()), 4);
     });
 }
 
@@ -192,7 +188,7 @@ fn another_thread_sends_and_closes() {
         drop(client);
         let (mut next, _) = stage.enter();
         sender.send("not for you").expect("is taken, and dropped");
-        next.frame(TEXT, b"mine");
+        next.send_frame(TEXT, b"mine");
         next.expect(TEXT, b"mine");
         let Stage { server, .. } = stage;
         drop(server);
@@ -206,10 +202,10 @@ fn a_client_that_does_not_keep_up_is_ended() {
     everywhere(|config| {
         let stage = Stage::new(config);
         let (mut client, _) = stage.enter();
-        client.frame(TEXT, b"flood");
+        client.send_frame(TEXT, b"flood");
         stage.expect_failed(DisconnectReason::SlowConsumer);
         stage.expect_closed(1006, "", DisconnectReason::SlowConsumer);
-        assert_eq!(stage.server.sum(|shard| shard.slow_consumers.get(), stage.shards), 1);
+        assert_eq!(stage.server.sum(stage.shards, |shard| shard.slow_consumers.get()), 1);
         let (_still, sender) = stage.enter();
         // One that reads nothing, fed from another thread: what the sockets hold is finite.
         let piece = "x".repeat(100_000);
@@ -233,10 +229,9 @@ fn a_silent_client_is_pinged_and_a_dead_one_ended() {
         // It answers five pings and no more: three go unanswered, or those of a slow answer too.
         for _ in 0..5 {
             client.expect(PING, b"");
-            client.frame(PONG, b"");
+            client.send_frame(PONG, b"");
         }
-        let mut rest = Vec::new();
-        client.stream.read_to_end(&mut rest).expect("ends");
+        let rest = client.rest();
         assert!(rest.len() >= 6 && rest.chunks(2).all(|frame| frame == [PING, 0]), "{rest:?}");
         stage.expect_failed(DisconnectReason::HeartbeatMissed);
         let (code, cause) = (1006, DisconnectReason::HeartbeatMissed);
@@ -249,7 +244,7 @@ fn a_breach_of_the_protocol_is_an_error() {
     everywhere(|config| {
         let stage = Stage::new(config);
         let (mut client, _) = stage.enter();
-        client.write(&[0x81, 1, b'a']);
+        client.send([0x81, 1, b'a']);
         let text = client.expect_close(1002);
         stage.expect_failed(DisconnectReason::WebSocketError);
         stage.expect_closed(1002, &text, DisconnectReason::WebSocketError);

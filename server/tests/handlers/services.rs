@@ -1,18 +1,19 @@
 //! The test services, as clients of a conformance suite see them.
 
-use crate::client::{everywhere, Client, Running, TEXT};
+use crate::client::{everywhere, Client};
+use crate::support::{Running, TEXT};
 use stompede::config::Config;
 use stompede::{services, Server};
 
 fn start(config: Config) -> Running {
-    Running::start(services::register(Server::builder(config)))
+    Running::of(services::register(Server::builder(config)))
 }
 
 #[test]
 fn close_says_go_away() {
     everywhere(|config| {
         let server = start(config);
-        let mut client = server.client("/close/websocket");
+        let mut client = Client::open(server.http_address, "/close/websocket");
         assert_eq!(client.expect_close(3000), "Go away!");
     });
 }
@@ -21,7 +22,7 @@ fn close_says_go_away() {
 fn ticker_ticks() {
     everywhere(|config| {
         let server = start(config);
-        let mut client = server.client("/ticker");
+        let mut client = Client::open(server.http_address, "/ticker");
         client.expect(TEXT, b"tick!");
         client.expect(TEXT, b"tick!");
     });
@@ -31,16 +32,17 @@ fn ticker_ticks() {
 fn broadcast_reaches_every_session_in_one_order() {
     everywhere(|config| {
         let server = start(config);
-        let mut clients: Vec<Client> = (0..8).map(|_| server.client("/broadcast")).collect();
+        let mut clients: Vec<Client> =
+            (0..8).map(|_| Client::open(server.http_address, "/broadcast")).collect();
         // Its own echo says that a session has entered.
         for client in &mut clients {
-            client.frame(TEXT, b"enter");
-            while client.read().1 != b"enter" {}
+            client.send_frame(TEXT, b"enter");
+            while client.frame().1 != b"enter" {}
         }
-        clients[0].frame(TEXT, b"first");
-        clients[0].frame(TEXT, b"second");
+        clients[0].send_frame(TEXT, b"first");
+        clients[0].send_frame(TEXT, b"second");
         for client in &mut clients {
-            let rest = std::iter::from_fn(|| Some(client.read().1));
+            let rest = std::iter::from_fn(|| Some(client.frame().1));
             let seen: Vec<Vec<u8>> = rest.filter(|text| text != b"enter").take(2).collect();
             assert_eq!(seen, [b"first".to_vec(), b"second".to_vec()]);
         }
@@ -51,9 +53,9 @@ fn broadcast_reaches_every_session_in_one_order() {
 fn amplify_answers_with_a_power_of_two() {
     everywhere(|config| {
         let server = start(config);
-        let mut client = server.client("/amplify");
+        let mut client = Client::open(server.http_address, "/amplify");
         for (text, power) in [("1", 1), ("11.7", 11), ("18", 18), ("19", 1), ("no number", 1)] {
-            client.frame(TEXT, text.as_bytes());
+            client.send_frame(TEXT, text.as_bytes());
             client.expect(TEXT, &vec![b'x'; 1 << power]);
         }
     });

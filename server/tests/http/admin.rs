@@ -38,7 +38,7 @@ fn health_methods_and_wrong_paths() {
     let head = client.request("HEAD /metrics", "");
     assert_eq!(head.status, 200);
     assert!(head.header("content-length").is_some_and(|length| length != "0"));
-    assert_eq!(client.read_to_end(), b"");
+    assert_eq!(client.rest(), b"");
 }
 
 #[test]
@@ -54,7 +54,7 @@ fn slow_clients_hold_up_nobody() {
     assert_eq!(get(&server, "GET /health/live", "").status, 200);
     // Past their deadline all are let go, unanswered.
     for client in &mut slow {
-        assert_eq!(client.read_to_end(), b"");
+        assert_eq!(client.rest(), b"");
     }
 }
 

@@ -23,7 +23,7 @@ fn a_page_and_its_variants() {
         assert_eq!(missing.status, 404);
         assert!(missing.text().contains("/ws"));
         assert_eq!(client.get("/", "Connection: close\r\n").status, 200);
-        assert_eq!(client.read_to_end(), b"");
+        assert_eq!(client.rest(), b"");
     }
 }
 
@@ -36,7 +36,7 @@ fn c01_b02_d01_what_is_not_http_1() {
     }
     let mut tls = Client::connect(server.http_address);
     tls.send(b"\x16\x03\x01\x00\xf1\x01\x00\x00\xed\x03\x03");
-    assert_eq!(tls.read_to_end(), b"");
+    assert_eq!(tls.rest(), b"");
     let counted = "protocol_errors_total{protocol=\"http\",kind=\"malformed\"} 5\n";
     assert!(Client::connect(server.admin_address.expect("is on"))
         .get("/metrics", "")
@@ -60,7 +60,7 @@ fn c02_methods_and_options() {
     assert_eq!((head.status, head.header("content-length")), (405, Some("0")));
     assert_eq!(client.request("OPTIONS *", "").status, 204);
     let head = client.request("HEAD /../x", "");
-    assert_eq!((head.status, client.read_to_end().len()), (400, 0));
+    assert_eq!((head.status, client.rest().len()), (400, 0));
     let answer = refused(server.http_address, "POST /ws HTTP/1.1\r\nHost: a\r\n\r\n");
     assert_eq!((answer.status, answer.header("allow")), (405, Some("GET, OPTIONS")));
 }
@@ -132,13 +132,12 @@ fn c25_pipelined_requests_are_answered_in_order_up_to_the_last() {
         config.limits.http_requests_count_max = 300;
         let server = start(config);
         let mut client = Client::connect(server.http_address);
-        let mut sender = client.stream.try_clone().expect("a second handle");
+        let mut sender = client.writer();
         // More bytes of answers than may wait: the server stops reading until they are taken.
         let requests = std::thread::spawn(move || {
             for number in 0..302 {
                 let path = if number % 2 == 0 { "demo.js" } else { "missing" };
-                let request = format!("GET /{path} HTTP/1.1\r\nHost: a\r\n\r\n");
-                let _ = std::io::Write::write_all(&mut sender, request.as_bytes());
+                sender.send(format!("GET /{path} HTTP/1.1\r\nHost: a\r\n\r\n"));
             }
         });
         for number in 0..=300 {
@@ -147,7 +146,7 @@ fn c25_pipelined_requests_are_answered_in_order_up_to_the_last() {
             let connection = if number < 300 { "keep-alive" } else { "close" };
             assert_eq!(answer.header("connection"), Some(connection), "{number}");
         }
-        assert_eq!(client.read_to_end(), b"");
+        assert_eq!(client.rest(), b"");
         requests.join().expect("sent");
     }
 }
@@ -173,8 +172,8 @@ fn a01_a11_deadlines() {
     let mut idle = Client::connect(server.http_address);
     assert_eq!(idle.get("/missing", "").status, 404);
     // Silence gets no answer, a piece of a request does.
-    assert_eq!(silent.read_to_end(), b"");
-    assert_eq!((slow.answer(false).status, slow.read_to_end().len()), (408, 0));
+    assert_eq!(silent.rest(), b"");
+    assert_eq!((slow.answer(false).status, slow.rest().len()), (408, 0));
     assert_eq!(slow_body.answer(false).status, 408);
     // Between requests the longer time for idle connections counts, and then again the deadline.
     assert_eq!(idle.get("/missing", "").status, 404);
@@ -189,5 +188,5 @@ fn a08_a_half_close_still_gets_its_answer() {
     client.send("GET /demo.js HTTP/1.1\r\nHost: a\r\n\r\n");
     client.end_sending();
     assert_eq!(client.answer(false).status, 200);
-    assert_eq!(client.read_to_end(), b"");
+    assert_eq!(client.rest(), b"");
 }

@@ -1,38 +1,23 @@
 //! The upgrade to WebSocket and the login with it.
 
 use crate::client::{config, drivers, refused, start, Answer, Client};
+use crate::support::{masked, TEXT, UPGRADE};
 use base64::engine::general_purpose::STANDARD;
 use base64::Engine as _;
 use stompede::config::Config;
 use stompede::Handle;
 
-const HANDSHAKE: &str =
-    "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
-    Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
-
 fn upgrade(lines: &str) -> String {
-    format!("GET /ws HTTP/1.1\r\nHost: a\r\n{HANDSHAKE}{lines}\r\n")
+    format!("GET /ws HTTP/1.1\r\nHost: a\r\n{UPGRADE}{lines}\r\n")
 }
 
 fn basic(login: &str) -> String {
     format!("Authorization: Basic {}\r\n", STANDARD.encode(login))
 }
 
-/// A text frame with a mask of zeros, which leaves the payload as it is.
-fn text_frame(payload: &str) -> Vec<u8> {
-    let mut frame = vec![0x81, 0x80 | payload.len() as u8, 0, 0, 0, 0];
-    frame.extend_from_slice(payload.as_bytes());
-    frame
-}
-
-/// The payload of the next frame, which is a short one.
-fn frame(client: &mut Client) -> String {
-    let head = client.bytes(2);
-    let length = match head[1] {
-        126 => usize::from(u16::from_be_bytes(client.bytes(2).try_into().expect("two"))),
-        length => usize::from(length),
-    };
-    String::from_utf8_lossy(&client.bytes(length)).into_owned()
+/// The payload of the next frame.
+fn payload(client: &mut Client) -> String {
+    String::from_utf8_lossy(&client.frame().1).into_owned()
 }
 
 /// What an upgrade with these lines and then a CONNECT with those is answered with.
@@ -40,9 +25,9 @@ fn connect(server: &Handle, lines: &str, connect_lines: &str) -> String {
     let mut client = Client::connect(server.http_address);
     let connect = format!("CONNECT\naccept-version:1.2\nhost:a\n{connect_lines}\n\0");
     // All at once: the frame waits for the password's hash too.
-    client.send([upgrade(lines).into_bytes(), text_frame(&connect)].concat());
+    client.send([upgrade(lines).into_bytes(), masked(TEXT, connect.as_bytes())].concat());
     assert_eq!(client.answer(false).status, 101);
-    frame(&mut client)
+    payload(&mut client)
 }
 
 #[test]
@@ -74,7 +59,7 @@ fn c15_frames_sent_ahead_are_kept_however_the_head_is_cut() {
     for io in drivers() {
         let server = start(Config { io, ..config() });
         let mut client = Client::connect(server.http_address);
-        let connect = text_frame("CONNECT\naccept-version:1.2\nhost:a\n\n\0");
+        let connect = masked(TEXT, b"CONNECT\naccept-version:1.2\nhost:a\n\n\0");
         let bytes = [upgrade("").into_bytes(), connect].concat();
         let (first, second) = bytes.split_at(bytes.len() - 60);
         client.send(&first[..100]);
@@ -82,7 +67,7 @@ fn c15_frames_sent_ahead_are_kept_however_the_head_is_cut() {
         client.send(&second[..50]);
         client.send(&second[50..]);
         assert_eq!(client.answer(false).status, 101);
-        assert!(frame(&mut client).starts_with("CONNECTED\n"));
+        assert!(payload(&mut client).starts_with("CONNECTED\n"));
     }
 }
 

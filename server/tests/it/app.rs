@@ -27,6 +27,9 @@ fn users(config: &mut Config) {
 fn mappings(builder: Builder) -> Builder {
     let total = Arc::new(AtomicU64::new(0));
     let seen = total.clone();
+    // Counts who said that the first snapshot may come.
+    let released = Arc::new(AtomicU64::new(0));
+    let releases = released.clone();
     builder
         .message("/app/hello/{name}", |context, message| {
             let name = context.param("name").unwrap_or_default();
@@ -67,6 +70,20 @@ fn mappings(builder: Builder) -> Builder {
                     monoio::time::sleep(Duration::from_millis(5)).await;
                     Ok(Some(Payload::new(then.to_string()).header("snapshot", "true")))
                 }
+            }
+        })
+        .message("/app/release", move |_, _| {
+            releases.fetch_add(1, Ordering::SeqCst);
+            Ok(())
+        })
+        .subscribe_async("/topic/slow/first", move |_| {
+            let released = released.clone();
+            async move {
+                let then = released.load(Ordering::SeqCst);
+                while released.load(Ordering::SeqCst) == then {
+                    monoio::time::sleep(Duration::from_millis(1)).await;
+                }
+                Ok(Some(Payload::from("first")))
             }
         })
         .subscribe_async("/topic/slow/{what}", |context| async move {
@@ -341,6 +358,7 @@ fn a_snapshot_that_fails_or_comes_too_late_holds_nothing_up() {
             bob.sync();
             ann.send("UNSUBSCRIBE\nid:s\nreceipt:u\n\n\0");
             ann.expect("RECEIPT");
+            bob.publish("/app/release", "");
             ann.subscribe("s", "/topic/slow/second", "");
             assert_eq!(ann.expect("MESSAGE").body_text(), "second");
             ann.sync();

@@ -101,6 +101,65 @@ fn who_guesses_is_refused_even_with_the_right_passcode() {
     );
 }
 
+/// Catalogue: J02.
+#[test]
+fn log_ins_that_cannot_wait_are_told_so_and_are_no_guesses() {
+    let path = std::env::temp_dir().join(format!("stompede-busy-{}", std::process::id()));
+    let line = stompede::auth::hash_line("ann", "secret").expect("a hash");
+    std::fs::write(&path, format!("{line}\n")).expect("a users file");
+    on_every_server(
+        |config| {
+            config.users_file = Some(path.clone());
+            config.limits.logins_waiting_count_max = 1;
+            config.login_failures_max = 1;
+        },
+        |server| {
+            let open = |_| {
+                let mut client = server.open(Transport::Tcp);
+                client.send("CONNECT\naccept-version:1.2\nlogin:ann\npasscode:secret\n\n\0");
+                client
+            };
+            // More at once than the two shards hash in the time that it takes to send them.
+            let mut clients: Vec<Client> = (0..20).map(open).collect();
+            let mut busy = 0;
+            for client in &mut clients {
+                match client.next() {
+                    Event::Frame(frame) if frame.command == "CONNECTED" => {}
+                    Event::Frame(frame) => {
+                        assert_eq!(frame.get("message"), "Server is busy", "{frame:?}");
+                        assert!(frame.body_text().contains("limit is 1: connect again"));
+                        busy += 1;
+                    }
+                    other => panic!("{other:?}"),
+                }
+            }
+            assert!((1..20).contains(&busy), "{busy}");
+            let heads = std::thread::scope(|scope| {
+                let upgrade = || {
+                    let mut http = Client::open_http(server.address(Transport::Ws));
+                    http.upgrade("Authorization: Basic YW5uOnNlY3JldA==\r\n")
+                };
+                let threads = [(); 8].map(|()| scope.spawn(upgrade));
+                threads.map(|thread| thread.join().expect("a head"))
+            });
+            for head in heads {
+                let is_busy = head.starts_with("HTTP/1.1 503 ") && head.contains("Retry-After: ");
+                assert!(is_busy || head.starts_with("HTTP/1.1 101 "), "{head}");
+                busy += usize::from(is_busy);
+            }
+            let count = |result| {
+                let series = |method| {
+                    format!("stompede_auth_total{{method=\"{method}\",result=\"{result}\"}}")
+                };
+                server.metric(&series("connect")) + server.metric(&series("basic"))
+            };
+            assert_eq!((count("busy"), count("refused"), count("limited")), (busy as u64, 0, 0));
+            server.wait_for_closed("logins_busy", busy as u64);
+        },
+    );
+    std::fs::remove_file(path).expect("the file is ours");
+}
+
 /// stomp.md §5 row 87.
 #[test]
 fn a_storm_of_connections_is_told_to_come_later() {

@@ -3,14 +3,12 @@
 //! Written from the specifications (STOMP 1.0 to 1.2, RFC 6455) and not on the server's codecs: a
 //! mistake in those must not cancel itself out here. It checks what every answer must obey: one
 //! STOMP frame per WebSocket message, text only when it is UTF-8, no masked frame from a server.
-//! Nothing is timed; a read that brings nothing for [`PATIENCE`] fails the test.
+//! Its connection is a [`Line`].
 
-use std::io::{ErrorKind, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
-use std::time::Duration;
+use crate::support::{frame_at, Line, UPGRADE};
+use std::net::SocketAddr;
 
-/// How long an answer may take before a test gives up: generous, for slow machines.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub use crate::support::masked as ws_frame;
 
 /// What carries the STOMP frames.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,9 +78,7 @@ pub struct Client {
     pub transport: Transport,
     /// The window agreed on, in bits: messages may be compressed.
     pub window_bits: Option<u8>,
-    stream: TcpStream,
-    received: Vec<u8>,
-    at: usize,
+    line: Line,
 }
 
 impl Client {
@@ -98,31 +94,16 @@ impl Client {
 
     /// Connects for WebSocket, before the upgrade.
     pub fn open_http(address: SocketAddr) -> Client {
-        let stream = TcpStream::connect(address).expect("the server listens");
-        stream.set_read_timeout(Some(PATIENCE)).expect("a read timeout");
-        stream.set_write_timeout(Some(PATIENCE)).expect("a write timeout");
-        stream.set_nodelay(true).expect("no delay");
         let (transport, window_bits) = (Transport::Ws, None);
-        Client { transport, window_bits, stream, received: Vec::new(), at: 0 }
+        Client { transport, window_bits, line: Line::connect(address) }
     }
 
     /// Asks for the upgrade with extra header lines, and gives the head of the answer.
     pub fn upgrade(&mut self, extra: &str) -> String {
-        let request = format!(
-            "GET /ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-             Sec-WebSocket-Version: 13\r\n\
-             Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{extra}\r\n"
+        self.write(
+            format!("GET /ws HTTP/1.1\r\nHost: localhost\r\n{UPGRADE}{extra}\r\n").as_bytes(),
         );
-        self.write(request.as_bytes());
-        loop {
-            let unread = &self.received[self.at..];
-            if let Some(end) = find(unread, b"\r\n\r\n") {
-                let head = String::from_utf8(unread[..end + 4].to_vec()).expect("an HTTP head");
-                self.at += end + 4;
-                return head;
-            }
-            assert!(self.fill(), "the server closed instead of answering");
-        }
+        self.line.head().text
     }
 
     /// Sends STOMP bytes: over WebSocket as one message, text if they are UTF-8.
@@ -142,30 +123,25 @@ impl Client {
         self.write(&ws_frame(first, payload));
     }
 
-    /// Sends raw bytes. A server that has closed already is no failure: its answer tells.
+    /// Sends raw bytes.
     pub fn write(&mut self, bytes: &[u8]) {
-        match self.stream.write_all(bytes) {
-            Err(error) if !is_end(error.kind()) => panic!("cannot write: {error}"),
-            _ => {}
-        }
+        self.line.send(bytes);
     }
 
     /// A second handle of the socket, to write while this one reads.
-    pub fn writer(&self) -> TcpStream {
-        self.stream.try_clone().expect("a second handle")
+    pub fn writer(&self) -> Line {
+        self.line.writer()
     }
 
     /// Closes with an answer unread, so that the peer sees a reset and not an end.
     pub fn reset(mut self) {
         self.send("SEND\ndestination:/topic/nobody-listens-here\nreceipt:unread\n\n\0");
-        // The rings of the server under test, in this process, interrupt system calls.
-        let is_interrupted = |error: &std::io::Error| error.kind() == ErrorKind::Interrupted;
-        while self.stream.peek(&mut [0]).is_err_and(|error| is_interrupted(&error)) {}
+        self.line.reset();
     }
 
     /// Ends our half of the connection.
     pub fn finish(&self) {
-        self.stream.shutdown(Shutdown::Write).expect("a half-close");
+        self.line.end_sending();
     }
 
     /// Opens a STOMP session of this version.
@@ -205,6 +181,15 @@ impl Client {
         match self.next_but_beats() {
             Event::Frame(frame) if frame.command == command => frame,
             other => panic!("wanted {command}, seen {other:?}"),
+        }
+    }
+
+    /// The next frame, whichever it is.
+    #[track_caller]
+    pub fn next_frame(&mut self) -> Frame {
+        match self.next_but_beats() {
+            Event::Frame(frame) => frame,
+            other => panic!("wanted a frame, seen {other:?}"),
         }
     }
 
@@ -255,58 +240,31 @@ impl Client {
             if let Some(event) = event {
                 return event;
             }
-            if !self.fill() {
-                assert_eq!(self.at, self.received.len(), "the end came in the middle of a frame");
+            if !self.line.fill() {
+                assert!(self.line.unread().is_empty(), "the end came in the middle of a frame");
                 return Event::Closed(None);
             }
         }
     }
 
-    /// Reads more; false at the end of the stream.
-    #[track_caller]
-    fn fill(&mut self) -> bool {
-        self.received.drain(..self.at);
-        self.at = 0;
-        let mut buffer = [0; 65_536];
-        loop {
-            match self.stream.read(&mut buffer) {
-                Ok(0) => return false,
-                Ok(count) => {
-                    self.received.extend_from_slice(&buffer[..count]);
-                    return true;
-                }
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) if is_end(error.kind()) => return false,
-                Err(error) => panic!("nothing came: {error}; unread: {:?}", self.received),
-            }
-        }
-    }
-
     fn take_tcp(&mut self) -> Option<Event> {
-        let unread = &self.received[self.at..];
+        let unread = self.line.unread();
         if unread.first() == Some(&b'\n') {
-            self.at += 1;
+            self.line.take(1);
             return Some(Event::Beat);
         }
         let (frame, length) = parse(unread)?;
-        self.at += length;
+        self.line.take(length);
         Some(Event::Frame(frame))
     }
 
     fn take_ws(&mut self) -> Option<Event> {
-        let unread = &self.received[self.at..];
-        let (&first, &second) = (unread.first()?, unread.get(1)?);
+        let (first, start, end) = frame_at(self.line.unread())?;
         let is_compressed = first & 0x40 != 0;
         assert_eq!(first & 0xb0, 0x80, "the server neither fragments nor uses reserved bits");
         assert!(!is_compressed || self.window_bits.is_some(), "compressed without agreement");
-        assert!(second < 0x80, "a server never masks");
-        let (head, length) = match second {
-            126 => (4, u16::from_be_bytes(unread.get(2..4)?.try_into().ok()?) as usize),
-            127 => (10, u64::from_be_bytes(unread.get(2..10)?.try_into().ok()?) as usize),
-            short => (2, short as usize),
-        };
-        let mut payload = unread.get(head..head + length)?.to_vec();
-        self.at += head + length;
+        let mut payload = self.line.take(end).split_off(start);
+        let length = payload.len();
         if is_compressed {
             assert!(matches!(first & 0x0f, 1 | 2), "only data is compressed");
             payload = inflate(self.window_bits.unwrap_or(15), &payload);
@@ -353,31 +311,6 @@ pub fn deflate(message: &[u8]) -> Vec<u8> {
     assert!(payload.ends_with(&[0, 0, 0xff, 0xff]));
     payload.truncate(payload.len() - 4);
     payload
-}
-
-/// A masked WebSocket frame; `first` is its first byte.
-pub fn ws_frame(first: u8, payload: &[u8]) -> Vec<u8> {
-    let mut bytes = vec![first];
-    match payload.len() {
-        short @ ..126 => bytes.push(0x80 | short as u8),
-        medium @ 126..65_536 => {
-            bytes.push(0x80 | 126);
-            bytes.extend_from_slice(&(medium as u16).to_be_bytes());
-        }
-        long => {
-            bytes.push(0x80 | 127);
-            bytes.extend_from_slice(&(long as u64).to_be_bytes());
-        }
-    }
-    let mask = [0x12, 0xa5, 0x0f, 0x77];
-    bytes.extend_from_slice(&mask);
-    bytes.extend(payload.iter().zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask));
-    bytes
-}
-
-/// The peer is gone: after an ERROR of the server, what we still write may meet a reset.
-fn is_end(kind: ErrorKind) -> bool {
-    matches!(kind, ErrorKind::ConnectionReset | ErrorKind::BrokenPipe | ErrorKind::NotConnected)
 }
 
 fn find(bytes: &[u8], wanted: &[u8]) -> Option<usize> {

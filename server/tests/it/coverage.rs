@@ -14,8 +14,12 @@ const ROWS_COUNT: usize = 88;
 const ELSEWHERE: &[(usize, &str, &str)] = &[
     (2, "it/rows.rs", "the_wrong_protocol_on_the_stomp_port"),
     (3, "it/rows.rs", "the_wrong_protocol_on_the_stomp_port"),
+    (12, "it/session.rs", "a_virtual_host_must_be_one_of_the_list"),
+    (12, "it/profiles.rs", "rabbitmq_refuses_what_its_clients_expect_to_be_refused"),
     (14, "it/session.rs", "plain_logins"),
+    (14, "it/budgets.rs", "who_guesses_is_refused_even_with_the_right_passcode"),
     (15, "it/session.rs", "logins_by_the_users_file"),
+    (22, "it/session.rs", "a_passcode_is_taken_literally"),
     (24, "it/rows.rs", "one_byte_at_a_time"),
     (26, "it/session.rs", "a_connect_that_does_not_come_and_one_that_drips"),
     (27, "it/session.rs", "a_connect_that_does_not_come_and_one_that_drips"),
@@ -33,8 +37,11 @@ const ELSEWHERE: &[(usize, &str, &str)] = &[
         "it/queues.rs",
         "an_ack_may_come_after_unsubscribe_and_what_is_left_comes_back_at_the_end",
     ),
+    (69, "it/transactions.rs", "a_transaction_that_cannot_be_applied_whole_is_not_applied"),
+    (70, "it/transactions.rs", "acks_that_are_refused"),
     (71, "it/transactions.rs", "a_transaction_that_cannot_be_applied_whole_is_not_applied"),
     (71, "it/queues.rs", "a_transaction_puts_into_all_queues_or_none"),
+    (72, "it/transactions.rs", "a_transaction_has_so_many_bytes_and_no_more"),
     (74, "it/session.rs", "the_end_of_the_stream"),
     (75, "it/transactions.rs", "a_reset_aborts_the_transaction"),
     (75, "it/queues.rs", "unsettled_messages_come_back_in_order_and_say_so"),
@@ -50,6 +57,7 @@ const ELSEWHERE: &[(usize, &str, &str)] = &[
     (85, "it/session.rs", "the_websocket_upgrade"),
     (86, "it/session.rs", "a_user_name_cannot_carry_headers"),
     (86, "it/users.rs", "names_with_a_slash_are_one_segment"),
+    (87, "it/budgets.rs", "a_storm_of_connections_is_told_to_come_later"),
     (87, "it/load.rs", "a_storm_of_connects_is_answered_once_each_and_harms_nobody"),
 ];
 

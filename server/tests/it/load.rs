@@ -6,7 +6,6 @@
 
 use super::client::{ws_frame, Client, Event, Transport, TRANSPORTS};
 use super::{everywhere, on_every_server, TestServer};
-use std::io::Write;
 use std::sync::atomic::{AtomicBool, Ordering};
 use stompede::config::Config;
 
@@ -25,11 +24,11 @@ fn ten_thousand_frames_in_one_write() {
             Transport::Ws => ws_frame(0x81, &frames),
         };
         let mut writer = client.writer();
-        let write = std::thread::spawn(move || writer.write_all(&bytes));
+        let write = std::thread::spawn(move || writer.send(&bytes));
         for n in 0..10_000 {
             assert_eq!(client.expect("MESSAGE").body_text(), n.to_string());
         }
-        write.join().expect("no panic").expect("all written");
+        assert!(write.join().expect("no panic"), "all is written");
     });
 }
 

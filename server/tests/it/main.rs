@@ -5,6 +5,10 @@
 //! and on io_uring, with one shard and with two, over TCP and over WebSocket, and the answers are
 //! the same. No test looks at a clock: they wait for events, with generous deadlines.
 
+#[path = "../support/mod.rs"]
+#[allow(dead_code)] // Each suite takes a part of it.
+mod support;
+
 mod app;
 mod budgets;
 mod client;
@@ -27,24 +31,19 @@ mod transactions;
 mod users;
 
 use client::{Client, Transport, TRANSPORTS};
-use std::io::{Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
-use std::time::Duration;
+use std::net::SocketAddr;
 use stompede::config::{Config, IoChoice};
-use stompede::{probe, Builder, Handle, Server};
+use stompede::{Builder, Handle, Server};
+use support::{anywhere, drivers, until, Running};
 
 /// A configuration for tests: free ports, one shard, no pinning.
 pub fn config() -> Config {
-    let anywhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     Config {
-        listen: anywhere,
-        stomp_listen: Some(anywhere),
-        admin_listen: Some(anywhere),
-        shards: 1,
+        stomp_listen: Some(anywhere()),
+        admin_listen: Some(anywhere()),
         io: IoChoice::Epoll,
-        pin: false,
         connections_max: 1_000,
-        ..Config::default()
+        ..support::config(1)
     }
 }
 
@@ -56,21 +55,14 @@ pub fn start(config: Config) -> Option<TestServer> {
 /// As [`start`], with endpoints or mappings.
 fn start_built(mut config: Config, build: impl Fn(Builder) -> Builder) -> Option<TestServer> {
     config.settle().expect("a good configuration");
-    if config.io == IoChoice::Uring {
-        if let Err(why) = probe::is_uring_usable() {
-            // Past the capture of a passing test's output: nobody may miss it.
-            let _ = writeln!(std::io::stderr(), "**** SKIPPED on io_uring: {why} ****");
-            return None;
-        }
+    if config.io == IoChoice::Uring && !drivers().contains(&IoChoice::Uring) {
+        return None;
     }
-    let handle = build(Server::builder(config)).start().expect("a server");
-    Some(TestServer { handle: Some(handle) })
+    Some(TestServer(Running::of(build(Server::builder(config)))))
 }
 
 /// A running server, drained when it is dropped.
-pub struct TestServer {
-    handle: Option<Handle>,
-}
+pub struct TestServer(Running);
 
 impl TestServer {
     /// Connects over this transport.
@@ -95,59 +87,33 @@ impl TestServer {
 
     /// The running server.
     pub fn handle(&self) -> &Handle {
-        self.handle.as_ref().expect("not ended yet")
+        &self.0
     }
 
     /// Drains; gives the number of shards that were still busy at the deadline.
-    pub fn end(mut self) -> usize {
-        let handle = self.handle.take().expect("not ended yet");
-        handle.drain();
-        handle.wait()
+    pub fn end(self) -> usize {
+        self.0.end()
     }
 
     /// What a scrape of the admin port gives.
     pub fn scrape(&self) -> String {
-        let address = self.handle().admin_address.expect("an admin port");
-        let mut stream = TcpStream::connect(address).expect("the admin port listens");
-        let request = "GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
-        stream.write_all(request.as_bytes()).expect("a request");
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).expect("an answer");
-        answer
+        self.0.scrape()
     }
 
     /// Waits until a metric has this value.
     pub fn wait_for_metric(&self, series: &str, value: u64) {
-        for _ in 0..600 {
-            if self.metric(series) == value {
-                return;
-            }
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        panic!("{series} is {}, not {value}", self.metric(series));
+        until(&format!("{value} of {series}"), || self.metric(series) == value);
     }
 
     /// The value of one metric, summed over shards, as a scrape shows it.
     pub fn metric(&self, series: &str) -> u64 {
-        let text = self.scrape();
-        let line = text.lines().find(|line| line.starts_with(&format!("{series} ")));
-        let line = line.unwrap_or_else(|| panic!("no {series} in {text}"));
-        line.rsplit(' ').next().and_then(|value| value.parse().ok()).expect("a number")
+        self.0.metric(series)
     }
 
     /// Waits until this many connections have ended for this reason.
     pub fn wait_for_closed(&self, reason: &str, count: u64) {
         let series = format!("stompede_connections_closed_total{{reason=\"{reason}\"}}");
         self.wait_for_metric(&series, count);
-    }
-}
-
-impl Drop for TestServer {
-    fn drop(&mut self) {
-        if let Some(handle) = self.handle.take() {
-            handle.drain();
-            handle.wait();
-        }
     }
 }
 

@@ -347,6 +347,7 @@ fn the_dead_go_where_the_operator_says() {
             client.publish("/queue/a", "poison");
             for is_redelivered in [false, true] {
                 let message = take(&mut client, "poison", is_redelivered);
+                assert_eq!(message.header("delivery-count"), is_redelivered.then_some("2"));
                 settle(&mut client, "1.2", "NACK", &message, "");
                 client.expect("RECEIPT");
             }

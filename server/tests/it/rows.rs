@@ -202,6 +202,13 @@ fn openings() -> Vec<Row> {
         ),
         row("21 body in 1.0", Nothing, "CONNECT\n\nbody\0", &["CONNECTED|version:1.0"], Stays),
         bad(
+            "21 body in 1.1",
+            Nothing,
+            "CONNECT\naccept-version:1.1\n\nbody\0",
+            "ERROR|Body not allowed",
+            1002,
+        ),
+        bad(
             "21 body in 1.2",
             Nothing,
             "CONNECT\naccept-version:1.2\n\nbody\0",
@@ -258,22 +265,14 @@ fn malformed() -> Vec<Row> {
             "ERROR|F\\u{7}\\u{1b}[1mO|!\x1b",
             1002,
         ),
-        bad("30 no colon", V12, "SEND\ndestination\n\n\0", "ERROR|Header without colon", 1002),
-        bad("31 no name", V12, "SEND\n:x\n\n\0", "ERROR|Empty header name", 1002),
         bad("32 \\t in 1.1", V11, send("x:a\\tb\n", ""), "ERROR|Undefined escape", 1002),
         bad("32 \\t in 1.2", V12, send("x:a\\tb\n", ""), "ERROR|Undefined escape", 1002),
         row("33 \\t in 1.0", OWN[0], send("x:a\\tb\n", ""), &["MESSAGE|x:a\\tb\n"], Stays),
+        row("34 lone \\ in 1.0", OWN[0], send("x:a\\\n", ""), &["MESSAGE|x:a\\\n"], Stays),
         bad("34 lone \\ in 1.1", V11, send("x:a\\\n", ""), "ERROR|Undefined escape", 1002),
         bad("34 lone \\ in 1.2", V12, send("x:a\\\n", ""), "ERROR|Undefined escape", 1002),
         bad("35 CR in 1.2", V12, send("x:a\rb\n", ""), "ERROR|Carriage return", 1002),
         row("35 CR in 1.1", OWN[1], send("x:a\rb\n", ""), &["MESSAGE|x:a b\n"], Stays),
-        bad(
-            "36 not UTF-8",
-            V12,
-            b"SEND\ndestination:/topic/own\nx:\xff\n\n\0",
-            "ERROR|not UTF-8",
-            1002,
-        ),
         row(
             "37 binary body",
             OWN[2],
@@ -340,6 +339,15 @@ fn malformed() -> Vec<Row> {
             1009,
         ),
     ];
+    for given in [V10, V11, V12] {
+        for (name, frame, error) in [
+            ("30 no colon", &b"SEND\ndestination\n\n\0"[..], "ERROR|Header without colon"),
+            ("31 no name", b"SEND\n:x\n\n\0", "ERROR|Empty header name"),
+            ("36 not UTF-8", b"SEND\ndestination:/topic/own\nx:\xff\n\n\0", "ERROR|not UTF-8"),
+        ] {
+            rows.push(bad(name, given, frame, error, 1002));
+        }
+    }
     for (name, frame) in [
         ("29 CONNECTED", "CONNECTED\nversion:1.2\n\n\0"),
         ("29 MESSAGE", "MESSAGE\ndestination:/topic/own\n\nx\0"),
@@ -583,9 +591,7 @@ fn sessions() -> Vec<Row> {
     let ack = |headers: &str| format!("ACK\n{headers}receipt:r\n\n\0");
     let begin = |id: &str| format!("BEGIN\ntransaction:{id}\n\n\0");
     let many: String = (0..17).map(|n| begin(&n.to_string())).collect();
-    let filled = |count: usize, size: usize| {
-        begin("t") + &send("transaction:t\n", &"x".repeat(size)).repeat(count)
-    };
+    let filled = begin("t") + &send("transaction:t\n", "").repeat(1_025);
     let mut rows = vec![
         bad("64 unknown id", V12, ack("id:1\n"), "ERROR|Message not found|receipt-id:r\n", 1002),
         bad(
@@ -599,7 +605,14 @@ fn sessions() -> Vec<Row> {
             "65 no subscription in 1.1",
             V11,
             ack("message-id:1\n"),
-            "ERROR|Missing subscription",
+            "ERROR|Missing subscription|receipt-id:r\n",
+            1002,
+        ),
+        bad(
+            "65 NACK without subscription in 1.1",
+            V11,
+            "NACK\nmessage-id:1\nreceipt:r\n\n\0",
+            "ERROR|Missing subscription|receipt-id:r\n",
             1002,
         ),
         bad(
@@ -618,8 +631,7 @@ fn sessions() -> Vec<Row> {
         ),
         bad("69 BEGIN twice", V12, begin("t").repeat(2), "ERROR|Transaction already started", 1002),
         bad("72 17 transactions", V12, many, "ERROR|Too many transactions", 1008),
-        bad("72 1025 actions", V12, filled(1_025, 0), "ERROR|Transaction too large", 1009),
-        bad("72 bytes", V12, filled(21, 50_000), "ERROR|too large", 1009),
+        bad("72 1025 actions", V12, filled, "ERROR|Transaction too large", 1009),
         row(
             "73 DISCONNECT, then more",
             OWN[2],

@@ -89,3 +89,41 @@ fn costly_selectors_delay_and_lose_nothing() {
         },
     );
 }
+
+/// Each of its messages costs a turn's share: it comes whole, in order, in as many turns.
+#[test]
+fn a_long_transaction_takes_its_turns() {
+    const MESSAGES_COUNT: usize = 1_024;
+    let change = |config: &mut Config| config.limits.selector_turn_steps_max = 100;
+    on_every_server(change, |server| {
+        for over in TRANSPORTS {
+            let mut costly = server.session(over);
+            for number in 0..8 {
+                costly.subscribe(&format!("{number}"), "/topic/costly", &selector(number));
+            }
+            let mut plain = server.session(over);
+            plain.subscribe("s", "/topic/costly", "");
+            let turns_count = server.metric("stompede_loop_turns_total");
+            let mut publisher = server.session(over);
+            publisher.send("BEGIN\ntransaction:t\n\n\0");
+            let kind = "a".repeat(150);
+            for number in 0..MESSAGES_COUNT {
+                publisher.send(format!(
+                    "SEND\ndestination:/topic/costly\ntransaction:t\nkind:{kind}\n\n{number}\0"
+                ));
+            }
+            publisher.send("COMMIT\ntransaction:t\n\n\0");
+            // What comes behind it does not overtake it.
+            publisher.send(format!(
+                "SEND\ndestination:/topic/costly\nreceipt:last\n\n{MESSAGES_COUNT}\0"
+            ));
+            for number in 0..=MESSAGES_COUNT {
+                let message = plain.expect("MESSAGE");
+                assert_eq!(message.body_text(), number.to_string(), "in order");
+            }
+            assert_eq!(publisher.expect("RECEIPT").get("receipt-id"), "last");
+            let taken = server.metric("stompede_loop_turns_total") - turns_count;
+            assert!(taken >= MESSAGES_COUNT as u64, "{taken} turns");
+        }
+    });
+}

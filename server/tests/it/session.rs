@@ -50,6 +50,72 @@ fn plain_logins() {
 }
 
 #[test]
+fn a_passcode_is_taken_literally() {
+    // Row 22: CONNECT has no escapes in any version.
+    let passcode = "a\\t\\c:\t\\";
+    let users = |config: &mut Config| config.users = vec![("ann".into(), passcode.into())];
+    on_every_server(users, |server| {
+        for (transport, version) in TRANSPORTS.into_iter().zip(["1.1", "1.2"]) {
+            let mut client = server.open(transport);
+            let login = format!("login:ann\npasscode:{passcode}");
+            client.send(format!("CONNECT\naccept-version:{version}\n{login}\n\n\0"));
+            assert_eq!(client.expect("CONNECTED").get("user-name"), "ann");
+        }
+    });
+}
+
+#[test]
+fn a_virtual_host_must_be_one_of_the_list() {
+    // Row 12.
+    let hosts = |config: &mut Config| config.virtual_hosts = vec!["/".into(), "mars".into()];
+    on_every_server(hosts, |server| {
+        for transport in TRANSPORTS {
+            for (line, is_known) in
+                [("host:mars\n", true), ("host:/\n", true), ("", true), ("host:venus\n", false)]
+            {
+                let mut client = server.open(transport);
+                client.send(format!("CONNECT\naccept-version:1.2\n{line}\n\0"));
+                if is_known {
+                    client.expect("CONNECTED");
+                } else {
+                    let error = client.expect_error("Bad CONNECT", 1008);
+                    assert!(error.body_text().contains("a host that is none of this server's"));
+                }
+            }
+        }
+    });
+}
+
+#[test]
+fn who_sends_no_login_is_the_default_user() {
+    let change = |config: &mut Config| {
+        config.users = vec![("ann".into(), "right".into())];
+        config.default_user = Some("guest".to_owned());
+        config.rules = vec!["deny user:guest publish /topic/news".to_owned()];
+    };
+    on_every_server(change, |server| {
+        for transport in TRANSPORTS {
+            for (headers, user) in [("", "guest"), ("login:ann\npasscode:right\n", "ann")] {
+                let mut client = server.open(transport);
+                login(&mut client, headers);
+                assert_eq!(client.expect("CONNECTED").get("user-name"), user);
+                client.publish("/topic/news", "x");
+                match user {
+                    "guest" => drop(client.expect_error("Access refused", 1008)),
+                    _ => client.sync(),
+                }
+            }
+            // Half a login is a wrong one.
+            for headers in ["login:guest\n", "passcode:right\n"] {
+                let mut client = server.open(transport);
+                login(&mut client, headers);
+                client.expect_error("Bad CONNECT", 1008);
+            }
+        }
+    });
+}
+
+#[test]
 fn logins_by_the_users_file() {
     let path = std::env::temp_dir().join(format!("stompede-users-{}", std::process::id()));
     let line = stompede::auth::hash_line("ann", "right").expect("a hash");
@@ -187,8 +253,7 @@ fn a_connect_that_does_not_come_and_one_that_drips() {
                 },
             );
             let drip = std::thread::spawn(move || {
-                use std::io::Write;
-                while writer.write_all(&beat).is_ok() {
+                while writer.send(&beat) {
                     std::thread::sleep(Duration::from_millis(50));
                 }
             });
@@ -234,8 +299,7 @@ fn e28_a_message_that_drips_is_ended() {
             let drop =
                 if transport == Transport::Tcp { b"x".to_vec() } else { ws_frame(0x81, b"x") };
             let drip = std::thread::spawn(move || {
-                use std::io::Write;
-                while writer.write_all(&drop).is_ok() {
+                while writer.send(&drop) {
                     std::thread::sleep(Duration::from_millis(50));
                 }
             });
@@ -294,6 +358,9 @@ fn the_end_of_the_stream() {
         assert_eq!(other.expect("MESSAGE").body_text(), "whole");
         other.publish("/topic/a", "end");
         assert_eq!(other.expect("MESSAGE").body_text(), "end");
+        // Once for each transport so far.
+        let count = 1 + TRANSPORTS.iter().position(|other| *other == transport).unwrap_or(0);
+        server.wait_for_closed("peer_closed_mid_frame", count as u64);
     });
 }
 
@@ -345,6 +412,7 @@ fn websocket_frames() {
         let mut client = server.session(transport);
         client.send_ws(0x81, b"SEND\ndestination:/topic/a\n\n\xff\0");
         assert_eq!(client.next_but_beats(), Event::Closed(Some(1007)));
+        server.wait_for_closed("websocket_error", 1);
         // Row 83: fragments that never finish: too many of them, or too many bytes.
         let mut client = server.session(transport);
         client.send_ws(0x01, b"SEND\n");

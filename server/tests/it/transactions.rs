@@ -105,6 +105,18 @@ fn acks_that_are_refused() {
             client.send(ack(&message, version, "ACK"));
             client.expect("RECEIPT");
         }
+        // Row 70: in a transaction that was never begun, or is over.
+        for begun in ["", "BEGIN\ntransaction:t\n\n\0ABORT\ntransaction:t\n\n\0"] {
+            for command in ["ACK", "NACK"] {
+                let mut client = server.open(transport);
+                client.connect("1.2");
+                let message = receive(&mut client, "one", "client", 1).remove(0);
+                let id = message.get("ack");
+                client.send(format!("{begun}{command}\nid:{id}\ntransaction:t\nreceipt:a\n\n\0"));
+                let error = client.expect_error("Unknown transaction", 1002);
+                assert_eq!(error.get("receipt-id"), "a");
+            }
+        }
         // 1.1 names the subscription, and it must be the right one.
         let mut client = server.open(transport);
         client.connect("1.1");
@@ -172,6 +184,8 @@ fn a_transaction_that_cannot_be_applied_whole_is_not_applied() {
          COMMIT\ntransaction:t\nreceipt:r\n\n\0",
         // Settled outside meanwhile.
         "ACK\nid:{}\ntransaction:t\n\n\0ACK\nid:{}\n\n\0COMMIT\ntransaction:t\nreceipt:r\n\n\0",
+        // Begun twice (row 69): it is aborted, and the COMMIT behind it is not read.
+        "BEGIN\ntransaction:t\n\n\0COMMIT\ntransaction:t\nreceipt:r\n\n\0",
         // Gone without a commit.
         "DISCONNECT\nreceipt:r\n\n\0",
     ];
@@ -194,6 +208,25 @@ fn a_transaction_that_cannot_be_applied_whole_is_not_applied() {
             other.publish("/topic/a", "yes");
             assert_eq!(subscriber.expect("MESSAGE").body_text(), "yes", "{frames}");
         }
+    });
+}
+
+/// Catalogue: I10.
+#[test]
+fn a_transaction_has_so_many_bytes_and_no_more() {
+    // Row 72; in frames and messages of their own, which have limits, too.
+    everywhere(|server, transport| {
+        let mut client = server.session(transport);
+        client.send("BEGIN\ntransaction:t\n\n\0");
+        let body = "x".repeat(50_000);
+        for _ in 0..20 {
+            client.send(format!("SEND\ndestination:/topic/a\ntransaction:t\n\n{body}\0"));
+        }
+        client.sync();
+        let head = "SEND\ndestination:/topic/a\ntransaction:t\nreceipt:r";
+        client.send(format!("{head}\n\n{body}\0"));
+        let error = client.expect_error("Transaction too large", 1009);
+        assert_eq!(error.get("receipt-id"), "r");
     });
 }
 

@@ -3,8 +3,11 @@
 //! behind a doubling.
 
 #[path = "../sockjs/client.rs"]
-#[allow(dead_code)]
+#[allow(dead_code)] // As of the other suites' modules, a part of each.
 mod client;
+#[path = "../support/mod.rs"]
+#[allow(dead_code)]
+mod support;
 
 use cap::Cap;
 use client::{config, exchange, request, start, Answer, Running};

@@ -7,29 +7,23 @@
 
 mod fate;
 mod queues;
+mod topics;
 
 pub use fate::Fate;
 
 use crate::history::History;
 use crate::line::{Line, Way};
 use crate::queues::{QUEUES, SHARED};
-use crate::tunnel::any_text;
 use crate::wire::{self, opcode, Frame};
-use queues::{Ack, QueueSubscription};
+use queues::{QueueSubscription, ANSWERS};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use stompede::reactor::sim::{Read, Rng};
-
-/// What there is to publish to.
-pub const DESTINATIONS: [&str; 6] =
-    ["/topic/a", "/topic/b", "/topic/c/1", "/topic/c/2", "/topic/d/e/f", "/topic/gh"];
-/// What there is to subscribe to by pattern.
-const PATTERNS: [&str; 6] =
-    ["/topic/*", "/topic/c/*", "/topic/**", "/topic/?", "/topic/d/**", "/topic/g?"];
+use topics::{Ack, Subscription, Transaction};
 
 /// Milliseconds between two heart-beats of those who send them.
 const BEAT_MS: u64 = 2_000;
 
-/// Steps (of all clients) without a MESSAGE after which nothing more is on its way to a client.
+/// Steps (of all clients) without a frame after which nothing more is on its way to a client.
 const QUIET_STEPS: u64 = 400;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,27 +62,6 @@ struct Expected {
     frame: u64,
 }
 
-struct Subscription {
-    id: String,
-    stream: usize,
-    ack: Ack,
-    is_live: bool,
-    /// `prefetch-count`: the topic reaches it through a queue of its own.
-    window: Option<usize>,
-    /// Deliveries to acknowledge, oldest first.
-    pending: Vec<String>,
-}
-
-struct Transaction {
-    name: String,
-    publications: Vec<usize>,
-    acks_count: usize,
-    /// Messages for queues.
-    queued: Vec<usize>,
-    /// What the receipts of its SENDs say, in order.
-    receipts: Vec<(String, What)>,
-}
-
 /// See the module.
 pub struct Client {
     pub number: usize,
@@ -104,7 +77,6 @@ pub struct Client {
     mood: Mood,
     out: Vec<u8>,
     raw: Vec<u8>,
-    stomp: Vec<u8>,
     frames_count: u64,
     names_count: u64,
     expected: VecDeque<Expected>,
@@ -116,7 +88,7 @@ pub struct Client {
     queues: Vec<QueueSubscription>,
     collected: BTreeSet<usize>,
     pings: Vec<Vec<u8>>,
-    last_message_step: u64,
+    last_frame_step: u64,
     last_out_ms: u64,
     last_heard_ms: u64,
     stalled_until_ms: u64,
@@ -156,7 +128,6 @@ impl Client {
             mood: Mood::Healthy,
             out: Vec::new(),
             raw: Vec::new(),
-            stomp: Vec::new(),
             frames_count: 0,
             names_count: 0,
             expected: VecDeque::new(),
@@ -167,7 +138,7 @@ impl Client {
             queues: Vec::new(),
             collected: BTreeSet::new(),
             pings: Vec::new(),
-            last_message_step: 0,
+            last_frame_step: 0,
             last_out_ms: 0,
             last_heard_ms: 0,
             stalled_until_ms: 0,
@@ -187,18 +158,18 @@ impl Client {
         self.is_canary = true;
         self.line.spare();
         self.subscribe(history, "/topic/**", Ack::Auto);
-        self.begin_sharing();
+        self.declare_queues();
         self
-    }
-
-    /// The canaries' part of the durable subscription is over before there is anything in it.
-    pub fn stop_consuming(&mut self) {
-        self.leave_queue();
     }
 
     /// Is it on its way in or out?
     pub fn is_in_between(&self) -> bool {
         self.mood == Mood::Leaving || (self.mood == Mood::Healthy && !self.is_open)
+    }
+
+    /// Is it there, and was it never disturbed?
+    pub fn is_undisturbed(&self) -> bool {
+        self.mood == Mood::Healthy && self.is_well
     }
 
     /// Is it gone?
@@ -208,7 +179,7 @@ impl Client {
 
     /// Is all it asked for answered, or will it never be?
     pub fn is_settled(&self, history: &History) -> bool {
-        let is_receiving = history.step < self.last_message_step + QUIET_STEPS;
+        let is_receiving = history.step < self.last_frame_step + QUIET_STEPS;
         let is_written = self.out.is_empty() && self.line.is_idle();
         let is_waiting = !is_written || !self.expected.is_empty() || is_receiving;
         match self.mood {
@@ -397,43 +368,48 @@ impl Client {
             self.raw.drain(..end + 4);
             self.is_upgraded = true;
         }
-        if !self.is_ws {
-            let mut raw = std::mem::take(&mut self.raw);
-            while let Some(frame) = wire::take_stomp(&mut raw) {
+        let mut raw = std::mem::take(&mut self.raw);
+        let mut rest = &raw[..];
+        if self.is_ws {
+            while let Some((code, payload)) = wire::take_ws(&mut rest) {
+                self.on_message_of_ws(history, code, payload);
+            }
+        } else {
+            while let Some(frame) = wire::take_stomp(&mut rest) {
                 self.on_frame(history, &frame);
             }
-            self.raw = raw;
-            return;
         }
-        while let Some((code, payload)) = wire::take_ws(&mut self.raw) {
-            match code {
-                opcode::PING => {
-                    let pong = wire::ws_frame(&mut self.rng, opcode::PONG, true, &payload);
-                    self.out.extend(pong);
+        let taken = raw.len() - rest.len();
+        raw.drain(..taken);
+        self.raw = raw;
+    }
+
+    fn on_message_of_ws(&mut self, history: &mut History, code: u8, mut payload: &[u8]) {
+        match code {
+            opcode::PING => {
+                let pong = wire::ws_frame(&mut self.rng, opcode::PONG, true, payload);
+                self.out.extend(pong);
+            }
+            opcode::PONG => {
+                // Garbage may be a ping by chance.
+                let is_ours = self.pings.first().is_some_and(|ping| *ping == payload);
+                assert!(is_ours || self.mood == Mood::Tolerant, "client {}", self.number);
+                self.pings.drain(..usize::from(is_ours));
+            }
+            opcode::CLOSE => {
+                assert!(self.mood != Mood::Healthy, "client {}: closed", self.number);
+            }
+            _ => {
+                while let Some(frame) = wire::take_stomp(&mut payload) {
+                    self.on_frame(history, &frame);
                 }
-                opcode::PONG => {
-                    // Garbage may be a ping by chance.
-                    let is_ours = self.pings.first() == Some(&payload);
-                    assert!(is_ours || self.mood == Mood::Tolerant, "client {}", self.number);
-                    self.pings.drain(..usize::from(is_ours));
-                }
-                opcode::CLOSE => {
-                    assert!(self.mood != Mood::Healthy, "client {}: closed", self.number);
-                }
-                _ => {
-                    self.stomp.extend(payload);
-                    let mut stomp = std::mem::take(&mut self.stomp);
-                    while let Some(frame) = wire::take_stomp(&mut stomp) {
-                        self.on_frame(history, &frame);
-                    }
-                    assert!(stomp.is_empty(), "a message holds whole frames");
-                }
+                assert!(payload.is_empty(), "a message holds whole frames");
             }
         }
     }
 
-    fn on_frame(&mut self, history: &mut History, frame: &Frame) {
-        match frame.command.as_str() {
+    fn on_frame(&mut self, history: &mut History, frame: &Frame<'_>) {
+        match frame.command {
             "CONNECTED" => {
                 assert!(!self.is_open, "client {}: CONNECTED twice", self.number);
                 assert_eq!(frame.header("version"), Some(self.version));
@@ -442,7 +418,7 @@ impl Client {
             "RECEIPT" => self.on_receipt(history, frame),
             "MESSAGE" => self.on_message(history, frame),
             "ERROR" => {
-                let body = String::from_utf8_lossy(&frame.body);
+                let body = String::from_utf8_lossy(frame.body);
                 // A queue may be full; that is the end of the publisher.
                 if frame.header("message") == Some("Queue full") {
                     self.tolerate();
@@ -455,7 +431,7 @@ impl Client {
         }
     }
 
-    fn on_receipt(&mut self, history: &mut History, frame: &Frame) {
+    fn on_receipt(&mut self, history: &mut History, frame: &Frame<'_>) {
         let receipt = frame.header("receipt-id");
         let expected = self.expected.pop_front();
         let wanted = expected.as_ref().map(|expected| expected.receipt.as_str());
@@ -465,6 +441,8 @@ impl Client {
             let (_, number) = self.unacknowledged.pop_front().expect("there is a front");
             history.publications[number].is_acknowledged = true;
         }
+        // What a subscription brings comes behind its RECEIPT.
+        self.last_frame_step = history.step;
         match expected.what {
             What::Subscribed(stream) => {
                 if let Some(is_recovered) = history.subscribed(stream, frame) {
@@ -485,16 +463,20 @@ impl Client {
             }
             What::Settled(numbers) => {
                 for number in numbers {
-                    history.queues.messages[number].is_settled = true;
+                    history.queues.messages[number].own.is_settled = true;
                 }
             }
-            What::Consuming(id) => self.on_consuming(&id),
+            What::Consuming(id) => self.on_consuming(history, &id),
             What::LeftQueue(id) => self.on_left_queue(&id),
             What::Other => {}
         }
     }
 
-    fn on_message(&mut self, history: &mut History, frame: &Frame) {
+    fn on_message(&mut self, history: &mut History, frame: &Frame<'_>) {
+        if frame.header("subscription") == Some(ANSWERS) {
+            self.last_frame_step = history.step;
+            return history.queues.receive_answer(self.number, frame);
+        }
         if frame.header("destination").is_some_and(|to| QUEUES.contains(&to)) {
             // The shared topic reaches who subscribed to its pattern, too, as any other does.
             let is_other = frame.header("destination") == Some(SHARED)
@@ -509,7 +491,7 @@ impl Client {
         let stream = self.streams.get(id).copied();
         let stream = stream.unwrap_or_else(|| panic!("client {number} has no subscription {id}"));
         history.receive(stream, frame);
-        self.last_message_step = history.step;
+        self.last_frame_step = history.step;
         let message_id = frame.header("message-id").expect("MESSAGE has its id").to_string();
         let Some(subscription) = self.subscriptions.iter_mut().find(|s| s.stream == stream) else {
             return;
@@ -542,19 +524,12 @@ impl Client {
             if self.rng.chance(50) {
                 self.publish(history);
             }
-            return;
+            // One of them is a service that answers.
+            return self.settle_some(history);
         }
         match self.rng.below(100) {
             0..=24 => self.publish(history),
-            25..=34 => {
-                let is_pattern = self.rng.chance(300);
-                let at = self.rng.below(6);
-                let to = if is_pattern { PATTERNS[at] } else { DESTINATIONS[at] };
-                let ack = [Ack::Auto, Ack::Auto, Ack::Client, Ack::Individual][self.rng.below(4)];
-                if self.subscriptions.len() < 8 {
-                    self.subscribe(history, to, ack);
-                }
-            }
+            25..=34 => self.subscribe_somewhere(history),
             35..=40 => self.unsubscribe(),
             41..=46 => self.transact(history),
             47..=60 => self.acknowledge(),
@@ -569,174 +544,12 @@ impl Client {
         }
     }
 
-    fn filler(&mut self) -> Vec<u8> {
-        let length = match self.rng.below(40) {
-            0 => 1000 + self.rng.below(4000),
-            1..=4 => 0,
-            _ => self.rng.below(100),
-        };
-        if self.rng.chance(200) {
-            // Not text: NUL, line ends and all.
-            if self.is_text_only {
-                return any_text(&mut self.rng, length);
-            }
-            return (0..length).map(|_| self.rng.next_u64() as u8).collect();
-        }
-        vec![b'x'; length]
-    }
-
-    fn publish(&mut self, history: &mut History) {
-        let destination = DESTINATIONS[self.rng.below(DESTINATIONS.len())];
-        let filler = self.filler();
-        let number = history.publish(self.number, destination, &filler);
-        let body = history.publications[number].body.clone();
-        let text = number.to_string();
-        let mut headers = vec![("destination", destination), ("number", text.as_str())];
-        let receipt = self.rng.chance(300).then(|| self.name("r"));
-        if let Some(receipt) = &receipt {
-            headers.push(("receipt", receipt));
-        }
-        if let Some(mut transaction) = self.transaction.take() {
-            let has_room = transaction.publications.len() < 100;
-            if has_room && self.rng.chance(500) {
-                headers.push(("transaction", &transaction.name));
-                self.push_frame("SEND", &headers, &body);
-                transaction.publications.push(number);
-                transaction
-                    .receipts
-                    .extend(receipt.map(|receipt| (receipt, What::Ordered(number))));
-                self.transaction = Some(transaction);
-                return;
-            }
-            self.transaction = Some(transaction);
-        }
-        history.send(number);
-        self.push_frame("SEND", &headers, &body);
-        self.unacknowledged.push_back((self.frames_count, number));
-        if let Some(receipt) = receipt {
-            self.expect(receipt, What::Ordered(number));
-        }
-    }
-
-    fn subscribe(&mut self, history: &mut History, to: &'static str, ack: Ack) {
-        let (id, receipt) = (self.name("s"), self.name("r"));
-        let stream = history.subscribe(self.number, &id, to);
-        let mode = match ack {
-            Ack::Auto => "auto",
-            Ack::Client => "client",
-            Ack::Individual => "client-individual",
-        };
-        let mut headers =
-            vec![("id", id.as_str()), ("destination", to), ("ack", mode), ("receipt", &receipt)];
-        // Somebody's position, or one some way back: as if it had seen that and lost touch.
-        let position = history.positions.get(to).cloned().filter(|_| self.rng.chance(700));
-        let back = self.rng.below(30) as u64;
-        let position = position.map(|(offset, epoch)| (offset.saturating_sub(back), epoch));
-        let from = position.as_ref().map(|(offset, _)| offset.to_string()).unwrap_or_default();
-        if let Some((offset, epoch)) = &position {
-            history.streams[stream].from_offset = Some(*offset);
-            headers.extend([("from-offset", from.as_str()), ("epoch", epoch.as_str())]);
-        }
-        let window = (ack != Ack::Auto && self.rng.chance(400)).then(|| 1 + self.rng.below(9));
-        let prefetch = window.map(|count| count.to_string()).unwrap_or_default();
-        if window.is_some() {
-            history.streams[stream].has_queue = true;
-            headers.push(("prefetch-count", &prefetch));
-        }
-        self.push_frame("SUBSCRIBE", &headers, b"");
-        self.expect(receipt, What::Subscribed(stream));
-        self.streams.insert(id.clone(), stream);
-        let (is_live, pending) = (false, Vec::new());
-        self.subscriptions.push(Subscription { id, stream, ack, is_live, window, pending });
-    }
-
-    fn unsubscribe(&mut self) {
-        if self.subscriptions.is_empty() {
-            return;
-        }
-        let at = self.rng.below(self.subscriptions.len());
-        if !self.subscriptions[at].is_live {
-            return;
-        }
-        let Subscription { id, stream, .. } = self.subscriptions.remove(at);
-        let receipt = self.name("r");
-        self.push_frame("UNSUBSCRIBE", &[("id", &id), ("receipt", &receipt)], b"");
-        self.expect(receipt, What::Unsubscribed(stream));
-    }
-
-    fn transact(&mut self, history: &mut History) {
-        let Some(transaction) = self.transaction.take() else {
-            let name = self.name("t");
-            self.push_frame("BEGIN", &[("transaction", &name)], b"");
-            let (publications, acks_count) = (Vec::new(), 0);
-            let (queued, receipts) = (Vec::new(), Vec::new());
-            self.transaction =
-                Some(Transaction { name, publications, acks_count, queued, receipts });
-            return;
-        };
-        let receipt = self.name("r");
-        let headers = [("transaction", transaction.name.as_str()), ("receipt", &receipt)];
-        if self.rng.chance(300) && transaction.acks_count == 0 {
-            self.push_frame("ABORT", &headers, b"");
-            return self.expect(receipt, What::Other);
-        }
-        self.push_frame("COMMIT", &headers, b"");
-        for number in transaction.publications {
-            history.send(number);
-            self.unacknowledged.push_back((self.frames_count, number));
-        }
-        history.queues.commit(&transaction.queued);
-        for (inner, what) in transaction.receipts {
-            self.expect(inner, what);
-        }
-        self.expect(receipt, What::Queued(transaction.queued));
-    }
-
-    /// Acknowledges what came for one subscription, now and then within the transaction.
-    fn acknowledge(&mut self) {
-        let waiting: Vec<usize> = (0..self.subscriptions.len())
-            .filter(|&at| !self.subscriptions[at].pending.is_empty())
-            .collect();
-        if waiting.is_empty() {
-            return;
-        }
-        let at = waiting[self.rng.below(waiting.len())];
-        let subscription = &mut self.subscriptions[at];
-        let id = subscription.id.clone();
-        let is_individual = subscription.ack == Ack::Individual;
-        let has_queue = subscription.window.is_some();
-        let pending = std::mem::take(&mut subscription.pending);
-        let last = pending.len() - 1;
-        for (at, number) in pending.iter().enumerate() {
-            // "all messages before the message are also acknowledged"
-            if !is_individual && at != last {
-                continue;
-            }
-            let name = self.transaction.as_ref().map(|transaction| transaction.name.clone());
-            let name = name.filter(|_| is_individual && self.rng.chance(300));
-            let mut headers = vec![];
-            match self.version {
-                "1.2" => headers.push(("id", number.as_str())),
-                "1.1" => headers.extend([("message-id", number.as_str()), ("subscription", &id)]),
-                _ => headers.push(("message-id", number.as_str())),
-            }
-            if let Some(name) = &name {
-                headers.push(("transaction", name));
-            }
-            // What has a queue would come again.
-            let is_nack = self.version != "1.0" && !has_queue && self.rng.chance(100);
-            self.push_frame(if is_nack { "NACK" } else { "ACK" }, &headers, b"");
-            if let Some(transaction) = self.transaction.as_mut().filter(|_| name.is_some()) {
-                transaction.acks_count += 1;
-            }
-        }
-    }
-
     fn disconnect(&mut self, history: &mut History) {
         let receipt = self.name("r");
         if self.transaction.is_some() {
             self.transact(history);
         }
+        history.queues.end_exclusive(self.number, None, history.step);
         self.push_frame("DISCONNECT", &[("receipt", &receipt)], b"");
         self.expect(receipt, What::Other);
         self.mood = Mood::Leaving;

@@ -12,8 +12,11 @@
 //! - on a topic with a history, each publication has one offset, and those of a subscription follow
 //!   each other from where its RECEIPT said: after those the client named, if it recovered;
 //! - a conflated subscription receives a part of the order, and is told how many it did not;
+//! - a subscription with a selector has a part of the order, as if there were nothing else;
+//! - a subscription to a topic with snapshots receives one first, and all that was counted later;
 //! - it reaches the end if the subscription still lives at the end and has no window that holds it.
 
+use crate::app::{Via, SNAPSHOT, TOTAL};
 use crate::queues::QueueHistory;
 use crate::wire::{matches, Frame};
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,6 +26,12 @@ pub struct Publication {
     pub publisher: usize,
     pub destination: &'static str,
     pub body: Vec<u8>,
+    pub via: Via,
+    /// Does it keep its publisher's order? A task may be done before one that began earlier, and
+    /// what goes to mappings comes behind the rest of its transaction.
+    pub is_ordered: bool,
+    /// For selectors.
+    pub kind: &'static str,
     /// The step in which it (of a transaction: its COMMIT) was handed to the socket.
     pub sent: Option<u64>,
     /// The step in which its own RECEIPT came: its place in the order is taken.
@@ -42,6 +51,12 @@ pub struct Stream {
     pub live: Option<u64>,
     /// Do messages wait for it in a queue? Then it has no offsets.
     pub has_queue: bool,
+    /// The kind of publication that it selects.
+    pub kind: Option<&'static str>,
+    /// Does it get a snapshot first?
+    pub has_snapshot: bool,
+    /// The total that it said.
+    pub snapshot: Option<u64>,
     /// Did UNSUBSCRIBE's RECEIPT come?
     pub is_over: bool,
     /// Was it live, and its client there, when all was quiet?
@@ -69,6 +84,10 @@ pub struct History {
     pub offsets: BTreeMap<(&'static str, u64), usize>,
     /// The newest offset and the epoch that some client saw.
     pub positions: BTreeMap<&'static str, (u64, String)>,
+    /// The total that each counted publication made.
+    pub totals: BTreeMap<usize, u64>,
+    /// Snapshots that came.
+    pub snapshots_count: usize,
 }
 
 /// Does this destination keep a history? A pattern does not.
@@ -100,14 +119,28 @@ pub const CANARIES_COUNT: usize = 2;
 
 impl History {
     /// A new publication, not sent yet. Its body begins with its number.
-    pub fn publish(&mut self, publisher: usize, destination: &'static str, filler: &[u8]) -> usize {
+    pub fn publish(
+        &mut self,
+        publisher: usize,
+        destination: &'static str,
+        via: Via,
+        kind: &'static str,
+        filler: &[u8],
+    ) -> usize {
         let number = self.publications.len();
         let mut body = format!("{number} ").into_bytes();
         body.extend_from_slice(filler);
-        let (sent, ordered, is_acknowledged) = (None, None, false);
-        let publication =
-            Publication { publisher, destination, body, sent, ordered, is_acknowledged };
-        self.publications.push(publication);
+        self.publications.push(Publication {
+            publisher,
+            destination,
+            body,
+            via,
+            is_ordered: via != Via::Task,
+            kind,
+            sent: None,
+            ordered: None,
+            is_acknowledged: false,
+        });
         number
     }
 
@@ -126,6 +159,9 @@ impl History {
             asked: self.step,
             live: None,
             has_queue: false,
+            kind: None,
+            has_snapshot: false,
+            snapshot: None,
             is_over: false,
             is_complete: false,
             from_offset: None,
@@ -138,9 +174,19 @@ impl History {
     }
 
     /// A MESSAGE came for `stream`: is it one that may come, whole and for the first time?
-    pub fn receive(&mut self, stream: usize, frame: &Frame) {
+    pub fn receive(&mut self, stream: usize, frame: &Frame<'_>) {
         let stream = &mut self.streams[stream];
         let who = format!("subscription {} of client {}", stream.id, stream.client);
+        if let Some(total) = frame.header(SNAPSHOT) {
+            assert!(stream.has_snapshot, "{who}: a snapshot of nothing");
+            assert!(stream.received.is_empty(), "{who}: something overtook the snapshot");
+            let before = stream.snapshot.replace(total.parse().expect("a total"));
+            assert_eq!(before, None, "{who}: two snapshots");
+            self.snapshots_count += 1;
+            return;
+        }
+        let is_due = stream.has_snapshot && stream.snapshot.is_none();
+        assert!(!is_due, "{who}: a message before the snapshot");
         let text: Vec<u8> = frame.body.iter().copied().take_while(u8::is_ascii_digit).collect();
         let number = String::from_utf8(text).ok().and_then(|text| text.parse::<usize>().ok());
         let number = number.unwrap_or_else(|| panic!("{who} received a body of nobody's"));
@@ -150,6 +196,14 @@ impl History {
         assert_eq!(destination, Some(publication.destination), "{who}: destination of {number}");
         let value = |name: &str| frame.header(name).and_then(|text| text.parse::<usize>().ok());
         assert_eq!(value("number"), Some(number), "{who}: a header of {number}");
+        assert_eq!(frame.header("kind"), Some(publication.kind), "{who}: kind of {number}");
+        let is_selected = stream.kind.is_none_or(|kind| kind == publication.kind);
+        assert!(is_selected, "{who}: the selector does not match {number}");
+        assert_eq!(frame.header(TOTAL).is_some(), publication.via == Via::Count, "{who}");
+        if let Some(total) = frame.header(TOTAL) {
+            let total = total.parse().expect("a total");
+            assert_eq!(*self.totals.entry(number).or_insert(total), total, "{who}: {number}");
+        }
         let length = Some(publication.body.len());
         assert_eq!(value("content-length"), length, "{who}: length of {number}");
         assert!(frame.header("receipt").is_none(), "{who}: the publisher's receipt leaked");
@@ -178,13 +232,15 @@ impl History {
         assert!(position.1.is_empty() || position.1 == epoch, "{who}: another epoch");
         *position = (position.0.max(offset), epoch);
         if let Some(next) = &mut stream.next_offset {
-            assert_eq!(offset, *next, "{who}: a gap, or twice the same");
-            *next += 1;
+            // What the selector leaves out has its offset, too.
+            let is_next = offset == *next || (stream.kind.is_some() && offset > *next);
+            assert!(is_next, "{who}: offset {offset}, not {next}: a gap, or twice the same");
+            *next = offset + 1;
         }
     }
 
     /// The RECEIPT of a SUBSCRIBE came; says whether it recovered, if it asked.
-    pub fn subscribed(&mut self, stream: usize, frame: &Frame) -> Option<bool> {
+    pub fn subscribed(&mut self, stream: usize, frame: &Frame<'_>) -> Option<bool> {
         let stream = &mut self.streams[stream];
         stream.live = Some(self.step);
         let who = format!("subscription {} of client {}", stream.id, stream.client);
@@ -239,9 +295,25 @@ impl History {
                 assert!(!publication.is_acknowledged, "{number} of client {client} was lost");
                 continue;
             };
+            if !publication.is_ordered {
+                continue;
+            }
             let before = last.insert(publication.publisher, place);
             assert!(before < Some(place), "{number} overtook its publisher's earlier one");
         }
+    }
+
+    /// All that was counted after the snapshot was made has come.
+    fn check_snapshot(&self, who: &str, stream: &Stream, order: &[usize]) {
+        if !stream.has_snapshot || !stream.is_complete {
+            return;
+        }
+        let snapshot = stream.snapshot.unwrap_or_else(|| panic!("{who} has no snapshot"));
+        let is_missed = |number: &&usize| {
+            self.totals.get(number) > Some(&snapshot) && !stream.seen.contains(number)
+        };
+        let missed = order.iter().find(is_missed);
+        assert_eq!(missed, None, "{who}: a gap behind the snapshot {snapshot}");
     }
 
     fn check_stream(&self, stream: &Stream, destination: &str, order: &[usize]) {
@@ -250,6 +322,12 @@ impl History {
         }
         let who = format!("subscription {} of client {}", stream.id, stream.client);
         let received = self.order_in(stream, destination);
+        let is_selected = |number: &&usize| {
+            stream.kind.is_none_or(|kind| kind == self.publications[**number].kind)
+        };
+        let order: Vec<usize> = order.iter().filter(is_selected).copied().collect();
+        let order = &order[..];
+        self.check_snapshot(&who, stream, order);
         if is_conflated(stream.pattern) {
             return check_conflated(&who, stream, &received, order);
         }

@@ -81,7 +81,7 @@ impl Line {
     pub fn beats_max(&self) -> u64 {
         match self {
             Line::Socket { .. } => 2,
-            Line::SockJs(_) => 6,
+            Line::SockJs(_) => 10,
         }
     }
 

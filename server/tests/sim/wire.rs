@@ -7,16 +7,16 @@ use stompede::reactor::sim::Rng;
 
 /// One STOMP frame from the server.
 #[derive(Debug)]
-pub struct Frame {
-    pub command: String,
-    pub headers: Vec<(String, String)>,
-    pub body: Vec<u8>,
+pub struct Frame<'a> {
+    pub command: &'a str,
+    pub headers: Vec<(&'a str, &'a str)>,
+    pub body: &'a [u8],
 }
 
-impl Frame {
+impl<'a> Frame<'a> {
     /// The first header of that name: "only the first header entry SHOULD be used".
-    pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(other, _)| other == name).map(|(_, value)| value.as_str())
+    pub fn header(&self, name: &str) -> Option<&'a str> {
+        self.headers.iter().find(|(other, _)| *other == name).map(|(_, value)| *value)
     }
 }
 
@@ -36,28 +36,28 @@ pub fn stomp(command: &str, headers: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
 }
 
 /// Takes one frame off the front; `None`: incomplete. Heart-beats in front of it are dropped.
-pub fn take_stomp(buffer: &mut Vec<u8>) -> Option<Frame> {
-    let beats = buffer.iter().take_while(|&&byte| byte == b'\n').count();
-    buffer.drain(..beats);
-    let head_len = buffer.windows(2).position(|pair| pair == b"\n\n")?;
-    let head = String::from_utf8(buffer[..head_len].to_vec()).expect("a head is UTF-8");
+pub fn take_stomp<'a>(input: &mut &'a [u8]) -> Option<Frame<'a>> {
+    let beats = input.iter().take_while(|&&byte| byte == b'\n').count();
+    *input = &input[beats..];
+    let mut line_ends = input.iter().enumerate().filter(|(_, &byte)| byte == b'\n');
+    let (head_len, _) = line_ends.find(|(at, _)| input.get(at + 1) == Some(&b'\n'))?;
+    let head = std::str::from_utf8(&input[..head_len]).expect("a head is UTF-8");
     let mut lines = head.split('\n');
-    let command = lines.next().expect("split gives one").to_string();
-    let headers: Vec<(String, String)> = lines
+    let command = lines.next().expect("split gives one");
+    let headers: Vec<(&str, &str)> = lines
         .map(|line| line.split_once(':').unwrap_or_else(|| panic!("no colon in {line:?}")))
-        .map(|(name, value)| (name.to_string(), value.to_string()))
         .collect();
     let start = head_len + 2;
-    let length = headers.iter().find(|(name, _)| name == "content-length");
+    let length = headers.iter().find(|(name, _)| *name == "content-length");
     let body_len = match length {
         Some((_, value)) => value.parse::<usize>().expect("content-length is a number"),
-        None => buffer[start..].iter().position(|&byte| byte == 0)?,
+        None => input[start..].iter().position(|&byte| byte == 0)?,
     };
     let end = start + body_len;
-    let last = *buffer.get(end)?;
+    let last = *input.get(end)?;
     assert_eq!(last, 0, "no NUL behind the body of {command}");
-    let body = buffer[start..end].to_vec();
-    buffer.drain(..=end);
+    let body = &input[start..end];
+    *input = &input[end + 1..];
     Some(Frame { command, headers, body })
 }
 
@@ -114,23 +114,23 @@ pub fn ws_message(rng: &mut Rng, payload: &[u8], pings: &mut Vec<Vec<u8>>) -> Ve
 }
 
 /// Takes one of the server's frames off the front, as opcode and payload.
-pub fn take_ws(buffer: &mut Vec<u8>) -> Option<(u8, Vec<u8>)> {
-    let (&first, &second) = (buffer.first()?, buffer.get(1)?);
+pub fn take_ws<'a>(input: &mut &'a [u8]) -> Option<(u8, &'a [u8])> {
+    let (&first, &second) = (input.first()?, input.get(1)?);
     assert_eq!(first & 0xf0, 0x80, "the server neither fragments nor uses RSV bits");
     assert!(second < 0x80, "the server does not mask");
     let (head, length) = match second {
-        126 => (4, u64::from(u16::from_be_bytes(buffer.get(2..4)?.try_into().ok()?))),
-        127 => (10, u64::from_be_bytes(buffer.get(2..10)?.try_into().ok()?)),
+        126 => (4, u64::from(u16::from_be_bytes(input.get(2..4)?.try_into().ok()?))),
+        127 => (10, u64::from_be_bytes(input.get(2..10)?.try_into().ok()?)),
         length => (2, u64::from(length)),
     };
     let minimal = if length < 126 { 2 } else { 4 + 6 * usize::from(length > 0xffff) };
     assert_eq!(head, minimal, "the length {length} is not in its shortest form");
     let end = head + length as usize;
-    let payload = buffer.get(head..end)?.to_vec();
-    buffer.drain(..end);
+    let payload = input.get(head..end)?;
+    *input = &input[end..];
     let code = first & 0x0f;
     if code == opcode::TEXT {
-        assert!(std::str::from_utf8(&payload).is_ok(), "a text message is UTF-8");
+        assert!(std::str::from_utf8(payload).is_ok(), "a text message is UTF-8");
     }
     Some((code, payload))
 }

@@ -5,25 +5,15 @@
 //! must be back where it began. A shard that sleeps is not run again before something wakes it.
 
 use crate::client::{Client, Fate};
+use crate::cluster::Cluster;
 use crate::history::{History, CANARIES_COUNT};
 use crate::line::Way;
-use std::future::Future;
-use std::pin::pin;
-use std::sync::atomic::Ordering;
-use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use crate::queues::{GRAVE, SHORT, SHORT_MESSAGES_MAX};
 use std::time::Duration;
 use stompede::config::Config;
-use stompede::mesh::{self, Doorbell};
 use stompede::metrics::{Counter, ShardMetrics};
-use stompede::reactor::sim::{Faults, Rng, SimNet, SimReactor};
-use stompede::shard::admission::SLOTS_RESERVED;
-use stompede::shard::census::Census;
+use stompede::reactor::sim::{Fault, Faults, Rng};
 use stompede::shard::reason::{DisconnectReason, NAMES};
-use stompede::shard::{Shard, Shared};
-
-/// Slots of each shard: enough for all clients on one, few enough to be used again.
-const SLOTS_COUNT: u32 = SLOTS_RESERVED as u32 + 100;
 
 /// Longer than the clock ever jumps: a client that was not run is no client that left.
 const DISCONNECT_DELAY_MS: u32 = 60_000;
@@ -45,6 +35,10 @@ pub struct Plan {
     pub latecomers: Vec<Fate>,
     /// Jumps of the clock, in thousandths of the rounds.
     pub jumps: u32,
+    /// Shards whose threads get no time for a while, likewise.
+    pub stalls: u32,
+    /// See [`stompede_core::limits::Limits`].
+    pub selector_turn_steps_max: u64,
     /// Do clients come by SockJS, too?
     pub has_sockjs: bool,
     /// Does the run end with a drain?
@@ -70,6 +64,7 @@ impl Plan {
             late_tick: level(500),
         };
         let jumps = level(15);
+        let stalls = level(40);
         let clients_count = 4 + rng.below(14);
         let latecomers_count = rng.below(12);
         let mut fate = || FATES[rng.below(FATES.len())];
@@ -86,6 +81,8 @@ impl Plan {
             fates,
             latecomers,
             jumps,
+            stalls,
+            selector_turn_steps_max: [20, 200, 1 << 20][rng.below(3)],
             is_drained: rng.chance(250),
             has_sockjs: rng.chance(500),
         }
@@ -107,6 +104,9 @@ impl Plan {
             }
             if world.rng.chance(self.jumps) {
                 world.jump();
+            }
+            if world.rng.chance(self.stalls) {
+                world.cluster.stall(&mut world.rng);
             }
             world.round(true);
         }
@@ -140,18 +140,15 @@ pub struct Outcome {
     pub refusals_count: u64,
     /// Ends by reason.
     pub ends: Vec<(&'static str, u64)>,
+    /// How often what happened that the run is there for, by name.
+    pub seen: Vec<(String, u64)>,
 }
 
 struct World {
     seed: u64,
     rng: Rng,
-    now_ms: u64,
-    shared: Arc<Shared>,
-    doorbells: Vec<Arc<Doorbell>>,
-    nets: Vec<SimNet>,
-    shards: Vec<Shard<SimReactor>>,
-    is_asleep: Vec<bool>,
-    is_drained: Vec<bool>,
+    cluster: Cluster,
+    jumps_count: u64,
     clients: Vec<Client>,
     history: History,
     faults: Faults,
@@ -168,38 +165,24 @@ impl World {
         config.limits.unacknowledged_count_max = 100_000;
         config.history = vec!["/topic/a,20,10s".to_string(), "/topic/c/*,1000,20s".to_string()];
         config.slow_consumer = vec!["/topic/gh,conflate".to_string()];
-        config.limits.queue_deliveries_count_max = u32::MAX;
+        // Where there is room for all dead letters, messages may die of being delivered too often.
+        let is_small = plan.queue_messages_count_max < 1_000;
+        config.limits.queue_deliveries_count_max = if is_small { u32::MAX } else { 3 };
+        config.dead_letter = Some(GRAVE.to_string());
+        config.rules = vec!["allow any both /app/**".to_string()];
+        config.limits.selector_turn_steps_max = plan.selector_turn_steps_max;
         config.limits.queue_messages_count_max = plan.queue_messages_count_max;
         config.sockjs.disconnect_delay_ms = DISCONNECT_DELAY_MS;
         config.sockjs.tombstone_ms = 5_000;
         config.sockjs.response_bytes_max = 3_000;
-        let shards_count = plan.shards_count;
-        config.shards = shards_count;
-        let shared = Shared::new(config, plan.seed, "sim").expect("a plain configuration");
-        let shared = Arc::new(shared);
-        let doorbells: Vec<_> =
-            (0..shards_count).map(|_| Doorbell::new().expect("an eventfd")).collect();
+        config.shards = plan.shards_count;
         let mut rng = Rng::new(!plan.seed);
-        let net = |doorbell: &Arc<Doorbell>| {
-            SimNet::new(rng.next_u64(), Faults::default(), SLOTS_COUNT, doorbell.fd())
-        };
-        let nets: Vec<SimNet> = doorbells.iter().map(net).collect();
-        let meshes = mesh::connect(&doorbells, plan.ring_capacity);
-        let shards = meshes
-            .into_iter()
-            .enumerate()
-            .map(|(index, mesh)| Shard::new(index, shared.clone(), nets[index].reactor(), mesh))
-            .collect();
+        let cluster = Cluster::new(config, plan.seed, plan.ring_capacity, &mut rng);
         World {
             seed: plan.seed,
             rng,
-            now_ms: 0,
-            shared,
-            doorbells,
-            nets,
-            shards,
-            is_asleep: vec![false; shards_count],
-            is_drained: vec![false; shards_count],
+            cluster,
+            jumps_count: 0,
             clients: Vec::new(),
             history: History::default(),
             faults: plan.faults,
@@ -209,7 +192,7 @@ impl World {
 
     fn enter_canaries(&mut self) {
         for number in 0..CANARIES_COUNT {
-            let net = self.nets[number % self.nets.len()].clone();
+            let net = self.cluster.nets[number % self.cluster.nets.len()].clone();
             let way = if number == 0 { Way::WebSocket(net) } else { Way::Tcp(net) };
             let mut client = Client::new(number, way, self.seed, Fate::Stay);
             client.is_text_only = self.has_sockjs;
@@ -218,64 +201,44 @@ impl World {
         self.run_until("the canaries are in", 2_000, |world| {
             world.clients.iter().all(|client| client.is_settled(&world.history))
         });
-        self.clients.iter_mut().for_each(Client::stop_consuming);
-        self.run_until("the durable subscription is nobody's", 2_000, |world| {
+        for client in &mut self.clients {
+            client.stop_consuming(&mut self.history);
+        }
+        self.run_until("the declared queues are nobody's", 2_000, |world| {
             world.clients.iter().all(|client| client.is_settled(&world.history))
         });
-        for net in &self.nets {
-            net.set_faults(self.faults);
-        }
+        self.clients[0].serve();
+        self.run_until("there is a service", 2_000, |world| {
+            world.clients.iter().all(|client| client.is_settled(&world.history))
+        });
+        self.cluster.set_faults(self.faults);
     }
 
     fn enter(&mut self, fate: Fate) {
-        let net = self.nets[self.rng.below(self.nets.len())].clone();
+        let net = self.cluster.any_net(&mut self.rng);
         let way = match self.rng.below(4) {
-            0 | 1 if self.has_sockjs => Way::SockJs(self.nets.clone()),
+            0 | 1 if self.has_sockjs => Way::SockJs(self.cluster.nets.clone()),
             0 | 2 => Way::WebSocket(net),
             _ => Way::Tcp(net),
         };
         let mut client = Client::new(self.clients.len(), way, self.seed, fate);
         client.is_text_only = self.has_sockjs;
         client.fate_step = self.history.step + 1 + self.rng.below(1500) as u64;
-        client.forget_beats(self.now_ms);
+        client.forget_beats(self.cluster.now_ms);
         self.clients.push(client);
     }
 
     /// Every client and every shard that is awake may run once, in any order.
     fn round(&mut self, may_act: bool) {
-        let pause_ms = [1, 6, 20, 60][self.rng.below(4)];
-        self.advance(pause_ms);
-        let count = self.clients.len() + self.shards.len();
+        self.cluster.begin_round(&mut self.rng);
+        let count = self.clients.len() + self.cluster.shards_count();
         for _ in 0..count {
             let at = self.rng.below(count);
             if at < self.clients.len() {
                 self.history.step += 1;
-                self.clients[at].step(&mut self.history, self.now_ms, may_act);
+                self.clients[at].step(&mut self.history, self.cluster.now_ms, may_act);
             } else {
-                self.turn(at - self.clients.len());
-            }
-        }
-    }
-
-    fn advance(&mut self, ms: u64) {
-        self.now_ms += ms;
-        for net in &self.nets {
-            net.advance(ms);
-        }
-    }
-
-    /// One turn of a shard, unless it sleeps and nothing woke it.
-    fn turn(&mut self, index: usize) {
-        if self.is_drained[index] || (self.is_asleep[index] && !self.nets[index].has_work()) {
-            return;
-        }
-        let mut context = Context::from_waker(Waker::noop());
-        let turn = pin!(self.shards[index].turn());
-        match turn.poll(&mut context) {
-            Poll::Pending => self.is_asleep[index] = true,
-            Poll::Ready(is_drained) => {
-                self.is_asleep[index] = false;
-                self.is_drained[index] = is_drained.expect("the simulated wait has no errors");
+                self.cluster.turn(at - self.clients.len());
             }
         }
     }
@@ -285,12 +248,13 @@ impl World {
         if self.clients.iter().any(Client::is_in_between) {
             return;
         }
+        self.jumps_count += 1;
         for _ in 0..10 + self.rng.below(100) {
-            self.advance(500);
+            self.cluster.advance(500);
             for client in &mut self.clients {
-                client.forget_beats(self.now_ms);
+                client.forget_beats(self.cluster.now_ms);
                 self.history.step += 1;
-                client.step(&mut self.history, self.now_ms, false);
+                client.step(&mut self.history, self.cluster.now_ms, false);
             }
         }
     }
@@ -302,56 +266,61 @@ impl World {
             }
             self.round(false);
         }
-        let census: Vec<Census> = self.shards.iter().map(Shard::census).collect();
+        let census = self.cluster.census();
         panic!("not in {rounds_max} rounds: {what}; {census:#?}");
     }
 
-    fn is_quiet(&self) -> bool {
-        self.nets.iter().all(SimNet::is_quiet)
-            && self.is_asleep.iter().zip(&self.is_drained).all(|(asleep, done)| *asleep || *done)
-    }
-
     fn settle(&mut self) {
-        for net in &self.nets {
-            net.set_faults(Faults::default());
-        }
+        self.cluster.set_faults(Faults::default());
         self.run_until("all asked is answered", 30_000, |world| {
-            world.clients.iter().all(|client| client.is_settled(&world.history)) && world.is_quiet()
+            world.clients.iter().all(|client| client.is_settled(&world.history))
+                && world.cluster.is_quiet()
         });
         for client in &self.clients {
             client.mark_complete(&mut self.history);
         }
         self.history.check();
+        let is_well = |client: usize| self.clients[client].is_undisturbed();
+        self.history.queues.check_answers(is_well);
+        let well = self.clients.iter().filter(|client| client.is_undisturbed());
+        let held: usize = well.map(|client| client.held(SHORT)).sum();
+        assert!(held <= SHORT_MESSAGES_MAX, "{held} unsettled deliveries of {SHORT}");
     }
 
     /// Looks into the queues when everybody has left.
     fn collect(&mut self) {
-        let net = self.nets[0].clone();
+        let net = self.cluster.nets[0].clone();
         let mut client = Client::new(self.clients.len(), Way::Tcp(net), self.seed, Fate::Stay);
-        client.forget_beats(self.now_ms);
+        client.forget_beats(self.cluster.now_ms);
         self.clients.push(client.collector());
         self.run_until("the queues are empty", 30_000, |world| {
-            world.clients.iter().all(|client| client.is_settled(&world.history)) && world.is_quiet()
+            world.clients.iter().all(|client| client.is_settled(&world.history))
+                && world.cluster.is_quiet()
         });
         let collected = self.clients.last().expect("it was pushed").collected();
-        let is_small = self.shared.config.limits.queue_messages_count_max < 1_000;
+        let is_small = self.cluster.shared.config.limits.queue_messages_count_max < 1_000;
         self.history.queues.check(collected, is_small, |client| self.clients[client].is_well);
     }
 
     fn leave(&mut self) {
-        for client in &mut self.clients {
+        // The first is the service: to the last there is one.
+        for client in self.clients.iter_mut().skip(1) {
             client.leave(&mut self.history);
         }
+        self.run_until("all but the first are gone", 5_000, |world| {
+            world.clients[1..].iter().all(Client::is_dead)
+        });
+        self.clients[0].leave(&mut self.history);
         self.run_until("all are gone", 5_000, |world| {
             world.clients.iter().all(Client::is_dead)
-                && world.is_quiet()
-                && world.nets.iter().all(|net| net.open_slots_count() == 0)
+                && world.cluster.is_quiet()
+                && world.cluster.is_empty()
         });
         // What is kept for a time is gone by then (of a session first the life, then the memory),
         // and the next tick sets the gauges. In steps: a pause of the server counts for nobody.
         for _ in 0..LEFT_MS_MAX / 500 {
-            self.advance(500);
-            (0..self.shards.len()).for_each(|index| self.turn(index));
+            self.cluster.advance(500);
+            self.cluster.run_until_quiet();
         }
         for _ in 0..50 {
             self.round(false);
@@ -360,82 +329,59 @@ impl World {
 
     /// The durable subscription ends when nobody came back to it for long.
     fn wait_for_idle_queues(&mut self) {
-        self.advance(self.shared.config.queue_idle_max.as_millis() as u64);
+        let idle_ms = self.cluster.shared.config.queue_idle_max.as_millis() as u64;
+        self.cluster.advance(idle_ms);
         for _ in 0..50 {
             self.round(false);
         }
     }
 
     fn drain(&mut self) {
-        self.shared.is_draining.store(true, Ordering::Relaxed);
-        for doorbell in &self.doorbells {
-            doorbell.ring();
-        }
+        self.cluster.begin_drain();
         for client in &mut self.clients {
             client.tolerate();
         }
-        self.run_until("the drain is over", 5_000, |world| {
-            world.is_drained.iter().all(|is_drained| *is_drained)
-        });
+        self.run_until("the drain is over", 5_000, |world| world.cluster.is_drained());
     }
 
-    /// Nobody is there any more: all that was taken is given back, and the counters agree.
+    /// Nobody is there any more.
     fn check_base_line(&mut self) {
-        let slow = DisconnectReason::SlowConsumer as usize;
-        let slow: u64 = self.shared.metrics.iter().map(|shard| shard.closed_count(slow)).sum();
+        let slow = self.cluster.ends_count(DisconnectReason::SlowConsumer as usize);
         let ended = self.clients.iter().filter(|client| client.was_too_slow).count();
         assert!(ended as u64 <= slow, "{ended} healthy clients were ended, {slow} as too slow");
-        for index in 0..self.shards.len() {
-            let metrics = &self.shared.metrics[index];
-            let census = self.shards[index].census();
-            assert!(census.arena_chunks <= 2, "shard {index}: {census:?}");
-            let is_drained = self.is_drained[index];
-            // A drained shard may have stopped before others told it what they want no more.
-            let ignored = |n: usize| if is_drained { n } else { 0 };
-            let base_line = Census {
-                arena_chunks: census.arena_chunks,
-                interests: ignored(census.interests),
-                mesh_overflow: ignored(census.mesh_overflow),
-                histories: ignored(census.histories),
-                // Who was told of the drain is remembered to the end.
-                sockjs_sessions: ignored(census.sockjs_sessions),
-                // What nobody consumed is lost with the process.
-                queues: ignored(census.queues),
-                // The durable subscription's to its topic.
-                subscriptions: ignored(census.subscriptions.min(1)),
-                reservations: ignored(census.reservations),
-                ..Census::default()
-            };
-            assert_eq!(census, base_line, "shard {index}");
-            assert_eq!(self.nets[index].open_slots_count(), 0, "shard {index}: slots");
-            let ended: u64 = (0..NAMES.len()).map(|reason| metrics.closed_count(reason)).sum();
-            assert_eq!(metrics.connections_opened.get(), ended, "shard {index}: each end counts");
-            assert_eq!(metrics.connections.get(), 0, "shard {index}: connections");
-            assert_eq!(metrics.outbound_bytes.get(), 0, "shard {index}: outbound bytes");
-            let slow = metrics.closed_count(DisconnectReason::SlowConsumer as usize);
-            assert_eq!(metrics.slow_consumers.get(), slow, "shard {index}: slow consumers");
-            let missed = metrics.closed_count(DisconnectReason::HeartbeatMissed as usize);
-            assert_eq!(metrics.heartbeats_missed.get(), missed, "shard {index}: heart-beats");
-            if !is_drained {
-                assert_eq!(metrics.subscriptions.get(), 0, "shard {index}: subscriptions");
-            }
-        }
+        self.cluster.check_base_line();
     }
 
     fn outcome(&self) -> Outcome {
-        let trace = self.nets.iter().fold(0, |sum: u64, net| sum.rotate_left(7) ^ net.trace());
-        let count = |reason: usize| -> u64 {
-            self.shared.metrics.iter().map(|shard| shard.closed_count(reason)).sum()
-        };
         let sum = |of: fn(&ShardMetrics) -> &Counter| {
-            self.shared.metrics.iter().map(|shard| of(shard).get()).sum()
+            self.cluster.shared.metrics.iter().map(|shard| of(shard).get()).sum()
         };
-        let ends = NAMES.iter().enumerate().map(|(reason, &name)| (name, count(reason)));
+        let ends =
+            NAMES.iter().enumerate().map(|(reason, &name)| (name, self.cluster.ends_count(reason)));
         let recoveries = |at: usize| self.clients.iter().map(|client| client.recoveries[at]).sum();
+        let mut seen: Vec<(String, u64)> = vec![
+            ("jumps of the clock".into(), self.jumps_count),
+            ("stalls of a shard".into(), self.cluster.stalls_count),
+            ("snapshots".into(), self.history.snapshots_count as u64),
+            ("answers of services".into(), self.history.queues.answers_count),
+        ];
+        let letters = &self.history.queues.letters;
+        seen.extend(letters.iter().map(|(reason, &count)| (format!("{reason} letters"), count)));
+        for fault in Fault::ALL {
+            let count = self.cluster.nets.iter().map(|net| net.struck()[fault as usize]).sum();
+            seen.push((format!("{fault:?}"), count));
+        }
         Outcome {
+            seen,
             recoveries: [recoveries(0), recoveries(1)],
-            missed_count: self.shared.metrics.iter().map(|it| it.messages_missed.get()).sum(),
-            trace,
+            missed_count: self
+                .cluster
+                .shared
+                .metrics
+                .iter()
+                .map(|it| it.messages_missed.get())
+                .sum(),
+            trace: self.cluster.trace(),
             publications_count: self.history.sent.len(),
             deliveries_count: self.history.streams.iter().map(|s| s.received.len()).sum::<usize>()
                 + self.history.queues.deliveries_count,
@@ -450,9 +396,9 @@ impl Drop for World {
     /// Says of a run that failed how far it had come.
     fn drop(&mut self) {
         if std::thread::panicking() {
-            let (step, now_ms) = (self.history.step, self.now_ms);
+            let (step, now_ms) = (self.history.step, self.cluster.now_ms);
             eprintln!("at step {step}, {now_ms} ms, {:?}: {:?}", self.faults, self.outcome());
-            self.shards.iter().for_each(|shard| eprintln!("{:?}", shard.census()));
+            self.cluster.census().iter().for_each(|census| eprintln!("{census:?}"));
         }
     }
 }

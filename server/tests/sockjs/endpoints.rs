@@ -1,6 +1,6 @@
 //! Several endpoints on one server, each with options of its own.
 
-use crate::client::{config, exchange, masked, request, start};
+use crate::client::{config, exchange, request, start};
 
 #[test]
 fn every_endpoint_obeys_its_own_options() {
@@ -36,7 +36,7 @@ fn every_endpoint_obeys_its_own_options() {
     assert_eq!((beaten.chunk(), beaten.chunk()), ("o\n".to_owned(), "h\n".to_owned()));
     let mut socket = server.session("/beat").websocket();
     assert_eq!(socket.text(), "o");
-    socket.send(&masked(r#"["CONNECT\naccept-version:1.2\nhost:a\n\n\u0000"]"#));
+    socket.send_text(r#"["CONNECT\naccept-version:1.2\nhost:a\n\n\u0000"]"#);
     assert!(socket.text().starts_with(r#"a["CONNECTED"#));
     assert_eq!(socket.text(), "h");
 }

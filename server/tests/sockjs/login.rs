@@ -1,6 +1,7 @@
 //! HTTP Basic on the transports of a session, and how many sessions an address may have.
 
-use crate::client::{basic, config, exchange, request, start, until, Answer, Running, SHARDS};
+use crate::client::{basic, config, exchange, request, start, Answer, Running, SHARDS};
+use crate::support::until;
 use std::sync::{Arc, Mutex};
 use stompede::config::Config;
 use stompede::handler::{Handler, Message, Session};
@@ -23,7 +24,7 @@ fn check_login(server: &Running) {
     for (index, opening) in ["xhr", "xhr_streaming"].into_iter().enumerate() {
         let base = format!("/sockjs/000/login{index}");
         let mut opened = post(server, &format!("{base}/{opening}"), &ann, "");
-        assert_eq!(opened.status, 200, "{}", opened.head);
+        assert_eq!(opened.status, 200, "{:?}", *opened);
         if opening == "xhr" {
             assert_eq!(opened.body(), "o\n");
         } else {

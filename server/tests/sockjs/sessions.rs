@@ -1,6 +1,7 @@
 //! The life of a session, whatever shard its requests land on (reference: protocol, "Sessions").
 
-use crate::client::{config, exchange, request, start, until, SHARDS};
+use crate::client::{config, exchange, request, start, SHARDS};
+use crate::support::until;
 use std::time::Duration;
 
 /// Catalogue: G16.
@@ -51,77 +52,6 @@ fn a_stream_ends_at_its_limit_and_nothing_is_lost() {
             }
         }
         assert!(streams > 2, "{streams} streams for 13 KiB, 4 KiB each");
-    }
-}
-
-/// Catalogue: G05.
-#[test]
-fn a_second_receiver_is_told_and_the_first_is_untouched() {
-    for shards in SHARDS {
-        let server = start(config(shards));
-        let session = server.session("/echo");
-        let mut first = session.stream();
-        assert_eq!(first.chunk(), "o\n");
-        let told = r#"c[2010,"Another connection still open"]"#;
-        assert_eq!(session.poll(), told);
-        let mut second = session.stream();
-        assert_eq!(second.chunk(), format!("{told}\n"));
-        assert_eq!(second.chunk(), "");
-        session.send(r#"["x"]"#);
-        assert_eq!(first.chunk(), "a[\"x\"]\n");
-    }
-}
-
-/// Catalogue: G16.
-#[test]
-fn first_requests_at_once_are_one_session() {
-    for shards in SHARDS {
-        let server = start(config(shards));
-        let session = server.session("/echo");
-        let mut firsts: Vec<_> = std::thread::scope(|scope| {
-            let all: Vec<_> = (0..4)
-                .map(|_| {
-                    scope.spawn(|| {
-                        let mut stream = session.stream();
-                        let frame = stream.chunk();
-                        (frame, stream)
-                    })
-                })
-                .collect();
-            all.into_iter().map(|one| one.join().expect("an answer")).collect()
-        });
-        firsts.sort_by_key(|(frame, _)| frame != "o\n");
-        assert_eq!(firsts[0].0, "o\n");
-        assert!(firsts[1..].iter().all(|(frame, _)| frame.starts_with("c[2010,")));
-    }
-}
-
-/// Catalogue: G09.
-#[test]
-fn an_aborted_receiver_ends_the_session() {
-    for shards in SHARDS {
-        let server = start(config(shards));
-        let session = server.session("/echo");
-        let mut stream = session.stream();
-        assert_eq!(stream.chunk(), "o\n");
-        drop(stream);
-        let told = r#"c[1002,"Connection interrupted"]"#;
-        until("the abort", || session.poll() == told);
-        assert_eq!(session.post("xhr_send", r#"["x"]"#).status, 404);
-        until("the sockets to go", || server.sum(shards, |m| m.connections.get()) == 0);
-    }
-}
-
-#[test]
-fn who_broke_off_is_no_second_receiver() {
-    // Its end and its next request race to the home by different shards.
-    let server = start(config(4));
-    for _ in 0..100 {
-        let session = server.session("/echo");
-        let mut stream = session.stream();
-        assert_eq!(stream.chunk(), "o\n");
-        drop(stream);
-        assert_eq!(session.poll(), r#"c[1002,"Connection interrupted"]"#);
     }
 }
 

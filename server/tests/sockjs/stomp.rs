@@ -1,6 +1,7 @@
 //! STOMP over SockJS is STOMP over anything else.
 
-use crate::client::{config, masked, start, upgrade, Session, SHARDS};
+use crate::client::{config, start, upgrade, Session, SHARDS};
+use crate::support::{masked, BINARY};
 
 const CONNECT: &str = r#"["CONNECT\naccept-version:1.2\nhost:a\n\n\u0000"]"#;
 
@@ -56,15 +57,15 @@ fn one_publication_reaches_all_transports() {
 
         let mut socket = server.session("/sockjs").websocket();
         assert_eq!(socket.text(), "o");
-        socket.send(&masked(CONNECT));
+        socket.send_text(CONNECT);
         assert!(socket.text().starts_with(r#"a["CONNECTED"#));
-        socket.send(&masked(&subscribe("/topic/all")));
+        socket.send_text(&subscribe("/topic/all"));
         assert!(socket.text().starts_with(r#"a["RECEIPT"#));
 
         let mut raw = upgrade(server.http_address, "/sockjs/websocket");
-        raw.send(&masked("CONNECT\naccept-version:1.2\nhost:a\n\n\0"));
+        raw.send_text("CONNECT\naccept-version:1.2\nhost:a\n\n\0");
         assert!(raw.text().starts_with("CONNECTED"));
-        raw.send(&masked("SEND\ndestination:/topic/all\n\nhi\0"));
+        raw.send_text("SEND\ndestination:/topic/all\n\nhi\0");
         for frame in [polled.poll(), socket.text()] {
             assert!(frame.starts_with(r#"a["MESSAGE\n"#), "{frame}");
             assert!(frame.ends_with(r#"\n\nhi\u0000"]"#), "{frame}");
@@ -145,5 +146,61 @@ fn what_was_missed_is_recovered_and_says_so() {
         late.send(&subscribe("/topic/h").replace(r"\n\n\u0000", &format!(r"\n{past}")));
         let frame = poll_for(&late, "MESSAGE");
         assert!(frame.contains(r"MESSAGE\n") && frame.contains(r"\nrecovered:true\n"), "{frame}");
+    }
+}
+
+/// SockJS is text: bytes that are none arrive as U+FFFD, and `content-length` counts what arrives,
+/// so that a client which goes by it finds the end of the frame.
+#[test]
+fn a_body_of_bytes_arrives_as_text_with_the_length_of_that() {
+    let bytes = b"a\xff\0\xc3(";
+    let text = r"\ncontent-length:9\n\na\ufffd\u0000\ufffd(\u0000";
+    for shards in SHARDS {
+        let server = start(config(shards));
+        let connected = || {
+            let session = server.session("/sockjs").open();
+            session.send(CONNECT);
+            poll_for(&session, "CONNECTED");
+            session
+        };
+        let polled = connected();
+        polled.send(&subscribe("/topic/bytes"));
+        poll_for(&polled, "RECEIPT");
+        let acknowledging = connected();
+        acknowledging
+            .send(&subscribe("/topic/bytes").replace(r"receipt:r", r"receipt:r\nack:client"));
+        poll_for(&acknowledging, "RECEIPT");
+        let consumer = connected();
+        consumer.send(&subscribe("/queue/bytes"));
+        poll_for(&consumer, "RECEIPT");
+        let mut socket = server.session("/sockjs").websocket();
+        for sent in [CONNECT, &subscribe("/topic/bytes")] {
+            socket.text();
+            socket.send_text(sent);
+        }
+        assert!(socket.text().contains("RECEIPT"));
+        let mut raw = upgrade(server.http_address, "/sockjs/websocket");
+        raw.send_text("CONNECT\naccept-version:1.2\nhost:a\n\n\0");
+        assert!(raw.text().starts_with("CONNECTED"));
+        raw.send_text("SUBSCRIBE\nid:s\ndestination:/topic/bytes\n\n\0");
+
+        for destination in ["/queue/bytes", "/topic/bytes"] {
+            let head = format!("SEND\ndestination:{destination}\ncontent-length:5\n\n");
+            raw.send(&masked(BINARY, &[head.as_bytes(), bytes, b"\0"].concat()));
+        }
+        for session in [&polled, &acknowledging, &consumer] {
+            let frame = poll_for(session, "MESSAGE");
+            assert!(frame.contains(text), "{frame}");
+        }
+        let frame = socket.text();
+        assert!(frame.contains(text), "{frame}");
+        // Whoever can have the bytes has them as they were.
+        let (first, payload) = raw.line.frame();
+        let whole = [b"\ncontent-length:5\n\n", &bytes[..], b"\0"].concat();
+        assert!(first == BINARY && payload.ends_with(&whole), "{payload:?}");
+        // Text is not touched, and has its own length.
+        polled.send(r#"["SEND\ndestination:/topic/bytes\n\n\u00e9\u0000"]"#);
+        let frame = poll_for(&polled, "MESSAGE");
+        assert!(frame.contains(r"content-length:2\n\né\u0000"), "{frame}");
     }
 }

@@ -1,6 +1,7 @@
 //! What each transport and each page answers (reference: protocol, transport by transport).
 
-use crate::client::{config, exchange, masked, request, start, upgrade, SHARDS};
+use crate::client::{config, exchange, request, start, upgrade, SHARDS};
+use crate::support::{masked, BINARY, CLOSE};
 
 #[test]
 fn every_transport_opens_echoes_and_wraps() {
@@ -46,34 +47,60 @@ fn a_websocket_carries_frames_and_a_raw_one_messages() {
     let mut socket = server.session("/echo").websocket();
     assert_eq!((socket.status, socket.text()), (101, "o".into()));
     for (sent, echoed) in [(r#"["a","b"]"#, &["a", "b"][..]), (r#""c""#, &["c"]), ("[]", &[])] {
-        socket.send(&masked(sent));
+        socket.send_text(sent);
         for text in echoed {
             assert_eq!(socket.text(), format!("a[\"{text}\"]"));
         }
     }
-    socket.send(&masked("[\"a"));
-    assert_eq!(socket.frame(), (8, b"\x0b\xb8Broken framing.".to_vec()));
+    socket.send_text("[\"a");
+    assert_eq!(socket.line.frame(), (CLOSE, b"\x0b\xb8Broken framing.".to_vec()));
 
     let mut socket = server.session("/close").websocket();
     assert_eq!((socket.text(), socket.text()), ("o".into(), r#"c[3000,"Go away!"]"#.into()));
-    assert_eq!(socket.frame(), (8, b"\x03\xe8".to_vec()));
+    assert_eq!(socket.line.frame(), (CLOSE, b"\x03\xe8Normal closure".to_vec()));
 
     let mut socket = upgrade(server.http_address, "/close/websocket");
-    assert_eq!(socket.frame(), (8, b"\x0b\xb8Go away!".to_vec()));
+    assert_eq!(socket.line.frame(), (CLOSE, b"\x0b\xb8Go away!".to_vec()));
     let mut socket = upgrade(server.http_address, "/echo/websocket");
-    socket.send(&masked("plain"));
+    socket.send_text("plain");
     assert_eq!(socket.text(), "plain");
 }
 
+/// Catalogue: G22.
 #[test]
-fn a_stream_to_http_1_0_is_raw_and_ends_with_the_connection() {
+fn bytes_are_for_raw_websockets_alone() {
     let server = start(config(2));
-    let session = server.session("/close");
-    let path = format!("{}/xhr_streaming", session.base);
-    let mut answer = exchange(server.http_address, &format!("POST {path} HTTP/1.0\r\n\r\n"));
-    assert_eq!(answer.header("transfer-encoding"), None);
-    assert_eq!(answer.header("connection"), Some("close"));
-    assert!(answer.read_to_end().ends_with("hhh\no\nc[3000,\"Go away!\"]\n"));
+    let mut raw = upgrade(server.http_address, "/echo/websocket");
+    raw.send(&masked(BINARY, b"\xff\0"));
+    assert_eq!(raw.line.frame(), (BINARY, b"\xff\0".to_vec()));
+    let whole = masked(BINARY, br#"["a"]"#);
+    let pieces = [masked(BINARY & 0x7f, b"[\"a"), masked(0x80, b"\"]")].concat();
+    for prefix in ["/echo", "/sockjs"] {
+        for frames in [&whole, &pieces, &masked(BINARY, b"")] {
+            let mut socket = server.session(prefix).websocket();
+            assert_eq!(socket.text(), "o");
+            socket.send(frames);
+            let (first, payload) = socket.line.frame();
+            assert_eq!((first, &payload[..]), (CLOSE, &b"\x03\xebText expected."[..]), "{prefix}");
+        }
+    }
+    assert_eq!(server.sum(2, |m| m.handler_messages_received.get()), 1);
+}
+
+#[test]
+fn two_websockets_of_one_name_are_two_sessions() {
+    let server = start(config(2));
+    let session = server.session("/echo");
+    let mut sockets = [session.websocket(), session.websocket()];
+    for (index, socket) in sockets.iter_mut().enumerate() {
+        assert_eq!(socket.text(), "o");
+        socket.send_text(&format!("[\"{index}\"]"));
+    }
+    for (index, socket) in sockets.iter_mut().enumerate() {
+        assert_eq!(socket.text(), format!("a[\"{index}\"]"));
+    }
+    // And neither is the one that polls.
+    assert_eq!(session.poll(), "o");
 }
 
 #[test]

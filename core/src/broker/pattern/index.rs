@@ -2,7 +2,7 @@
 //!
 //! One tree per dialect and prefix, an edge per segment: the literal ones in a table, those with
 //! wildcards in a short list. A pattern hangs where its first `**` begins, or after
-//! [`DEPTH_MAX`] segments; what hangs behind a `**` is told apart by its last literal segment.
+//! `DEPTH_MAX` segments; what hangs behind a `**` is told apart by its last literal segment.
 //! Walking a destination visits a node at most once, and what hangs there is matched in full: the
 //! tree only leaves out what cannot match. No allocation per lookup; branches without a pattern
 //! are freed at once.

@@ -42,6 +42,12 @@ pub(super) const ROWS: &[Opt] = &[
          limit: behind a proxy all have its address",
         login_failures_max
     ),
+    count!(
+        "logins-waiting-max",
+        "256",
+        "Log-ins of a shard that may wait for their password hash; others are told to come later",
+        limits.logins_waiting_count_max
+    ),
     row!(
         "drain-timeout",
         "TIME",

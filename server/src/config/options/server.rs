@@ -107,6 +107,28 @@ pub(super) const ROWS: &[Opt] = &[
         show_path
     ),
     row!(
+        "default-user",
+        "NAME",
+        "",
+        "User that a client is which sends neither login nor passcode; without it, it is refused",
+        default_user,
+        name,
+        Option::unwrap_or_default
+    ),
+    Opt {
+        name: "virtual-host",
+        value: "NAME",
+        doc: "Name that host of CONNECT may have; without any, every name is taken, but / alone \
+              with profile rabbitmq",
+        repeatable: true,
+        apply: |config, text| {
+            config.virtual_hosts.push(text.to_owned());
+            Ok(())
+        },
+        show: |config| config.virtual_hosts.join("\n"),
+        ..BASE
+    },
+    row!(
         "profile",
         "PROFILE",
         "default",

@@ -2,12 +2,14 @@
 //!
 //! What can be refused is checked first: acknowledgements on a copy of the ledger, and room in
 //! queues is reserved at each home. Only when every home has granted it, each gets its part as one
-//! message, which nothing there comes in between. If a home refuses or the connection ends
-//! meanwhile, the others give the room back and nothing has happened. stomp.md §1.10, §5 row 71.
+//! message, and nothing can stop that any more: it is done at once, or, if selectors make it long,
+//! in several turns ([`super::super::work`]). If a home refuses or the connection ends meanwhile,
+//! the others give the room back and nothing has happened. stomp.md §1.10, §5 row 71.
 
-use super::super::action::{Action, Batch, Message, Room, Step, Wanted};
+use super::super::action::{Action, Asker, Batch, Message, Room, Step, Wanted};
 use super::super::connection::Then;
 use super::super::settle::{settle_in, transaction_error};
+use super::super::work::Postponed;
 use super::super::Shard;
 use crate::reactor::Reactor;
 use std::collections::BTreeMap;
@@ -16,6 +18,9 @@ use stompede_core::broker::destination::Kind;
 use stompede_core::broker::ledger::Source;
 use stompede_core::broker::publication::Publication;
 use stompede_core::stomp::error::Error;
+
+/// What each home has to do.
+type Parts = BTreeMap<usize, Vec<Step>>;
 
 /// A COMMIT that waits for room in queues.
 #[derive(Debug)]
@@ -110,7 +115,7 @@ impl<R: Reactor> Shard<R> {
     pub(in super::super) fn apply_commit(&mut self, slot: u32, commit: Commit) {
         let Commit { actions, receipt, .. } = commit;
         let asker = self.asker(slot);
-        let mut batches: BTreeMap<usize, Vec<Step>> = BTreeMap::new();
+        let mut batches = Parts::new();
         let mut receipts = Vec::new();
         // What goes to sessions and mappings and not to the home of its name.
         let mut others = Vec::new();
@@ -152,15 +157,7 @@ impl<R: Reactor> Shard<R> {
         }
         receipts.extend(receipt);
         let is_awaited = !receipts.is_empty();
-        let mut answers_count = 0;
-        let here = batches.remove(&self.index);
-        for (home, steps) in batches {
-            answers_count += usize::from(is_awaited);
-            self.mesh.push(home, Message::Apply(Box::new(Batch { asker, is_awaited, steps })));
-        }
-        if let Some(steps) = here {
-            self.apply(Batch { asker, is_awaited, steps });
-        }
+        let mut answers_count = self.hand_out(asker, batches, is_awaited);
         for (publication, kind) in others {
             let asker = is_awaited.then_some(asker);
             // The kinds are those that can be passed on.
@@ -168,10 +165,32 @@ impl<R: Reactor> Shard<R> {
         }
         // A client that publishes to itself may have been ended as too slow by its own messages.
         if answers_count > 0 && self.connections[slot as usize].is_live() {
-            self.wait_for(slot, answers_count, Then::Receipts(receipts));
-        } else {
-            self.push_receipts(slot, &receipts);
+            return self.wait_for(slot, answers_count, Then::Receipts(receipts));
         }
+        self.push_receipts(slot, &receipts);
+        if self.is_overworked() {
+            self.postpone(slot);
+        }
+    }
+
+    /// Gives every home its part; says how many will answer.
+    fn hand_out(&mut self, asker: Asker, mut parts: Parts, is_awaited: bool) -> usize {
+        let mut answers_count = 0;
+        let here = parts.remove(&self.index);
+        for (home, steps) in parts {
+            // Publications may take more than a turn there: nothing sent later may overtake them.
+            let is_long = steps.iter().any(|step| matches!(step, Step::Publish(_)));
+            let is_awaited = is_awaited || is_long;
+            answers_count += usize::from(is_awaited);
+            self.mesh.push(home, Message::Apply(Box::new(Batch { asker, is_awaited, steps })));
+        }
+        if let Some(steps) = here {
+            if let Some(rest) = self.apply(Batch { asker, is_awaited: true, steps }) {
+                answers_count += 1;
+                self.postponed.push_back(Postponed::Transaction(rest));
+            }
+        }
+        answers_count
     }
 
     /// The connection ends while its COMMIT waits: nothing happens.

@@ -17,6 +17,7 @@ use crate::metrics::FrameOut;
 use crate::reactor::Reactor;
 use std::borrow::Cow;
 use std::collections::VecDeque;
+use std::io::Write as _;
 use std::sync::Arc;
 use stompede_core::broker::binding::{link_name, private_name, shared_name, Binding};
 use stompede_core::broker::destination::Kind;
@@ -312,13 +313,18 @@ impl<R: Reactor> Shard<R> {
         let head = &mut self.scratch.head;
         head.clear();
         encode::message_head(head, version, class.id.as_deref(), id, ack);
-        head.extend_from_slice(match deliveries {
-            1 => b"redelivered:false\n",
-            _ => b"redelivered:true\n",
-        });
-        let (destination, body) = (publication.destination(), publication.body());
+        match deliveries {
+            1 => head.extend_from_slice(b"redelivered:false\n"),
+            // Writing to a Vec does not fail.
+            count => drop(write!(head, "redelivered:true\ndelivery-count:{count}\n")),
+        }
+        let is_sockjs = class.framing & framing::SOCKJS != 0;
+        // SockJS carries text, and `content-length` counts what arrives.
+        let text = is_sockjs.then(|| String::from_utf8_lossy(publication.body()));
+        let body = text.as_ref().map_or(publication.body(), |text| text.as_bytes());
+        let destination = publication.destination();
         encode::message_tail(head, version, destination, publication.headers(), body);
-        if class.framing & framing::SOCKJS != 0 {
+        if is_sockjs {
             let frame = std::mem::take(head);
             self.push_sockjs(slot, &frame);
             self.scratch.head = frame;
@@ -378,8 +384,20 @@ impl<R: Reactor> Shard<R> {
         if home == self.index {
             self.settle_here(queue, consumer, tag, settlement);
         } else {
-            self.mesh.push(home, Message::Settle { queue, consumer, tag, settlement });
+            let message = Message::Settle { queue, consumer, tag, settlement };
+            if settlement == Settlement::Ack && self.is_cumulative(slot, number) {
+                // Of a burst only the last ACK travels.
+                self.mesh.push_latest(home, message, |earlier| is_ack_of(earlier, consumer));
+            } else {
+                self.mesh.push(home, message);
+            }
         }
+    }
+
+    /// Does an ACK on this link cover all before it?
+    fn is_cumulative(&mut self, slot: u32, number: u32) -> bool {
+        let link = self.links(slot).and_then(|links| links.find(number));
+        link.is_some_and(|link| link.ack != AckMode::ClientIndividual)
     }
 
     /// The client settled a delivery; `left` of its link are not settled.
@@ -474,6 +492,14 @@ fn durable_name<'a>(frame: &Frame<'a>) -> Option<Cow<'a, str>> {
     ["activemq.subscriptionName", "durable-subscription-name", "durable-subscriber-name"]
         .into_iter()
         .find_map(|name| frame.header(name))
+}
+
+/// Is it an ACK of this consumer, of whatever delivery?
+fn is_ack_of(message: &Message, wanted: ConsumerId) -> bool {
+    let Message::Settle { consumer, settlement: Settlement::Ack, .. } = message else {
+        return false;
+    };
+    *consumer == wanted
 }
 
 fn is_set(frame: &Frame<'_>, name: &'static str) -> Result<bool, Error> {

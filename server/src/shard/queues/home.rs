@@ -6,12 +6,14 @@
 //! died as often as it may be delivered, is only counted.
 
 use super::super::action::{self, Asker, Batch, Consume, Message, Step};
+use super::super::work::Rest;
 use super::super::Shard;
 use super::declare::Life;
 use super::{queue_error, Dead, Room};
 use crate::metrics::DEATHS;
 use crate::reactor::Reactor;
 use std::borrow::Cow;
+use std::collections::VecDeque;
 use std::sync::Arc;
 use stompede_core::broker::destination::Kind;
 use stompede_core::broker::publication::Publication;
@@ -344,14 +346,17 @@ impl<R: Reactor> Shard<R> {
         self.queues.release(asker);
     }
 
-    /// Applies this shard's part of a transaction, whose room was reserved.
-    pub(in super::super) fn apply(&mut self, batch: Batch) {
-        let Batch { asker, steps, .. } = batch;
+    /// Applies this shard's part of a transaction, whose room was reserved; gives what is left for
+    /// the next turns. That are publications only: the rest costs little, and its consumers may be
+    /// gone by then.
+    pub(in super::super) fn apply(&mut self, batch: Batch) -> Option<Rest> {
+        let Batch { asker, is_awaited, steps } = batch;
         // Each message takes its own part, so that nothing comes in between.
         self.queues.rooms.remove(&asker);
+        let mut publications = VecDeque::new();
         for step in steps {
             match step {
-                Step::Publish(publication) => self.order(publication),
+                Step::Publish(publication) => publications.push_back(publication),
                 Step::Enqueue(publication, expires_ms) => {
                     // There since the room was kept.
                     let index = self.queues.open(publication.queue_name());
@@ -363,5 +368,6 @@ impl<R: Reactor> Shard<R> {
                 }
             }
         }
+        self.work_off(Rest { asker, is_awaited, publications })
     }
 }

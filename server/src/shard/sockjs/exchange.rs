@@ -217,9 +217,9 @@ impl<R: Reactor> Shard<R> {
     /// The home has answered a request of ours.
     pub(in crate::shard) fn on_sockjs_answer(&mut self, to: ReceiverId, answer: Answer) {
         let slot = to.slot;
-        if let Answer::Check { key, second } = answer {
+        if let Answer::Check { key, second, opening } = answer {
             self.look_for(to);
-            return self.ask_session_home(key, to, Ask::Checked(second));
+            return self.ask_session_home(key, to, Ask::Checked(second, opening));
         }
         let connection = &self.connections[slot as usize];
         if connection.generation != to.generation || connection.phase != Phase::Waiting {
@@ -238,11 +238,11 @@ impl<R: Reactor> Shard<R> {
         let mut out = Vec::new();
         match answer {
             Answer::Check { .. } => return,
-            Answer::Retry => {
+            Answer::Retry(opening) => {
                 let (key, transport) = (exchange.key.clone(), exchange.transport);
                 let login = Login { print: exchange.print(), user: None };
                 let peer = self.peers[slot as usize];
-                let ask = Ask::Attach { transport, peer, is_checked: true, opening: None, login };
+                let ask = Ask::Attach { transport, peer, is_checked: true, opening, login };
                 return self.ask_session_home(key, to, ask);
             }
             Answer::LogIn(opening) => return self.check_claim(slot, opening),

@@ -43,7 +43,7 @@ impl<R: Reactor> Shard<R> {
         }
         match ask {
             Ask::Attach { transport, peer, opening, is_checked, login } => match slot {
-                Some(slot) => self.attach(slot, key, from, transport, is_checked),
+                Some(slot) => self.attach(slot, key, from, transport, is_checked, opening),
                 None => self.open_sockjs(key, from, transport, peer, opening, login),
             },
             Ask::Send { body, form, .. } => {
@@ -53,7 +53,9 @@ impl<R: Reactor> Shard<R> {
                 };
                 self.answer_receiver(from, answer);
             }
-            Ask::Checked(second) => self.answer_receiver(second, Answer::Retry),
+            Ask::Checked(second, opening) => {
+                self.answer_receiver(second, Answer::Retry(opening));
+            }
             Ask::Sent(bytes) => {
                 self.with_session(slot, |session, now, rules, writes| {
                     session.sent(from, bytes, now, rules, writes);
@@ -101,7 +103,8 @@ impl<R: Reactor> Shard<R> {
         if let Some(end) = end {
             let reason = match end {
                 End::Expired => DisconnectReason::SessionExpired,
-                End::Interrupted => DisconnectReason::PeerReset,
+                // So all clients of SockJS leave: the protocol has no other word for it.
+                End::Interrupted => DisconnectReason::PeerClosed,
             };
             self.abort(slot, reason);
         }
@@ -132,10 +135,11 @@ impl<R: Reactor> Shard<R> {
         from: ReceiverId,
         transport: url::Transport,
         is_checked: bool,
+        opening: Option<Box<SessionInfo>>,
     ) {
         let first = self.sessions.session(slot).receiver();
         if let (Some(first), false) = (first, is_checked) {
-            return self.answer_receiver(first, Answer::Check { key, second: from });
+            return self.answer_receiver(first, Answer::Check { key, second: from, opening });
         }
         if transport.is_streaming() {
             self.answer_receiver(from, Answer::Begin);
@@ -156,11 +160,6 @@ impl<R: Reactor> Shard<R> {
         mut opening: Option<Box<SessionInfo>>,
         login: Login,
     ) {
-        let is_handlers = self.shared.sockjs.services()[key.service].handler.is_some();
-        if is_handlers && opening.is_none() {
-            // It came as a second receiver, and the session is gone since.
-            return self.answer_receiver(from, Answer::Failed(Error::SessionUnknown));
-        }
         if self.is_draining || !self.has_session_room(peer) {
             self.metrics.sockjs_sessions_refused.inc();
             return self.answer_receiver(from, Answer::Failed(Error::TooManySessions));

@@ -73,7 +73,11 @@ impl<R: Reactor> Shard<R> {
         match shared.authenticator.check(&name, &password) {
             Verdict::Accepted => self.on_claim_checked(slot, true),
             Verdict::Refused => self.on_claim_checked(slot, false),
-            Verdict::NeedsHash(job) => self.password_checks.ask(job, self.asker(slot)),
+            Verdict::NeedsHash(job) => {
+                if let Err(busy) = self.password_checks.ask(job, self.asker(slot)) {
+                    self.refuse_login_for_now(slot, busy);
+                }
+            }
         }
     }
 

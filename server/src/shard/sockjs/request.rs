@@ -11,7 +11,9 @@ use crate::shard::Shard;
 use crate::sockjs::Service;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
+use stompede_core::http::origin::OriginPolicy;
 use stompede_core::http::request::{Request, Version};
+use stompede_core::http::response;
 use stompede_core::sockjs::callback;
 use stompede_core::sockjs::error::Error;
 use stompede_core::sockjs::headers::{expires, fields, session_cookie, Asked, Outcome};
@@ -23,6 +25,8 @@ use stompede_core::ws::handshake;
 struct Asking<'a> {
     slot: u32,
     request: &'a Request<'a>,
+    /// The path of the endpoint, which may have parameters.
+    base: &'a str,
     service: usize,
     route: Route<'a>,
     keep_alive: bool,
@@ -60,18 +64,17 @@ impl<R: Reactor> Shard<R> {
             return false;
         }
         let Some(route) = route(below, endpoint, limits) else {
-            let text = [("Content-Type", "text/plain; charset=UTF-8")];
-            self.respond(slot, keep_alive, 404, &text, Error::PageNotFound.body().as_bytes());
+            let text = Error::PageNotFound.body();
+            self.respond_text(slot, request, keep_alive, 404, text);
             return true;
         };
-        let is_public = matches!(route, Route::Greeting | Route::Iframe);
-        if !is_public && !origins.allows_request(request) {
-            let text = b"origin is not allowed; allow it with --allowed-origin\n";
-            let headers = [("Content-Type", "text/plain; charset=UTF-8")];
-            self.respond(slot, keep_alive, 403, &headers, text);
+        if route != Route::Greeting && !origins.allows_request(request) {
+            let text = "origin is not allowed; allow it with --allowed-origin\n";
+            self.respond_text(slot, request, keep_alive, 403, text);
             return true;
         }
-        let ask = Asking { slot, request, service, route, keep_alive };
+        let base = request.path.strip_suffix(below).unwrap_or_default();
+        let ask = Asking { slot, request, base, service, route, keep_alive };
         match route.method(request.method) {
             Method::NotAllowed(allow) => {
                 self.respond(slot, keep_alive, 405, &[("Allow", allow)], b"");
@@ -86,6 +89,26 @@ impl<R: Reactor> Shard<R> {
             Method::Own => self.answer_route(&ask, &shared.sockjs.services()[service], body),
         }
         true
+    }
+
+    /// Answers with a text. RFC 9110 §9.3.2: "The server MUST NOT send content in the response" to
+    /// HEAD, which is told its length alone.
+    fn respond_text(
+        &mut self,
+        slot: u32,
+        request: &Request<'_>,
+        keep_alive: bool,
+        status: u16,
+        text: &str,
+    ) {
+        let fields = [("Content-Type", "text/plain; charset=UTF-8")];
+        let mut bytes = Vec::new();
+        response::encode_head(&mut bytes, status, &fields, text.len() as u64, keep_alive);
+        if request.method != "HEAD" {
+            bytes.extend_from_slice(text.as_bytes());
+        }
+        self.push_bytes(slot, &bytes);
+        self.finish_answer(slot, keep_alive);
     }
 
     fn answer_route(&mut self, ask: &Asking<'_>, service: &Service, body: &mut Vec<u8>) {
@@ -117,7 +140,12 @@ impl<R: Reactor> Shard<R> {
         let Some(page) = &service.iframe else { return };
         let text_of = |name| ask.request.header(name).and_then(|v| std::str::from_utf8(v).ok());
         let expires = expires(now_unix_s());
-        let asked = Asked { expires: &expires, etag: &page.etag, ..Asked::default() };
+        let asked = Asked {
+            expires: &expires,
+            etag: &page.etag,
+            is_own_site_only: service.origins != OriginPolicy::Any,
+            ..Asked::default()
+        };
         let (status, outcome) = match page.is_known(text_of("if-none-match")) {
             true => (304, Outcome::NotModified),
             false => (200, Outcome::Success),
@@ -155,8 +183,13 @@ impl<R: Reactor> Shard<R> {
             return self.refuse(slot, 400, "seen more than one authorization");
         };
         let print = claim.as_ref().map_or(0, |claim| claim.print);
+        let name = match service.handler {
+            // The same name below `/rooms/a` and `/rooms/b` is two sessions.
+            Some(_) => [ask.base, "/", session].concat().into(),
+            None => session.into(),
+        };
         let exchange = Exchange {
-            key: Arc::new(Key { service: ask.service, name: session.into() }),
+            key: Arc::new(Key { service: ask.service, name }),
             transport,
             callback: callback.as_deref().unwrap_or_default().into(),
             asked: asked_of(request, service),

@@ -1,8 +1,9 @@
 //! SockJS frames on a WebSocket: the connection is the session, nothing is in a table.
 //!
 //! `o` follows the 101; messages come as JSON arrays or single strings, and go out as `a[...]`. A
-//! close is told in a SockJS frame and then in a WebSocket frame with code 1000. Heart-beats are
-//! `h`, which a page can see, and stop once STOMP has its own.
+//! close is told in a SockJS frame and then in a WebSocket frame with code 1000. A binary message
+//! ends the session with 1003: SockJS has no place for it, and to take it for text would hide a
+//! mistake. Heart-beats are `h`, which a page can see, and stop once STOMP has its own.
 
 use crate::metrics::{ErrorKind, Protocol};
 use crate::reactor::Reactor;
@@ -10,18 +11,23 @@ use crate::shard::reason::DisconnectReason;
 use crate::shard::slow_input::Arrival;
 use crate::shard::table::is_virtual;
 use crate::shard::Shard;
+use stompede_core::sockjs::error::Error;
 use stompede_core::sockjs::frame::{push_message, Close, Frame, Wrapping};
-use stompede_core::ws::{self, frame::Opcode};
+use stompede_core::ws::{self, frame::Opcode, receiver::MessageKind};
 
 impl<R: Reactor> Shard<R> {
     /// Takes a piece of a message, unmasked; `is_whole` if there is no other.
     pub(in crate::shard) fn on_sockjs_data(
         &mut self,
         slot: u32,
+        kind: MessageKind,
         piece: &mut [u8],
         is_whole: bool,
         is_end: bool,
     ) {
+        if kind == MessageKind::Binary {
+            return self.fail_sockjs(slot, Error::BinaryMessage);
+        }
         if is_whole {
             return self.on_sockjs_payload(slot, piece);
         }
@@ -54,16 +60,24 @@ impl<R: Reactor> Shard<R> {
                     }
                 }
             }
-            Err(error) => {
-                self.metrics.protocol_error(Protocol::SockJs, ErrorKind::Malformed);
-                // At once: who sends this cannot read a close frame of SockJS either.
-                let close = error.close();
-                let mut bytes = Vec::new();
-                ws::close::encode(&mut bytes, close.code, close.reason());
-                self.push_bytes(slot, &bytes);
-                self.end(slot, DisconnectReason::SockJsError);
-            }
+            Err(error) => self.fail_sockjs(slot, error),
         }
+    }
+
+    /// Ends a session whose client does not speak SockJS, at once: it could not read a close frame
+    /// of SockJS either.
+    fn fail_sockjs(&mut self, slot: u32, error: Error) {
+        let kind = match error {
+            Error::BinaryMessage => ErrorKind::Unsupported,
+            _ => ErrorKind::Malformed,
+        };
+        self.metrics.protocol_error(Protocol::SockJs, kind);
+        let close = error.close();
+        self.note_close(slot, close.code, close.reason());
+        let mut bytes = Vec::new();
+        ws::close::encode(&mut bytes, close.code, close.reason());
+        self.push_bytes(slot, &bytes);
+        self.end(slot, DisconnectReason::SockJsError);
     }
 
     /// Queues one STOMP frame as a message.
