@@ -1,6 +1,7 @@
 //! Groups: who joined hears what is published, whoever and wherever it is, and nobody else does.
 
-use crate::client::{everywhere, Client, Running, BINARY, TEXT};
+use crate::client::{everywhere, Client};
+use crate::support::{Running, BINARY, TEXT};
 use stompede::config::Config;
 use stompede::handler::{Handler, Message, Session};
 use stompede::Server;
@@ -25,22 +26,22 @@ impl Handler for Rooms {
 
 fn start(config: Config) -> Running {
     let builder = Server::builder(config);
-    Running::start(builder.endpoint("/rooms", |_| Rooms).endpoint("/others", |_| Rooms))
+    Running::of(builder.endpoint("/rooms", |_| Rooms).endpoint("/others", |_| Rooms))
 }
 
 /// Joins, and waits until that is known everywhere.
 fn join(client: &mut Client, name: &str) {
     let (join, probe) = (format!("+{name}"), format!("{name}:probe"));
-    client.frame(TEXT, join.as_bytes());
+    client.send_frame(TEXT, join.as_bytes());
     client.expect(TEXT, join.as_bytes());
-    client.frame(TEXT, probe.as_bytes());
-    while client.read().1 != b"probe" {}
+    client.send_frame(TEXT, probe.as_bytes());
+    while client.frame().1 != b"probe" {}
 }
 
 /// The next frame that is no probe.
 fn next(client: &mut Client) -> (u8, Vec<u8>) {
     loop {
-        let frame = client.read();
+        let frame = client.frame();
         if frame.1 != b"probe" {
             return frame;
         }
@@ -51,7 +52,8 @@ fn next(client: &mut Client) -> (u8, Vec<u8>) {
 fn who_joined_hears_it_once_and_in_order() {
     everywhere(|config| {
         let server = start(config);
-        let mut clients: Vec<Client> = (0..6).map(|_| server.client("/rooms")).collect();
+        let mut clients: Vec<Client> =
+            (0..6).map(|_| Client::open(server.http_address, "/rooms")).collect();
         for client in &mut clients[..4] {
             join(client, "a");
             join(client, "a");
@@ -59,7 +61,7 @@ fn who_joined_hears_it_once_and_in_order() {
         join(&mut clients[3], "b");
         // Who is in no group may publish.
         for text in ["a:first", "b:other", "a:second", "nobody:there", "a:third"] {
-            clients[5].frame(TEXT, text.as_bytes());
+            clients[5].send_frame(TEXT, text.as_bytes());
         }
         for (at, client) in clients[..4].iter_mut().enumerate() {
             // Of two groups there is no order.
@@ -72,7 +74,7 @@ fn who_joined_hears_it_once_and_in_order() {
         }
         // Nothing more came, to nobody.
         for client in &mut clients {
-            client.frame(TEXT, b"last");
+            client.send_frame(TEXT, b"last");
             assert_eq!(next(client), (TEXT, b"last".to_vec()));
         }
     });
@@ -82,19 +84,19 @@ fn who_joined_hears_it_once_and_in_order() {
 fn who_left_or_is_of_another_endpoint_hears_nothing() {
     everywhere(|config| {
         let server = start(config);
-        let mut left = server.client("/rooms");
-        let mut other = server.client("/others");
-        let mut speaker = server.client("/rooms");
+        let mut left = Client::open(server.http_address, "/rooms");
+        let mut other = Client::open(server.http_address, "/others");
+        let mut speaker = Client::open(server.http_address, "/rooms");
         for client in [&mut left, &mut other, &mut speaker] {
             join(client, "a");
         }
-        left.frame(TEXT, b"-a");
+        left.send_frame(TEXT, b"-a");
         while next(&mut left).1 != b"-a" {}
-        drop(server.client("/rooms"));
-        speaker.frame(TEXT, b"a:secret");
+        drop(Client::open(server.http_address, "/rooms"));
+        speaker.send_frame(TEXT, b"a:secret");
         while next(&mut speaker).1 != b"secret" {}
         for client in [&mut left, &mut other] {
-            client.frame(TEXT, b"still here");
+            client.send_frame(TEXT, b"still here");
             assert_eq!(next(client), (TEXT, b"still here".to_vec()));
         }
     });
@@ -104,13 +106,13 @@ fn who_left_or_is_of_another_endpoint_hears_nothing() {
 fn bytes_stay_bytes() {
     everywhere(|config| {
         let server = start(config);
-        let mut client = server.client("/rooms");
+        let mut client = Client::open(server.http_address, "/rooms");
         join(&mut client, "bytes");
         for payload in [&b"also text"[..], b"\xff\x00", b""] {
-            client.frame(BINARY, payload);
+            client.send_frame(BINARY, payload);
             client.expect(BINARY, payload);
         }
-        client.frame(TEXT, b"bytes:text");
+        client.send_frame(TEXT, b"bytes:text");
         client.expect(TEXT, b"text");
     });
 }
