@@ -28,8 +28,8 @@
 //! | the server shuts down | 1001 | `Drain` | no |
 //!
 //! **Sending.** In a callback, [`Session::send`] and [`Session::close`]; to many alike,
-//! [`Session::publish`] to the group that they [joined](Session::join); later and from any thread, a
-//! [`SessionSender`]. Text and bytes keep their kind; SockJS has text only
+//! [`Session::publish`] to the group that they [joined](Session::join); later and from any thread,
+//! a [`SessionSender`]. Text and bytes keep their kind; SockJS has text only
 //! ([`SendError::TextOnly`]). Callbacks run inside the shard's turn and must not block.
 //!
 //! **Limits.** A message comes whole: at most `--ws-message-max` bytes, of SockJS clients

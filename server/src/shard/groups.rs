@@ -2,8 +2,8 @@
 //!
 //! To the broker a group is a topic whose name no client can write, and its sessions' subscriptions
 //! have a class of their own: a message without a frame of STOMP around it. So it has a home shard,
-//! and with that one order for all; each shard encodes it once for raw WebSocket, once for SockJS on
-//! WebSocket and once for the sessions that SockJS carries over HTTP. design.md §7.
+//! and with that one order for all; each shard encodes it once for raw WebSocket, once for SockJS
+//! on WebSocket and once for the sessions that SockJS carries over HTTP. design.md §7.
 
 use super::deliver::{encode_sockjs, framing, FanOut};
 use super::Shard;
