@@ -1,8 +1,8 @@
 //! One shard: a thread that owns its sockets, their clients' state and its part of the broker.
 //!
 //! The turn, in order: wait for events, take what other shards sent ([`remote`]), receive and
-//! decode ([`recv`], [`http`], [`command`]), deliver ([`deliver`]), flush every dirty connection once
-//! ([`send`]), and every 250 ms the tick ([`tick`]). Nothing here blocks and nothing is shared but
+//! decode ([`recv`], [`http`], [`command`]), deliver ([`deliver`]), flush every dirty connection
+//! once ([`send`]), and every 250 ms the tick ([`tick`]). Nothing here blocks and nothing is shared but
 //! the mesh and the counters.
 
 pub mod action;

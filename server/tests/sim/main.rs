@@ -1,8 +1,8 @@
 //! Whole shards in simulation: seeded faults, a virtual clock, many clients, one thread.
 //!
 //! `cargo test -p stompede --test sim` runs some hundred seeds; `STOMPEDE_SIM_SEEDS=10000` runs
-//! more, from `STOMPEDE_SIM_FIRST` on, and `STOMPEDE_SIM_SEED=7` one. A failing seed is printed with
-//! the command that replays it.
+//! more, from `STOMPEDE_SIM_FIRST` on, and `STOMPEDE_SIM_SEED=7` one. A failing seed is printed
+//! with the command that replays it.
 //! The rules that are checked are in [`history`] and at the end of [`world`] (design.md §5, §11).
 
 mod app;
