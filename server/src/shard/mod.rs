@@ -2,8 +2,8 @@
 //!
 //! The turn, in order: wait for events, take what other shards sent ([`remote`]), receive and
 //! decode ([`recv`], [`http`], [`command`]), deliver ([`deliver`]), flush every dirty connection
-//! once ([`send`]), and every 250 ms the tick ([`tick`]). Nothing here blocks and nothing is shared but
-//! the mesh and the counters.
+//! once ([`send`]), and every 250 ms the tick ([`tick`]). Nothing here blocks and nothing is shared
+//! but the mesh and the counters.
 
 pub mod action;
 pub mod admission;
