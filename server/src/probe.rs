@@ -249,9 +249,9 @@ fn read(name: &str) -> Option<String> {
 }
 
 /// A resource limit of this process.
-/// Asks the kernel for no huge pages in this process, where it gives them unasked: a shard touches a
-/// few KiB here and there, and each touch would be 2 MiB (12 MiB for an idle shard instead of 1). The
-/// allocator is built not to ask. What the kernel refuses costs memory only.
+/// Asks the kernel for no huge pages in this process, where it gives them unasked: a shard touches
+/// a few KiB here and there, and each touch would be 2 MiB (12 MiB for an idle shard instead of 1).
+/// The allocator is built not to ask. What the kernel refuses costs memory only.
 pub fn refuse_huge_pages() {
     // SAFETY: prctl with these arguments reads and writes no memory of ours.
     let _ = unsafe { libc::prctl(libc::PR_SET_THP_DISABLE, 1, 0, 0, 0) };

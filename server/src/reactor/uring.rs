@@ -202,6 +202,18 @@ impl UringReactor {
         }
     }
 
+    /// As [`UringReactor::submit`], if there is anything to submit or to let happen: with nothing
+    /// of both, it would be a system call for nothing, and a turn of one event has several.
+    fn submit_pending(&mut self) -> io::Result<()> {
+        let queue = self.ring.submission();
+        let is_idle = queue.is_empty() && !queue.taskrun() && !queue.cq_overflow();
+        drop(queue);
+        if is_idle {
+            return Ok(());
+        }
+        self.submit()
+    }
+
     fn submit(&mut self) -> io::Result<()> {
         loop {
             match self.ring.submit() {
@@ -394,6 +406,15 @@ impl UringReactor {
 
     fn take_completions(&mut self, events: &mut Vec<Event>) {
         self.defer_completions();
+        self.take_deferred(events);
+        if !self.accepted.is_empty() {
+            self.finish_accepts(events);
+            // Who comes with its request is readable as soon as it is asked: in this turn.
+            self.take_deferred(events);
+        }
+    }
+
+    fn take_deferred(&mut self, events: &mut Vec<Event>) {
         let mut completions = std::mem::take(&mut self.deferred);
         for &completion in &completions {
             self.on_completion(completion, events);
@@ -402,9 +423,6 @@ impl UringReactor {
         // What came meanwhile (while re-arming) stays for the next turn.
         completions.append(&mut self.deferred);
         self.deferred = completions;
-        if !self.accepted.is_empty() {
-            self.finish_accepts(events);
-        }
     }
 }
 
@@ -412,12 +430,12 @@ impl Reactor for UringReactor {
     async fn wait(&mut self, events: &mut Vec<Event>, may_sleep: bool) -> io::Result<()> {
         // Entries must be submitted before the wait: a re-arm left in the queue deadlocks the
         // shard.
-        self.submit()?;
+        self.submit_pending()?;
         self.take_completions(events);
         if events.is_empty() && may_sleep && self.deferred.is_empty() {
-            self.submit()?;
+            self.submit_pending()?;
             self.readable.readable(false).await?;
-            self.submit()?;
+            self.submit_pending()?;
             self.take_completions(events);
         } else if !may_sleep {
             self.always_readable.readable(false).await?;

@@ -1,9 +1,9 @@
 //! One shard: a thread that owns its sockets, their clients' state and its part of the broker.
 //!
-//! The turn, in order: wait for events, receive and decode ([`recv`], [`http`], [`command`]), take
-//! what other shards sent ([`remote`]), deliver ([`deliver`]), flush every dirty connection once
-//! ([`send`]), and every 250 ms the tick ([`tick`]). Nothing here blocks and nothing is shared but
-//! the mesh and the counters.
+//! The turn, in order: wait for events, take what other shards sent ([`remote`]), receive and
+//! decode ([`recv`], [`http`], [`command`]), deliver ([`deliver`]), flush every dirty connection
+//! once ([`send`]), and every 250 ms the tick ([`tick`]). Nothing here blocks and nothing is shared
+//! but the mesh and the counters.
 
 pub mod action;
 pub mod admission;
@@ -17,6 +17,7 @@ pub mod connection;
 pub mod control;
 pub mod deliver;
 pub mod files;
+mod groups;
 pub mod guard;
 pub mod handlers;
 pub mod history;
@@ -224,8 +225,8 @@ pub struct Shard<R> {
     gates: Gates,
     /// Turns so far: the shard whose messages come first changes with them.
     turns_count: usize,
-    /// Do other shards' messages come before the clients of this one?
-    is_mesh_first: bool,
+    /// Do other shards' messages come behind the clients of this one?
+    is_mesh_last: bool,
     /// Work of selectors in this turn, in steps.
     selector_steps: u64,
     /// Who goes on in the next turn.
@@ -339,7 +340,7 @@ impl<R: Reactor> Shard<R> {
             paces: Paces::new(&shared),
             gates: Gates::default(),
             turns_count: 0,
-            is_mesh_first: false,
+            is_mesh_last: false,
             selector_steps: 0,
             postponed: VecDeque::new(),
             swept_tick: 0,
@@ -419,17 +420,19 @@ impl<R: Reactor> Shard<R> {
         }
         self.scratch.events = events;
         // Behind a turn that was too much, the others come first: each has its share of every two.
-        self.is_mesh_first = self.is_overworked() && !self.is_mesh_first;
+        self.is_mesh_last = self.is_overworked() && !self.is_mesh_last;
         self.selector_steps = 0;
         self.turns_count = self.turns_count.wrapping_add(1);
-        if !self.is_mesh_first {
+        if !self.is_mesh_last {
+            // What another shard did before it told its client may matter to what that client then
+            // says here.
+            self.take_messages();
             self.resume_postponed();
             self.receive_ready();
-            self.take_messages();
         } else {
-            self.take_messages();
             self.resume_postponed();
             self.receive_ready();
+            self.take_messages();
         }
         self.watch_input();
         self.dispatch_queues();

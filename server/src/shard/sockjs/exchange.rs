@@ -5,7 +5,7 @@
 //! the answer. An exchange that ends before its answer does is an abort, and the home is told too.
 
 use super::login::Claim;
-use super::{Answer, Ask, Call, Key, Login, ReceiverId, Reply, Written};
+use super::{Answer, Ask, Call, Key, Login, ReceiverId, Reply, Written, WRITTEN_COUNT_MAX};
 use crate::reactor::Reactor;
 use crate::shard::action::Message;
 use crate::shard::connection::{Connection, Phase, Then, NONE};
@@ -151,15 +151,16 @@ impl Written {
         Written { message, transport, is_http11, head, segment, frame_bytes }
     }
 
-    /// Are these the bytes that this receiver gets for this message?
-    fn is_for(&self, exchange: &Exchange, message: &Bytes) -> bool {
+    /// Was it written for a receiver that gets the same bytes as this one?
+    fn is_alike(&self, exchange: &Exchange) -> bool {
         let is_head_same = self.head.as_ref().is_none_or(|(asked, keep_alive)| {
             *asked == exchange.asked && *keep_alive == exchange.keep_alive
         });
+        self.transport == exchange.transport && self.is_http11 == exchange.is_http11 && is_head_same
+    }
+
+    fn is_of(&self, message: &Bytes) -> bool {
         std::ptr::eq(&raw const *self.message, &raw const **message)
-            && self.transport == exchange.transport
-            && self.is_http11 == exchange.is_http11
-            && is_head_same
     }
 }
 
@@ -305,9 +306,10 @@ impl<R: Reactor> Shard<R> {
         if !is_poll && (!is_begun || is_last) {
             return false;
         }
-        let last = self.sessions.last_written.as_ref();
-        let known = last.filter(|last| last.is_for(exchange, message));
-        let (segment, frame_bytes) = match known {
+        let known = &mut self.sessions.written;
+        let place = known.iter().position(|last| last.is_alike(exchange));
+        let last = place.map(|place| &known[place]);
+        let (segment, frame_bytes) = match last.filter(|last| last.is_of(message)) {
             Some(last) => (last.segment, last.frame_bytes),
             None => {
                 let mut bytes = Vec::new();
@@ -315,9 +317,11 @@ impl<R: Reactor> Shard<R> {
                 let segment = self.arena.append(&[&bytes]);
                 self.arena.retain(segment);
                 let written = Written::new(exchange, message.clone(), segment, frame_bytes);
-                if let Some(last) = self.sessions.last_written.replace(written) {
-                    self.arena.release(last.segment);
+                let is_full = known.len() >= WRITTEN_COUNT_MAX;
+                if let Some(place) = place.or(is_full.then_some(0)) {
+                    self.arena.release(known.swap_remove(place).segment);
                 }
+                known.push(written);
                 (segment, frame_bytes)
             }
         };
@@ -333,7 +337,7 @@ impl<R: Reactor> Shard<R> {
 
     /// What receivers share is not kept from turn to turn.
     pub(in crate::shard) fn forget_written(&mut self) {
-        if let Some(last) = self.sessions.last_written.take() {
+        for last in self.sessions.written.drain(..) {
             self.arena.release(last.segment);
         }
     }
