@@ -359,8 +359,6 @@ impl ShardMetrics {
 pub struct BuildInfo {
     /// Version of the package.
     pub version: String,
-    /// Commit it was built from; empty if not known.
-    pub commit: String,
     /// `uring` or `epoll`.
     pub driver: String,
 }
@@ -524,7 +522,6 @@ impl Collector for Scrape {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let build = [
             ("version", self.build.version.as_str()),
-            ("commit", self.build.commit.as_str()),
             ("driver", self.build.driver.as_str()),
         ];
         let help = "What is running";
@@ -581,7 +578,7 @@ mod tests {
     }
 
     fn build() -> BuildInfo {
-        BuildInfo { version: "1.2.3".into(), commit: "abc".into(), driver: "uring".into() }
+        BuildInfo { version: "1.2.3".into(), driver: "uring".into() }
     }
 
     #[test]
@@ -610,7 +607,7 @@ mod tests {
             ("stompede_bytes_sent_total", 2_000),
             ("stompede_protocol_errors_total{protocol=\"ws\",kind=\"limit\"}", 2),
             ("stompede_auth_total{method=\"basic\",result=\"refused\"}", 2),
-            ("stompede_build_info{version=\"1.2.3\",commit=\"abc\",driver=\"uring\"}", 1),
+            ("stompede_build_info{version=\"1.2.3\",driver=\"uring\"}", 1),
         ] {
             assert_eq!(series.get(name), Some(&value), "{name} in {text}");
         }
