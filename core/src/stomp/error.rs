@@ -5,8 +5,8 @@
 //! a short line for the `message` header, a body (what was seen, what is allowed, what to do) and a
 //! WebSocket close code. "The server MAY send ERROR frames if something goes wrong. In this case,
 //! it MUST then close the connection" (1.2, ERROR): every variant is fatal. Texts follow RabbitMQ's
-//! where clients are known to compare them. Nothing here repeats bytes of the peer: where its frame is
-//! at hand, [`super::explain`] does.
+//! where clients are known to compare them. Nothing here repeats bytes of the peer: where its
+//! frame is at hand, [`super::explain`] does.
 
 use std::fmt;
 

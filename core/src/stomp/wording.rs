@@ -1,8 +1,8 @@
 //! What an ERROR says in the words of another broker, for clients that compare them.
 //!
 //! Only RabbitMQ's are known to be compared (its own test suite does: reference/stomp.md §7), and
-//! only for errors that name something the client wrote. What a body repeats of that, these and ours
-//! ([`explain`]), is escaped and no longer than 256 bytes (stomp.md §5 row 88).
+//! only for errors that name something the client wrote. What a body repeats of that, these and
+//! ours ([`explain`]), is escaped and no longer than 256 bytes (stomp.md §5 row 88).
 
 use super::command::Command;
 use super::error::Error;

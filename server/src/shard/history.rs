@@ -7,7 +7,8 @@
 //! ecosystem.md §7.1).
 //!
 //! The RECEIPT of the SUBSCRIBE has `offset` and `epoch` of the topic's newest message, and, if the
-//! client asked with `from-offset`, `recovered` and the `reason` why not; with `replay`, if there is nothing. Each MESSAGE of the past
+//! client asked with `from-offset`, `recovered` and the `reason` why not; with `replay`, if there is nothing.
+//! Each MESSAGE of the past
 //! says `recovered:true`. A past of more than half of what may wait for a client is refused: the
 //! other half is for what is published while it is under way.
 

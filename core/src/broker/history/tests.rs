@@ -94,7 +94,9 @@ fn what_is_empty_and_unused_is_freed_and_its_epoch_never_comes_back() {
     assert_eq!(table.append(&publication("/topic/a", 1), 0), None);
     let past = table.past("/topic/a", &after(0, &epoch), 0, 9_999);
     assert_eq!((past.recovery, past.position), (Some(Err(Reason::NoHistory)), None));
-    assert!(table.past("/topic/a", &Replay::Newest(1), 0, 9_999).recovery.is_none());
+    let newest = table.past("/topic/a", &Replay::Newest(1), 0, 9_999);
+    assert_eq!(newest.recovery, Some(Err(Reason::NoHistory)));
+    assert!(table.past("/topic/a", &Replay::Nothing, 0, 9_999).recovery.is_none());
 }
 
 #[test]
