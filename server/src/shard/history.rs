@@ -7,10 +7,10 @@
 //! ecosystem.md §7.1).
 //!
 //! The RECEIPT of the SUBSCRIBE has `offset` and `epoch` of the topic's newest message, and, if the
-//! client asked with `from-offset`, `recovered` and the `reason` why not; with `replay`, if there is nothing.
-//! Each MESSAGE of the past
-//! says `recovered:true`. A past of more than half of what may wait for a client is refused: the
-//! other half is for what is published while it is under way.
+//! client asked with `from-offset`, `recovered` and the `reason` why not; with `replay`, if there
+//! is nothing to replay. Each MESSAGE of the past says `recovered:true`. A past of more than half
+//! of what may wait for a client is refused: the other half is for what is published while it is
+//! under way.
 
 use super::action::{Asker, Message, Placed, Subscribe};
 use super::{Shard, Shared};
