@@ -9,6 +9,9 @@
 //! is published while an asynchronous one is at work. An application that changes its state before
 //! it publishes the change leaves no gap between the two.
 //!
+//! What happens outside of a mapping (a price comes, a job is done) is published by a
+//! [`Publisher`](crate::publisher::Publisher), from any thread.
+//!
 //! Mappings are shared by all shards, so they are `Send` and `Sync`; they must not block. An error
 //! (or a panic) goes to the client's subscription of `/user/queue/errors`, if it has one, and is
 //! counted. A SEND to `/app/...` that no mapping matches goes to a *service connection*: a STOMP
@@ -120,6 +123,16 @@ impl Payload {
     pub fn header(mut self, name: &str, value: &str) -> Payload {
         self.headers.push((name.to_owned(), value.to_owned()));
         self
+    }
+
+    /// Names and values.
+    pub(crate) fn headers(&self) -> &[(String, String)] {
+        &self.headers
+    }
+
+    /// The body.
+    pub(crate) fn body(&self) -> &[u8] {
+        &self.body
     }
 
     pub(crate) fn to(&self, destination: &str) -> Arc<Publication> {

@@ -557,7 +557,7 @@ fn only_who_is_allowed_is_a_service() {
 fn mistakes_in_patterns_are_told_at_the_start() {
     for pattern in ["/topic/a", "/app/{a", "/app/"] {
         let builder = Server::builder(crate::config()).message(pattern, |_, _| Ok(()));
-        let error = builder.start().err().expect("does not start");
+        let error = builder.start().err().expect("does not start").to_string();
         assert!(error.contains(pattern), "{error}");
     }
 }
