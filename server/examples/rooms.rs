@@ -80,7 +80,6 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         config.stomp_listen = None;
         config.admin_listen = None;
     }
-    config.settle()?;
     let (rooms, start) = (Rooms::default(), Instant::now());
     let handle = serve(config, &rooms).start()?;
     println!("ws://{0}/rooms/any-name, http://{0}/rooms/any-name for SockJS", handle.http_address);

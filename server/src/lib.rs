@@ -89,6 +89,11 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+/// The programs in README.md are compiled by `cargo test --doc`.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+pub struct Readme;
+
 /// Descriptors left for everything that is not a client: listeners, rings, logs.
 const DESCRIPTORS_RESERVED: u64 = 64;
 

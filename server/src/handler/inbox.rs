@@ -1,4 +1,4 @@
-//! What other threads send to sessions, by way of the [`crate::inbox`] of their shard.
+//! What other threads send to sessions, by way of the inbox of their shard.
 //!
 //! Bounded in bytes for all senders of a shard together: who is refused knows it at once, and may
 //! try again. Order holds per sender.

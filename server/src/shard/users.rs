@@ -17,8 +17,8 @@ use stompede_core::broker::destination::{Kind, Profile};
 use stompede_core::broker::history::Past;
 use stompede_core::broker::publication::Publication;
 use stompede_core::broker::user::{
-    internal_name, send_target, session_of, subscribe_inner, write_internal_name, Audience, Session,
-    Target,
+    internal_name, send_target, session_of, subscribe_inner, write_internal_name, Audience,
+    Session, Target,
 };
 use stompede_core::stomp::error::Error;
 
