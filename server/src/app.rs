@@ -13,10 +13,11 @@
 //! [`Publisher`](crate::publisher::Publisher), from any thread.
 //!
 //! Mappings are shared by all shards, so they are `Send` and `Sync`; they must not block. An error
-//! (or a panic) goes to the client's subscription of `/user/queue/errors`, or into the log if it has
-//! none, and is counted. A SEND to `/app/...` that no mapping matches goes to a *service connection*: a STOMP
-//! client that `--allow` lets subscribe to a pattern such as `/app/**`. Of several, one gets each,
-//! as of the consumers of a queue: what a service does not acknowledge, another gets.
+//! (or a panic) goes to the client's subscription of `/user/queue/errors`, or into the log if it
+//! has none, and is counted. A SEND to `/app/...` that no mapping matches goes to a *service
+//! connection*: a STOMP client that `--allow` lets subscribe to a pattern such as `/app/**`. Of
+//! several, one gets each, as of the consumers of a queue: what a service does not acknowledge,
+//! another gets.
 //!
 //! ```no_run
 //! use stompede::config::Config;

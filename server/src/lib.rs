@@ -133,8 +133,8 @@ pub struct Handle {
 }
 
 impl Server {
-    /// A server that is going to have endpoints ([`handler`]) or mappings ([`app`]). Nothing happens
-    /// before [`Builder::start`].
+    /// A server that is going to have endpoints ([`handler`]) or mappings ([`app`]). Nothing
+    /// happens before [`Builder::start`].
     pub fn builder(config: Config) -> Builder {
         Builder { config, endpoints: Endpoints::default(), app: App::default(), mistake: None }
     }

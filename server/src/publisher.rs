@@ -14,7 +14,8 @@
 //! let publisher = handle.publisher();
 //! std::thread::spawn(move || {
 //!     for cents in 100.. {
-//!         match publisher.publish("/topic/price/x", Payload::json(format!("{{\"cents\":{cents}}}"))) {
+//!         let price = Payload::json(format!("{{\"cents\":{cents}}}"));
+//!         match publisher.publish("/topic/price/x", price) {
 //!             Ok(()) => std::thread::sleep(std::time::Duration::from_secs(1)),
 //!             Err(PublishError::Drained) => return,
 //!             Err(error) => eprintln!("{error}"),

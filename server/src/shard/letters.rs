@@ -101,3 +101,54 @@ impl<R: Reactor> Shard<R> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+    use crate::mesh::connect;
+    use crate::publisher::{PublishError, Publisher};
+    use crate::reactor::sim::{Faults, Read, SimNet, SimReactor};
+    use std::future::Future;
+    use std::pin::pin;
+    use std::sync::atomic::Ordering;
+    use std::task::{Context, Waker};
+
+    fn turns(shard: &mut Shard<SimReactor>) {
+        for _ in 0..20 {
+            let _ = pin!(shard.turn()).poll(&mut Context::from_waker(Waker::noop()));
+        }
+    }
+
+    #[test]
+    fn a_letter_wakes_its_shard_and_is_refused_when_there_is_none() {
+        let config = Config { shards: 1, ..Config::default() };
+        let shared = Arc::new(Shared::new(config, 1, "sim").unwrap());
+        let doorbell = [Doorbell::new().unwrap()];
+        let net = SimNet::new(1, Faults::default(), 64, doorbell[0].fd());
+        let mesh = connect(&doorbell, 8).pop().unwrap();
+        let letters = inbox(doorbell[0].clone(), &shared);
+        let publisher = Publisher::new(shared.clone(), [letters.slit()].into());
+        let shard = Shard::new(0, shared.clone(), net.reactor(), mesh);
+        let mut shard = shard.with_letters(letters);
+        let client = net.connect(1, 1 << 16);
+        net.write(client, b"CONNECT\naccept-version:1.2\nhost:a\n\n\0");
+        net.write(client, b"SUBSCRIBE\nid:1\ndestination:/topic/a\n\n\0");
+        turns(&mut shard);
+        assert!(matches!(net.read(client, 1 << 16), Read::Bytes(_)), "CONNECTED");
+        for body in ["one", "two"] {
+            assert!(!net.has_work(), "it sleeps");
+            assert_eq!(publisher.publish("/topic/a", body), Ok(()));
+            assert!(net.has_work(), "the bell rang");
+            turns(&mut shard);
+            let Read::Bytes(bytes) = net.read(client, 1 << 16) else { panic!("no MESSAGE") };
+            let text = String::from_utf8(bytes).unwrap();
+            assert!(text.starts_with("MESSAGE\n") && text.ends_with(&format!("{body}\0")));
+        }
+        shared.is_draining.store(true, Ordering::Relaxed);
+        assert_eq!(publisher.publish("/topic/a", "late"), Err(PublishError::Drained));
+        shared.is_draining.store(false, Ordering::Relaxed);
+        drop(shard);
+        assert_eq!(publisher.publish("/topic/a", "later"), Err(PublishError::Drained));
+    }
+}
