@@ -44,12 +44,12 @@ fn everybody_gets_what_another_thread_publishes() {
             let (mut other, _) = login(server, over, "ann");
             let (mut slash, _) = login(server, over, "a/n");
             for client in [&mut ann, &mut other, &mut slash] {
-                client.subscribe("t", "/topic/**", "");
+                client.subscribe("t", "/topic/w/**", "");
                 client.subscribe("u", "/user/queue/told", "");
             }
             ann.subscribe("a", "/app/live", "");
             let payload = || Payload::json("{\"x\":1}").header("mood", "good");
-            for destination in ["/topic/a", "/topic/b", "/topic/c/d"] {
+            for destination in ["/topic/w/a", "/topic/w/b", "/topic/w/c/d"] {
                 assert_eq!(publisher.publish(destination, payload()), Ok(()));
                 for client in [&mut ann, &mut other, &mut slash] {
                     let message = client.expect("MESSAGE");
@@ -74,9 +74,9 @@ fn everybody_gets_what_another_thread_publishes() {
             assert_eq!(slash.expect("MESSAGE").body_text(), "slash");
             // As a destination it is the same.
             assert_eq!(publisher.publish("/user/ann/queue/told", "again"), Ok(()));
-            [&mut ann, &mut other].map(|client| {
+            for client in [&mut ann, &mut other] {
                 assert_eq!(client.expect("MESSAGE").body_text(), "again");
-            });
+            }
             [ann, other, slash].iter_mut().for_each(Client::sync);
         }
         let told = server.metric("stompede_messages_undeliverable_total");
