@@ -59,7 +59,7 @@ pub enum PublishError {
     // Of the caller.
     /// It cannot be published, whenever it is tried: the destination is empty, too long, a pattern
     /// or of no known kind, or the payload is over a limit of a client's SEND
-    /// ([`Limits`](stompede_core::limits::Limits)). What is inside is what such a client is told.
+    /// ([`Limits`]). What is inside is what such a client is told.
     Invalid(Error),
     // Limits.
     /// The shard that has to take it has not taken what was published before. Another time it may;
