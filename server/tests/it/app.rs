@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use stompede::app::{AppError, Context, Message, Payload};
 use stompede::config::Config;
-use stompede::{Builder, Server};
+use stompede::{Builder, Server, StartError};
 
 /// The example's own code.
 #[path = "../../examples/greeting.rs"]
@@ -599,10 +599,25 @@ fn only_who_is_allowed_is_a_service() {
 }
 
 #[test]
-fn mistakes_in_patterns_are_told_at_the_start() {
+fn a_server_that_does_not_start_says_which_cause_it_has() {
     for pattern in ["/topic/a", "/app/{a", "/app/"] {
         let builder = Server::builder(crate::config()).message(pattern, |_, _| Ok(()));
-        let error = builder.start().err().expect("does not start").to_string();
-        assert!(error.contains(pattern), "{error}");
+        let error = builder.start().err().expect("does not start");
+        assert!(error.to_string().contains(pattern), "{error}");
+        assert!(matches!(error, StartError::Pattern(_)), "{error:?}");
     }
+    // An address for documentation (RFC 5737), which is nobody's.
+    let foreign = "192.0.2.1:80".parse().expect("an address");
+    let config = Config { stomp_listen: Some(foreign), ..crate::config() };
+    let error = Server::start(config).err().expect("does not start");
+    assert!(error.to_string().ends_with("choose another address with --stomp-listen"), "{error}");
+    let StartError::Listen { address, .. } = error else { panic!("{error:?}") };
+    assert_eq!(address, foreign);
+    // What contradicts itself is found without a call of `settle`.
+    let config = Config { heartbeat_min: Duration::from_secs(1_000), ..crate::config() };
+    let error = Server::start(config).err().expect("does not start");
+    assert!(matches!(error, StartError::Config(_)), "{error:?}");
+    let config = Config { users_file: Some("/nonexistent-stompede".into()), ..crate::config() };
+    let error = Server::start(config).err().expect("does not start");
+    assert!(matches!(error, StartError::Setting(_)), "{error:?}");
 }
