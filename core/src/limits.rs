@@ -113,6 +113,9 @@ pub struct Limits {
     pub logins_waiting_count_max: usize,
     /// Bytes that other threads may have waiting for the handlers of one shard. Default 16 MiB.
     pub handler_inbox_bytes_max: usize,
+    /// Bytes that publishers of the embedding program may have waiting for one shard. Default
+    /// 16 MiB.
+    pub publisher_inbox_bytes_max: usize,
 }
 
 impl Default for Limits {
@@ -164,6 +167,7 @@ impl Default for Limits {
             heartbeat_ms_max: 120_000,
             logins_waiting_count_max: 256,
             handler_inbox_bytes_max: 16 << 20,
+            publisher_inbox_bytes_max: 16 << 20,
         }
     }
 }

@@ -35,10 +35,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         config.stomp_listen = None;
         config.admin_listen = None;
     }
-    config.settle()?;
     let server = Server::builder(config).message_async("/app/hello", greeting);
     let handle = server.start()?;
     println!("http://{}/", handle.http_address);
-    handle.wait();
+    handle.drain_on_signal()?;
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! Chat rooms over raw WebSocket and SockJS, with the public handler API.
 //!
 //! `cargo run -p stompede --example rooms`, then open several WebSocket clients at
-//! `ws://127.0.0.1:8080/rooms/any-name`, or SockJS clients at the same address with `http`. What
+//! `ws://127.0.0.1:8080/rooms/any-name`, or SockJS clients at the same address with `http:`. What
 //! one says, all of its room hear, by whatever transport and on whatever shard they are. Once a
 //! minute another thread tells each room how long the server has been open. Another address is
 //! given as the first argument.
@@ -80,7 +80,6 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         config.stomp_listen = None;
         config.admin_listen = None;
     }
-    config.settle()?;
     let (rooms, start) = (Rooms::default(), Instant::now());
     let handle = serve(config, &rooms).start()?;
     println!("ws://{0}/rooms/any-name, http://{0}/rooms/any-name for SockJS", handle.http_address);

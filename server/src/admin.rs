@@ -7,6 +7,7 @@
 use crate::metrics;
 use crate::shard::reason::NAMES;
 use crate::shard::Shared;
+use crate::StartError;
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::Ordering;
@@ -40,12 +41,11 @@ impl Listener {
     /// Binds the admin address; `None` if it is off.
     ///
     /// # Errors
-    /// The address is taken or not allowed, in words for the operator.
-    pub fn open(address: Option<SocketAddr>) -> Result<Option<Listener>, String> {
+    /// The address is taken or not allowed.
+    pub fn open(address: Option<SocketAddr>) -> Result<Option<Listener>, StartError> {
         let Some(address) = address else { return Ok(None) };
-        let explain = |error: io::Error| {
-            format!("cannot listen on {address}: {error}; choose another with --admin-listen")
-        };
+        let option = "admin-listen";
+        let explain = |source| StartError::Listen { address, option, source };
         let socket = TcpListener::bind(address).map_err(explain)?;
         let address = socket.local_addr().map_err(explain)?;
         Ok(Some(Listener { socket, address }))
@@ -60,10 +60,9 @@ impl Listener {
     ///
     /// # Errors
     /// No thread can be started.
-    pub fn serve(self, shared: Arc<Shared>) -> Result<(), String> {
+    pub fn serve(self, shared: Arc<Shared>) -> io::Result<()> {
         let thread = std::thread::Builder::new().name("admin".into());
-        let thread = thread.spawn(move || self.accept(&shared));
-        thread.map(|_| ()).map_err(|error| format!("cannot start the admin thread: {error}"))
+        thread.spawn(move || self.accept(&shared)).map(drop)
     }
 
     fn accept(&self, shared: &Arc<Shared>) {

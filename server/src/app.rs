@@ -9,11 +9,15 @@
 //! is published while an asynchronous one is at work. An application that changes its state before
 //! it publishes the change leaves no gap between the two.
 //!
+//! What happens outside of a mapping (a price comes, a job is done) is published by a
+//! [`Publisher`](crate::publisher::Publisher), from any thread.
+//!
 //! Mappings are shared by all shards, so they are `Send` and `Sync`; they must not block. An error
-//! (or a panic) goes to the client's subscription of `/user/queue/errors`, if it has one, and is
-//! counted. A SEND to `/app/...` that no mapping matches goes to a *service connection*: a STOMP
-//! client that `--allow` lets subscribe to a pattern such as `/app/**`. Of several, one gets each,
-//! as of the consumers of a queue: what a service does not acknowledge, another gets.
+//! (or a panic) goes to the client's subscription of `/user/queue/errors`, or into the log if it
+//! has none, and is counted. A SEND to `/app/...` that no mapping matches goes to a *service
+//! connection*: a STOMP client that `--allow` lets subscribe to a pattern such as `/app/**`. Of
+//! several, one gets each, as of the consumers of a queue: what a service does not acknowledge,
+//! another gets.
 //!
 //! ```no_run
 //! use stompede::config::Config;
@@ -27,7 +31,7 @@
 //!     })
 //!     .subscribe("/app/time", |_context| Ok(Some("it is now".into())));
 //! let handle = server.start().expect("the address is free");
-//! handle.wait();
+//! handle.drain_on_signal().expect("signals can be handled");
 //! ```
 
 mod mapping;
@@ -46,6 +50,8 @@ use stompede_core::broker::user::{encode_name, session_id, Session, SessionId};
 
 /// Where the errors of mappings go.
 pub(crate) const ERRORS: &str = "/queue/errors";
+/// There, what the mapping was called for.
+pub(crate) const FAILED_DESTINATION: &str = "failed-destination";
 
 /// Why a mapping failed: a line for the client.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -122,6 +128,16 @@ impl Payload {
         self
     }
 
+    /// Names and values.
+    pub(crate) fn headers(&self) -> &[(String, String)] {
+        &self.headers
+    }
+
+    /// The body.
+    pub(crate) fn body(&self) -> &[u8] {
+        &self.body
+    }
+
     pub(crate) fn to(&self, destination: &str) -> Arc<Publication> {
         let headers = self.headers.iter().map(|(name, value)| (name, value));
         Arc::new(Publication::new(destination, headers, &self.body))
@@ -137,6 +153,11 @@ impl<T: Into<Vec<u8>>> From<T> for Payload {
 /// Something a mapping sends, and in whose name.
 pub(crate) enum Post {
     Send {
+        session: Session,
+        publication: Arc<Publication>,
+    },
+    /// A mapping failed: what is to be told to its caller.
+    Failure {
         session: Session,
         publication: Arc<Publication>,
     },
@@ -258,12 +279,14 @@ impl Context {
         self.publish(&format!("/user/{}{destination}", encode_name(user)), payload);
     }
 
-    /// Tells the client what went wrong, at `/user/queue/errors`.
+    /// Tells the client what went wrong, at `/user/queue/errors`; or the log, if the client did not
+    /// subscribe there.
     pub fn fail(&self, error: &AppError) {
         let payload = Payload::new(error.text())
             .header("message", error.text())
-            .header("failed-destination", &self.destination)
+            .header(FAILED_DESTINATION, &self.destination)
             .header("content-type", "text/plain");
-        self.reply(ERRORS, payload);
+        let publication = payload.to(&format!("/user{ERRORS}"));
+        self.outbox.push(Post::Failure { session: self.session, publication });
     }
 }

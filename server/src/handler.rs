@@ -60,17 +60,17 @@
 //! let server = Server::builder(Config::default()).endpoint("/greet/{name}", |_shard| Greeter);
 //! let handle = server.start().expect("the address is free");
 //! println!("ws://{}/greet/ann", handle.http_address);
-//! handle.wait();
+//! handle.drain_on_signal().expect("signals can be handled");
 //! ```
 
 pub mod endpoint;
 pub mod inbox;
 
+pub use crate::shard::peer::Peer;
+pub use crate::shard::reason::DisconnectReason;
 pub use inbox::SessionSender;
 pub use stompede_core::sockjs::endpoint::{Endpoint as SockJsOptions, Transports};
 
-use crate::shard::peer::Peer;
-use crate::shard::reason::DisconnectReason;
 use endpoint::Pattern;
 use std::borrow::Cow;
 use std::fmt;

@@ -1,32 +1,78 @@
-//! The Stompede server: shards, reactor, mesh, and what an operator sees of them.
+//! Stompede inside of your own program: a push server for WebSocket, SockJS and STOMP clients, with
+//! a thread per core.
 //!
-//! [`Server::start`] runs the whole server inside any process; the binary is a thin command line
-//! around it. Read in this order: [`shard`] (a message's way), [`reactor`], [`mesh`].
+//! ```no_run
+//! use stompede::config::Config;
+//! use stompede::Server;
+//!
+//! fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     let config = Config { listen: "127.0.0.1:8080".parse()?, ..Config::default() };
+//!     stompede::log::init(&config)?; // or a subscriber of `tracing` of your own
+//!     let handle = Server::builder(config)
+//!         .message("/app/hello/{name}", |context, message| {
+//!             let name = context.param("name").unwrap_or_default();
+//!             context.publish("/topic/greetings", format!("{name} says {}", message.text()?));
+//!             Ok(())
+//!         })
+//!         .start()?;
+//!     println!("ws://{}/ws", handle.http_address);
+//!     handle.publisher().publish("/topic/greetings", "open")?; // from any thread
+//!     handle.drain_on_signal()?;
+//!     Ok(())
+//! }
+//! ```
+//!
+//! Read in this order: [`Server`] and [`Builder`] (how it starts), [`config`] (what the options of
+//! the binary are here), [`app`] (functions for `/app/...`), [`publisher`] (publishing from other
+//! threads), [`handler`] (your own endpoints, without STOMP), [`Handle`] (how it ends), [`log`].
+//!
+//! Everything else that is public is so for this package's binary, tests and benches; it is hidden
+//! here and may change at any time. Who wants to read it begins with `shard` (a message's way),
+//! then `reactor` and `mesh`.
 
 // Whatever a peer or an operator did: an error, not a panic.
 #![cfg_attr(not(test), deny(clippy::unwrap_used))]
 
-pub mod admin;
 pub mod app;
-pub mod assets;
-pub mod auth;
 pub mod config;
 pub mod handler;
 pub mod log;
-pub mod mesh;
 pub mod metrics;
+pub mod publisher;
+
+#[doc(hidden)]
+pub mod admin;
+#[doc(hidden)]
+pub mod assets;
+#[doc(hidden)]
+pub mod auth;
+mod inbox;
+#[doc(hidden)]
+pub mod mesh;
+#[doc(hidden)]
 pub mod probe;
+#[doc(hidden)]
 pub mod reactor;
+#[doc(hidden)]
 pub mod services;
+#[doc(hidden)]
 pub mod shard;
+mod signals;
+#[doc(hidden)]
 pub mod sockjs;
+mod start_error;
+#[doc(hidden)]
 pub mod static_files;
+#[doc(hidden)]
 pub mod threads;
+
+pub use start_error::StartError;
 
 use app::{App, AppError, Context, MessageMapping, Payload, Snapshot, Task};
 use config::{Config, IoChoice};
 use handler::endpoint::Endpoints;
 use handler::{Handler, SockJsOptions};
+use publisher::Publisher;
 use reactor::listener::{claim, listen, local_address};
 use shard::Shared;
 use std::future::Future;
@@ -38,7 +84,17 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use threads::Threads;
 
-/// A running server.
+/// The programs in README.md are compiled by `cargo test --doc`.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+pub struct Readme;
+
+/// How a server comes into being: from a [`Config`], with what a [`Builder`] adds to it.
+///
+/// A server runs on threads of its own, one per shard and some beside them, until its [`Handle`]
+/// drains it; several may run in one process. Of the process it takes nothing: signals, log and
+/// allocator are yours ([`Handle::drain_on_signal`] and [`log::init`] are offers). Its threads come
+/// from no runtime, and need none.
 pub struct Server;
 
 /// A server that is not started yet: its options and its endpoints.
@@ -51,6 +107,8 @@ pub struct Builder {
 }
 
 /// What its starter holds of a running server.
+///
+/// A handle that is dropped leaves the server running until the process ends.
 pub struct Handle {
     shared: Arc<Shared>,
     threads: Threads,
@@ -65,16 +123,17 @@ pub struct Handle {
 }
 
 impl Server {
-    /// A server with endpoints of its own; see [`handler`].
+    /// A server that is going to have endpoints ([`handler`]) or mappings ([`app`]). Nothing
+    /// happens before [`Builder::start`].
     pub fn builder(config: Config) -> Builder {
         Builder { config, endpoints: Endpoints::default(), app: App::default(), mistake: None }
     }
 
-    /// Starts a server without endpoints of its own.
+    /// Starts a server without endpoints and mappings: a broker. It serves when this returns.
     ///
     /// # Errors
     /// Those of [`Builder::start`].
-    pub fn start(config: Config) -> Result<Handle, String> {
+    pub fn start(config: Config) -> Result<Handle, StartError> {
         Server::builder(config).start()
     }
 }
@@ -170,35 +229,32 @@ impl Builder {
     ///
     /// # Errors
     /// What was refused: an endpoint's pattern, and those of [`Shared::new`].
-    pub fn into_shared(self, key: u64, driver: &'static str) -> Result<Shared, String> {
+    #[doc(hidden)]
+    pub fn into_shared(self, key: u64, driver: &'static str) -> Result<Shared, StartError> {
         let Builder { config, endpoints, app, mistake } = self;
-        mistake.map_or(Ok(()), Err)?;
-        let shared = Shared::with_endpoints(config, endpoints, key, driver)?;
-        Ok(Shared { app, ..shared })
+        mistake.map_or(Ok(()), |text| Err(StartError::Pattern(text)))?;
+        let shared = Shared::with_endpoints(config, endpoints, key, driver);
+        Ok(Shared { app, ..shared.map_err(StartError::Setting)? })
     }
 
-    /// Opens the listeners and starts one thread per shard.
+    /// Opens the listeners and starts one thread per shard. The configuration is settled
+    /// ([`Config::settle`]), if that was not done before.
     ///
     /// # Errors
-    /// What was refused, in words for the operator: an address in use, a ring that cannot be made,
-    /// an endpoint's pattern.
-    pub fn start(self) -> Result<Handle, String> {
+    /// What was refused: options that contradict each other, an address in use, an endpoint's
+    /// pattern, a ring that cannot be made. As text they are words for the operator.
+    pub fn start(mut self) -> Result<Handle, StartError> {
+        self.config.settle().map_err(StartError::Config)?;
         let Builder { config, endpoints, app, mistake } = self;
-        mistake.map_or(Ok(()), Err)?;
-        config.static_dir.as_deref().map_or(Ok(()), static_files::check_dir)?;
-        let mut is_uring = match config.io {
-            IoChoice::Uring => {
-                probe::is_uring_usable()?;
-                true
-            }
-            IoChoice::Epoll => false,
-            IoChoice::Auto => probe::is_uring_usable().inspect_err(say_epoll).is_ok(),
-        };
+        mistake.map_or(Ok(()), |text| Err(StartError::Pattern(text)))?;
+        let static_dir = config.static_dir.as_deref();
+        static_dir.map_or(Ok(()), static_files::check_dir).map_err(StartError::StaticDir)?;
+        let mut is_uring = is_uring_wanted(&config)?;
         let mut config = config;
         let listeners = open_all_listeners(&mut config)?;
         let admin = admin::Listener::open(config.admin_listen)?;
         let key = random_bits().map(|bits| bits as u64);
-        let key = key.map_err(|error| format!("cannot read random bytes: {error}"))?;
+        let key = key.map_err(StartError::system("read random bytes"))?;
         let builder = Builder { config, endpoints, app, mistake: None };
         let mut shared = Arc::new(builder.into_shared(key, driver(is_uring))?);
         let mut started = threads::start(&shared, listeners, is_uring);
@@ -215,7 +271,7 @@ impl Builder {
         let threads = started?;
         let admin_address = admin.as_ref().map(admin::Listener::address);
         if let Some(admin) = admin {
-            admin.serve(shared.clone())?;
+            admin.serve(shared.clone()).map_err(StartError::system("start the admin thread"))?;
         }
         let (http_address, stomp_address) = (shared.config.listen, shared.config.stomp_listen);
         Ok(Handle { shared, threads, http_address, stomp_address, admin_address, is_uring })
@@ -223,7 +279,13 @@ impl Builder {
 }
 
 impl Handle {
-    /// Starts the drain: no new connections, clients are told and sent away.
+    /// Publishes to clients from any thread; see [`publisher`].
+    pub fn publisher(&self) -> Publisher {
+        Publisher::new(self.shared.clone(), self.threads.slits.clone())
+    }
+
+    /// Starts the drain: no new connections, clients are told and sent away, publishers get
+    /// [`Drained`](publisher::PublishError::Drained).
     pub fn drain(&self) {
         self.shared.is_draining.store(true, Ordering::Relaxed);
         for doorbell in &self.threads.doorbells {
@@ -265,12 +327,22 @@ fn driver(is_uring: bool) -> &'static str {
     }
 }
 
-fn say_epoll(why: &String) {
+fn say_epoll(why: &StartError) {
     tracing::error!("io_uring is not used, epoll is: {why}");
 }
 
+/// Is io_uring to be used? An error if it is asked for and cannot be.
+fn is_uring_wanted(config: &Config) -> Result<bool, StartError> {
+    let usable = probe::is_uring_usable;
+    match config.io {
+        IoChoice::Uring => usable().map(|()| true).map_err(StartError::Uring),
+        IoChoice::Epoll => Ok(false),
+        IoChoice::Auto => Ok(usable().map_err(StartError::Uring).inspect_err(say_epoll).is_ok()),
+    }
+}
+
 /// Opens the listeners of all shards.
-fn open_all_listeners(config: &mut Config) -> Result<Vec<Vec<OwnedFd>>, String> {
+fn open_all_listeners(config: &mut Config) -> Result<Vec<Vec<OwnedFd>>, StartError> {
     let mut listeners = Vec::new();
     for _ in 0..config.shards_count() {
         listeners.push(open_listeners(config, listeners.is_empty())?);
@@ -280,10 +352,10 @@ fn open_all_listeners(config: &mut Config) -> Result<Vec<Vec<OwnedFd>>, String> 
 
 /// Opens one shard's listeners; a port 0 becomes the real one in `config`, for the shards that
 /// follow.
-fn open_listeners(config: &mut Config, is_first: bool) -> Result<Vec<OwnedFd>, String> {
-    let mut listeners = vec![open_listener(&mut config.listen, "--listen", is_first)?];
+fn open_listeners(config: &mut Config, is_first: bool) -> Result<Vec<OwnedFd>, StartError> {
+    let mut listeners = vec![open_listener(&mut config.listen, "listen", is_first)?];
     if let Some(address) = config.stomp_listen.as_mut() {
-        listeners.push(open_listener(address, "--stomp-listen", is_first)?);
+        listeners.push(open_listener(address, "stomp-listen", is_first)?);
     }
     Ok(listeners)
 }
@@ -291,12 +363,11 @@ fn open_listeners(config: &mut Config, is_first: bool) -> Result<Vec<OwnedFd>, S
 /// The first shard claims the address, the others share it.
 fn open_listener(
     address: &mut SocketAddr,
-    option: &str,
+    option: &'static str,
     is_first: bool,
-) -> Result<OwnedFd, String> {
-    let explain = |error: io::Error| {
-        format!("cannot listen on {address}: {error}; choose another address with {option}")
-    };
+) -> Result<OwnedFd, StartError> {
+    let asked = *address;
+    let explain = |source| StartError::Listen { address: asked, option, source };
     if is_first {
         claim_patiently(*address).map_err(explain)?;
     }

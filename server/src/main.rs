@@ -113,25 +113,11 @@ fn serve(config: config::Config) -> ExitCode {
     if is_open && addresses.iter().flatten().any(|address| !address.ip().is_loopback()) {
         tracing::warn!("anyone who can connect can publish: --user or --users-file closes access");
     }
-    // Closing the terminal sends SIGHUP.
-    let signals = [libc::SIGTERM, libc::SIGINT, libc::SIGHUP];
-    let signals = signal_hook::iterator::Signals::new(signals);
-    let mut signals = match signals {
-        Ok(signals) => signals,
+    match handle.drain_on_signal() {
+        Ok(_) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("stompede: cannot handle signals: {error}");
-            return ExitCode::from(USAGE);
+            ExitCode::from(USAGE)
         }
-    };
-    signals.forever().next();
-    tracing::info!("draining; a second signal ends at once");
-    handle.drain();
-    std::thread::spawn(move || {
-        signals.forever().next();
-        log::flush();
-        std::process::exit(1);
-    });
-    handle.wait();
-    log::flush();
-    ExitCode::SUCCESS
+    }
 }

@@ -520,10 +520,8 @@ fn counter(family: &mut MetricEncoder<'_>, labels: &[(&str, &str)], count: u64) 
 
 impl Collector for Scrape {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let build = [
-            ("version", self.build.version.as_str()),
-            ("driver", self.build.driver.as_str()),
-        ];
+        let build =
+            [("version", self.build.version.as_str()), ("driver", self.build.driver.as_str())];
         let help = "What is running";
         let mut info = encoder.encode_descriptor("build_info", help, None, MetricType::Gauge)?;
         ConstGauge::new(1_i64).encode(info.encode_family(&build)?)?;

@@ -6,6 +6,7 @@
 //! destinations with their home there would wait for ever; a supervisor starts it again.
 
 use crate::config::Config;
+use crate::inbox::{Inbox, Slit};
 use crate::log;
 use crate::mesh::{self, Doorbell, Mesh};
 use crate::probe;
@@ -14,7 +15,9 @@ use crate::reactor::uring::{self, UringReactor};
 use crate::reactor::Reactor;
 use crate::shard::action::Message;
 use crate::shard::guard::AbortOnPanic;
+use crate::shard::letters::{self, Letter};
 use crate::shard::{admission, affinity, Shard, Shared};
+use crate::StartError;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::mpsc::{channel, Receiver, Sender};
@@ -30,6 +33,15 @@ pub struct Threads {
     pub doorbells: Vec<Arc<Doorbell>>,
     /// Each shard's thread.
     pub handles: Vec<JoinHandle<()>>,
+    /// Where publishers put what they send to each shard.
+    pub(crate) slits: Arc<[Arc<Slit<Letter>>]>,
+}
+
+/// What a shard hears from: other shards, publishers, clients.
+struct Ends {
+    mesh: Mesh<Message>,
+    letters: Inbox<Letter>,
+    listeners: Vec<OwnedFd>,
 }
 
 /// A shard that is being started, as its thread sees it.
@@ -43,25 +55,27 @@ struct Start {
 /// Starts a thread for each shard with its `listeners`, and waits until all have their reactors.
 ///
 /// # Errors
-/// What one of them was refused, in words for the operator. All have ended then.
+/// What one of them was refused. All have ended then.
 pub fn start(
     shared: &Arc<Shared>,
     listeners: Vec<Vec<OwnedFd>>,
     is_uring: bool,
-) -> Result<Threads, String> {
+) -> Result<Threads, StartError> {
     let doorbells = listeners.iter().map(|_| Doorbell::new()).collect::<io::Result<Vec<_>>>();
-    let doorbells = doorbells.map_err(|error| format!("cannot make an eventfd: {error}"))?;
+    let doorbells = doorbells.map_err(StartError::system("make an eventfd"))?;
     let slots_count = slots_count(&shared.config, is_uring);
     let meshes = mesh::connect(&doorbells, mesh::RING_CAPACITY);
     let (said, heard) = channel();
-    let (mut handles, mut gos) = (Vec::new(), Vec::new());
+    let (mut handles, mut gos, mut slits) = (Vec::new(), Vec::new(), Vec::new());
     for (index, (mesh, listeners)) in meshes.into_iter().zip(listeners).enumerate() {
         let (go, may_go) = channel();
         let start = Start { said: said.clone(), go: may_go };
-        let shared = shared.clone();
-        let run = move || run(index, shared, mesh, listeners, is_uring, slots_count, start);
+        let letters = letters::inbox(mesh.doorbell().clone(), shared);
+        slits.push(letters.slit());
+        let (shared, ends) = (shared.clone(), Ends { mesh, letters, listeners });
+        let run = move || run(index, shared, ends, is_uring, slots_count, start);
         let thread = std::thread::Builder::new().name(format!("shard-{index}")).spawn(run);
-        handles.push(thread.map_err(|error| format!("cannot start a thread: {error}"))?);
+        handles.push(thread.map_err(StartError::system("start a thread"))?);
         gos.push(go);
     }
     // All of them: who is not heard has broken later.
@@ -74,15 +88,15 @@ pub fn start(
             let _ = thread.join();
         }
         return Err(match is_uring {
-            true => probe::explain(&error),
-            false => format!("a shard cannot be started: {error}"),
+            true => StartError::Uring(probe::explain(&error)),
+            false => StartError::System { what: "start a shard", source: error },
         });
     }
     for go in gos {
         // A thread that is gone again has said why.
         let _ = go.send(());
     }
-    Ok(Threads { doorbells, handles })
+    Ok(Threads { doorbells, handles, slits: slits.into() })
 }
 
 /// Connections that one shard can hold.
@@ -106,12 +120,12 @@ fn slots_count(config: &Config, is_uring: bool) -> u32 {
 fn run(
     index: usize,
     shared: Arc<Shared>,
-    mesh: Mesh<Message>,
-    listeners: Vec<OwnedFd>,
+    ends: Ends,
     is_uring: bool,
     slots_count: u32,
     start: Start,
 ) {
+    let Ends { mesh, letters, listeners } = ends;
     let _guard = AbortOnPanic { shard: index };
     if shared.config.pin {
         affinity::pin(index);
@@ -122,7 +136,8 @@ fn run(
         uring::runtime().and_then(|mut runtime| {
             runtime.block_on(async move {
                 let reactor = UringReactor::new(listeners, wake, slots_count)?;
-                serve(Shard::new(index, shared, reactor, mesh), start).await
+                let shard = Shard::new(index, shared, reactor, mesh);
+                serve(shard.with_letters(letters), start).await
             })
         })
     } else {
@@ -130,7 +145,8 @@ fn run(
         builder.enable_timer().build().and_then(|mut runtime| {
             runtime.block_on(async move {
                 let reactor = EpollReactor::new(listeners, wake, slots_count)?;
-                serve(Shard::new(index, shared, reactor, mesh), start).await
+                let shard = Shard::new(index, shared, reactor, mesh);
+                serve(shard.with_letters(letters), start).await
             })
         })
     };

@@ -1,12 +1,10 @@
-//! What other threads send to sessions: a queue per shard and the shard's doorbell.
+//! What other threads send to sessions, by way of the inbox of their shard.
 //!
 //! Bounded in bytes for all senders of a shard together: who is refused knows it at once, and may
 //! try again. Order holds per sender.
 
 use super::{SendError, SessionId, SharedMessage};
-use crate::mesh::Doorbell;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::{channel, Receiver, Sender};
+use crate::inbox::{self, NotTaken, Slit, Weighed};
 use std::sync::Arc;
 use stompede_core::ws::close::is_valid_code;
 
@@ -20,9 +18,13 @@ pub(crate) enum Order {
     Close(u16, Box<str>),
 }
 
-impl Order {
+/// An order and its session.
+#[derive(Debug)]
+pub(crate) struct Post(pub(crate) SessionId, pub(crate) Order);
+
+impl Weighed for Post {
     fn bytes(&self) -> usize {
-        let payload = match self {
+        let payload = match &self.1 {
             Order::Send(message) => message.as_message().len(),
             Order::Close(_, reason) => reason.len(),
         };
@@ -30,63 +32,21 @@ impl Order {
     }
 }
 
-/// An order and its session.
-pub(crate) type Post = (SessionId, Order);
-
-/// The senders' end of a shard's inbox.
-#[derive(Debug)]
-struct Slit {
-    posts: Sender<Post>,
-    waiting_bytes: AtomicUsize,
-    bytes_max: usize,
-    doorbell: Arc<Doorbell>,
-}
-
 /// The shard's end.
-pub(crate) struct Inbox {
-    slit: Arc<Slit>,
-    posts: Receiver<Post>,
-    /// The next post, if it was looked for before a sleep.
-    peeked: Option<Post>,
-}
-
-impl Inbox {
-    /// `doorbell` is rung for every post; at most `bytes_max` bytes wait.
-    pub(crate) fn new(doorbell: Arc<Doorbell>, bytes_max: usize) -> Inbox {
-        let (sender, posts) = channel();
-        let waiting_bytes = AtomicUsize::new(0);
-        let slit = Slit { posts: sender, waiting_bytes, bytes_max, doorbell };
-        Inbox { slit: Arc::new(slit), posts, peeked: None }
-    }
-
-    pub(crate) fn sender(&self, id: SessionId) -> SessionSender {
-        SessionSender { id, slit: self.slit.clone() }
-    }
-
-    /// Is a post in? To be asked before a sleep, as the bell does not ring for those who are awake.
-    pub(crate) fn has_post(&mut self) -> bool {
-        if self.peeked.is_none() {
-            self.peeked = self.posts.try_recv().ok();
-        }
-        self.peeked.is_some()
-    }
-
-    /// The next post that is in.
-    pub(crate) fn take(&mut self) -> Option<Post> {
-        let post = self.peeked.take().or_else(|| self.posts.try_recv().ok())?;
-        self.slit.waiting_bytes.fetch_sub(post.1.bytes(), Ordering::Relaxed);
-        Some(post)
-    }
-}
+pub(crate) type Inbox = inbox::Inbox<Post>;
 
 /// Sends to one session from any thread, for as long as the server runs. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct SessionSender {
     id: SessionId,
-    slit: Arc<Slit>,
+    slit: Arc<Slit<Post>>,
 }
 
 impl SessionSender {
+    pub(crate) fn new(id: SessionId, slit: Arc<Slit<Post>>) -> SessionSender {
+        SessionSender { id, slit }
+    }
+
     /// The session's name.
     pub fn id(&self) -> SessionId {
         self.id
@@ -115,41 +75,31 @@ impl SessionSender {
     }
 
     fn post(&self, order: Order) -> Result<(), SendError> {
-        let (slit, bytes) = (&*self.slit, order.bytes());
-        let seen = slit.waiting_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
-        // One post is always taken: a legal message may be larger than the limit.
-        let is_full = seen > slit.bytes_max && seen > bytes;
-        let outcome = match is_full {
-            true => Err(SendError::InboxFull { seen, limit: slit.bytes_max }),
-            false => slit.posts.send((self.id, order)).map_err(|_| SendError::ServerEnded),
-        };
-        match outcome {
-            Ok(()) => slit.doorbell.ring(),
-            Err(_) => {
-                slit.waiting_bytes.fetch_sub(bytes, Ordering::Relaxed);
-            }
-        }
-        outcome
+        self.slit.post(Post(self.id, order)).map_err(|error| match error {
+            NotTaken::Full { seen, limit } => SendError::InboxFull { seen, limit },
+            NotTaken::Ended => SendError::ServerEnded,
+        })
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::mesh::Doorbell;
 
     const ID: SessionId = SessionId { shard: 0, slot: 1, generation: 2 };
 
     #[test]
     fn what_waits_is_bounded_and_room_comes_back() {
         let mut inbox = Inbox::new(Doorbell::new().unwrap(), 2 * POST_BYTES + 10);
-        let sender = inbox.sender(ID);
+        let sender = SessionSender::new(ID, inbox.slit());
         assert_eq!(sender.send("12345"), Ok(()));
         assert_eq!(sender.send("67890"), Ok(()));
         let full = sender.send("").unwrap_err();
         assert!(matches!(full, SendError::InboxFull { .. }));
         assert!(full.to_string().contains("--handler-inbox-max"), "{full}");
         assert!(inbox.has_post());
-        let (id, Order::Send(message)) = inbox.take().unwrap() else { panic!("a message") };
+        let Post(id, Order::Send(message)) = inbox.take().unwrap() else { panic!("a message") };
         assert_eq!((id, message.as_message().text()), (ID, Some("12345")));
         assert_eq!(sender.close(3000, ""), Ok(()));
         assert!(inbox.take().is_some() && inbox.take().is_some());
@@ -161,7 +111,7 @@ mod tests {
     #[test]
     fn nobody_takes_what_is_sent_to_a_server_that_ended() {
         let inbox = Inbox::new(Doorbell::new().unwrap(), 1_000);
-        let sender = inbox.sender(ID);
+        let sender = SessionSender::new(ID, inbox.slit());
         drop(inbox);
         assert_eq!(sender.send("late"), Err(SendError::ServerEnded));
     }

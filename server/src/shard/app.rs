@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use stompede_core::broker::destination::Kind;
 use stompede_core::broker::publication::Publication;
-use stompede_core::broker::user::{send_target, Session};
+use stompede_core::broker::user::{internal_name, send_target, Session};
 use stompede_core::stomp::error::Error;
 
 impl<R: Reactor> Shard<R> {
@@ -125,10 +125,33 @@ impl<R: Reactor> Shard<R> {
             for post in self.outbox.take() {
                 match post {
                     Post::Send { session, publication } => self.take_post(session, publication),
+                    Post::Failure { session, publication } => {
+                        self.note_failure(session, &publication);
+                        self.take_post(session, publication);
+                    }
                     Post::Snapshot { place, publication } => self.on_snapshot(place, publication),
                 }
             }
         }
+    }
+
+    /// An error that its client does not ask for is told to the operator.
+    fn note_failure(&mut self, session: Session, failure: &Publication) {
+        let is_there = self.session(session.slot) == session;
+        let name = internal_name(session, app::ERRORS);
+        if (is_there && self.subscriptions.has_subscribers(&name)) || !self.may_log("mapping") {
+            return;
+        }
+        let shard = self.index;
+        let destination = failure.header(app::FAILED_DESTINATION).unwrap_or_default();
+        let error = failure.header("message").unwrap_or_default();
+        // Both may be in the client's words: escaped.
+        tracing::warn!(
+            shard,
+            ?destination,
+            ?error,
+            "a mapping failed; its client has no subscription to /user/queue/errors"
+        );
     }
 
     fn take_post(&mut self, session: Session, publication: Arc<Publication>) {

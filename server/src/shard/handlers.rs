@@ -12,7 +12,7 @@ use super::slow_input::Arrival;
 use super::table::is_virtual;
 use super::tick::ticks;
 use super::{Shard, Shared, MESH_MESSAGES_PER_TURN};
-use crate::handler::inbox::{Inbox, Order};
+use crate::handler::inbox::{Inbox, Order, Post};
 use crate::handler::{
     Close, Handler, Message, Outlet, SendError, Session, SessionId, SessionInfo, SessionSender,
 };
@@ -224,7 +224,7 @@ impl<R: Reactor> Shard<R> {
     /// Carries out what other threads want of sessions, a bounded number in a turn.
     pub(super) fn take_posts(&mut self) {
         for _ in 0..MESH_MESSAGES_PER_TURN {
-            let Some((id, order)) = self.handlers.inbox.take() else { break };
+            let Some(Post(id, order)) = self.handlers.inbox.take() else { break };
             // An error means that the session is over: its handler knows or will.
             let _ = match order {
                 Order::Send(message) => self.send(id, message.as_message()),
@@ -339,7 +339,7 @@ impl<R: Reactor> Outlet for Shard<R> {
     }
 
     fn sender(&self, id: SessionId) -> SessionSender {
-        self.handlers.inbox.sender(id)
+        SessionSender::new(id, self.handlers.inbox.slit())
     }
 }
 

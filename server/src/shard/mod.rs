@@ -23,6 +23,7 @@ pub mod handlers;
 pub mod history;
 pub mod http;
 pub mod inflate;
+pub(crate) mod letters;
 pub mod login;
 pub mod memory;
 pub mod pace;
@@ -50,6 +51,7 @@ use crate::app::{App, Outbox};
 use crate::auth::{doubts, Authenticator};
 use crate::config::Config;
 use crate::handler::endpoint::Endpoints;
+use crate::inbox::Inbox;
 use crate::log::Suppressor;
 use crate::mesh::Mesh;
 use crate::metrics::ShardMetrics;
@@ -62,6 +64,7 @@ use compress::Compressor;
 use connection::{Backlog, Connection, Phase, Spill, Transport, NONE};
 use files::FileReads;
 use handlers::Handlers;
+use letters::Letter;
 use pace::Paces;
 use password::PasswordChecks;
 use peer::Peer;
@@ -252,6 +255,8 @@ pub struct Shard<R> {
     handlers: Handlers,
     /// What mappings sent.
     outbox: Rc<Outbox>,
+    /// What publishers of the embedding program sent.
+    letters: Inbox<Letter>,
     /// Destinations and patterns of subscriptions that wait to become live: their interest stays.
     pending_interest: Vec<Box<str>>,
     /// Clients that are not just anybody; see [`users`].
@@ -354,6 +359,7 @@ impl<R: Reactor> Shard<R> {
             outbound_bytes_max: shared.config.outbound_bytes_max,
             pending_interest: Vec::new(),
             outbox: Outbox::new(mesh.doorbell().clone()),
+            letters: letters::inbox(mesh.doorbell().clone(), &shared),
             clients: Slab::new(),
             client_numbers: Table::new(slots_count),
             users: Users::new(shared.key),
@@ -386,6 +392,11 @@ impl<R: Reactor> Shard<R> {
             shared,
             mesh,
         }
+    }
+
+    /// Takes what publishers put here.
+    pub(crate) fn with_letters(self, letters: Inbox<Letter>) -> Self {
+        Shard { letters, ..self }
     }
 
     /// Runs until the drain is over.
@@ -468,6 +479,7 @@ impl<R: Reactor> Shard<R> {
             && !self.password_checks.has_answer()
             && !self.file_reads.has_reply()
             && !self.handlers.has_post()
+            && !self.letters.has_post()
             && self.outbox.is_empty()
     }
 

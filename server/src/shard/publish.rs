@@ -41,19 +41,7 @@ impl<R: Reactor> Shard<R> {
             return Err(Error::BadValue(name));
         }
         let reply_to = self.open_reply_queue(slot, frame)?;
-        let claim = self.shared.claim(destination)?;
-        if claim.for_send().is_err() {
-            return Err(Error::MisusedDestination);
-        }
-        let name = match claim.kind {
-            Kind::User => send_target(destination).ok_or(Error::BadDestination)?.inner,
-            _ => claim.name,
-        };
-        let is_pattern = claim.dialect.is_some_and(|dialect| dialect.is_pattern(name));
-        let is_pattern = is_pattern && matches!(claim.kind, Kind::Topic | Kind::User);
-        if is_pattern || self.shared.prefixes.is_queue_pattern(&claim) {
-            return Err(Error::SendToPattern);
-        }
+        let claim = self.shared.claim_for_send(destination)?;
         let own = match claim.kind {
             Kind::User => self.without_own_id(slot, destination).map(Cow::Owned),
             _ => None,
@@ -162,5 +150,23 @@ impl Shared {
             }
             DestinationError::Misused => Error::MisusedDestination,
         })
+    }
+
+    /// As [`Shared::claim`], of something that can be sent to.
+    pub(crate) fn claim_for_send<'d>(&self, destination: &'d str) -> Result<Claim<'d>, Error> {
+        let claim = self.claim(destination)?;
+        if claim.for_send().is_err() {
+            return Err(Error::MisusedDestination);
+        }
+        let name = match claim.kind {
+            Kind::User => send_target(destination).ok_or(Error::BadDestination)?.inner,
+            _ => claim.name,
+        };
+        let is_pattern = claim.dialect.is_some_and(|dialect| dialect.is_pattern(name));
+        let is_pattern = is_pattern && matches!(claim.kind, Kind::Topic | Kind::User);
+        if is_pattern || self.prefixes.is_queue_pattern(&claim) {
+            return Err(Error::SendToPattern);
+        }
+        Ok(claim)
     }
 }

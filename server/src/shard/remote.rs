@@ -34,6 +34,7 @@ impl<R: Reactor> Shard<R> {
             self.on_file(asker, reply);
         }
         self.take_posts();
+        self.take_letters();
     }
 
     fn on_message(&mut self, source: usize, message: Message) {

@@ -17,7 +17,8 @@ use stompede_core::broker::destination::{Kind, Profile};
 use stompede_core::broker::history::Past;
 use stompede_core::broker::publication::Publication;
 use stompede_core::broker::user::{
-    internal_name, send_target, session_of, subscribe_inner, write_internal_name, Audience, Session,
+    internal_name, send_target, session_of, subscribe_inner, write_internal_name, Audience,
+    Session, Target,
 };
 use stompede_core::stomp::command::Command;
 use stompede_core::stomp::error::Error;
@@ -194,8 +195,7 @@ impl<R: Reactor> Shard<R> {
         let Some(target) = send_target(publication.destination()) else { return false };
         // Spring's users expect an answer to themselves in this session alone.
         let is_spring = self.shared.config.profile == Profile::Spring;
-        let named = target.user.as_deref().and_then(|name| session_of(self.shared.key, name));
-        if let Some(session) = named {
+        if let Some(session) = self.session_named(&target) {
             let sequence = self.next_sequence();
             self.send_to_session(publication, sequence, session);
             return false;
@@ -217,6 +217,24 @@ impl<R: Reactor> Shard<R> {
             }
         }
         false
+    }
+
+    /// The session whose id stands in place of a user's name.
+    fn session_named(&self, target: &Target<'_>) -> Option<Session> {
+        target.user.as_deref().and_then(|name| session_of(self.shared.key, name))
+    }
+
+    /// At the home shard of a user, or of a session that is named by its id: as
+    /// [`Shard::publish_to_user`], of a publication without a sender.
+    pub(super) fn publish_to_named(&mut self, publication: Arc<Publication>) {
+        let Some(target) = send_target(publication.destination()) else { return };
+        match self.session_named(&target) {
+            Some(session) => {
+                let sequence = self.next_sequence();
+                self.send_to_session(publication, sequence, session);
+            }
+            None => self.order_for_user(publication),
+        }
     }
 
     /// At the home shard of the user: numbers the publication and passes it to every session.

@@ -178,7 +178,7 @@ fn a_wrong_endpoint_stops_the_start() {
     let nothing = |_| Teller { opened: Rc::default() };
     for (first, second, named) in [("/a/{x}", "/a/{y}", "twice"), ("/a", "/ws", "STOMP's")] {
         let builder = Server::builder(config(1)).endpoint(first, nothing).endpoint(second, nothing);
-        let error = builder.start().err().expect("does not start");
+        let error = builder.start().err().expect("does not start").to_string();
         assert!(error.contains(named) && error.contains(second), "{error}");
     }
 }

@@ -218,6 +218,6 @@ fn a_large_file_is_in_memory_piece_by_piece() {
 fn a_directory_that_is_none_is_refused_at_the_start() {
     let missing = Path::new("/nonexistent-stompede").to_path_buf();
     let config = Config { static_dir: Some(missing), ..config() };
-    let error = stompede::Server::start(config).err().expect("refused");
+    let error = stompede::Server::start(config).err().expect("refused").to_string();
     assert!(error.contains("static-dir"), "{error}");
 }

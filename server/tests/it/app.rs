@@ -5,11 +5,11 @@
 use crate::client::{Client, Event, Transport, TRANSPORTS};
 use crate::{on_every_built, TestServer};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use stompede::app::{AppError, Context, Message, Payload};
 use stompede::config::Config;
-use stompede::{Builder, Server};
+use stompede::{Builder, Server, StartError};
 
 /// The example's own code.
 #[path = "../../examples/greeting.rs"]
@@ -48,6 +48,7 @@ fn mappings(builder: Builder) -> Builder {
             Ok(())
         })
         .message("/app/fail", |_, _| Err(AppError::new("seen nothing good")))
+        .message("/app/fail/{why}", |_, _| Err(AppError::new("seen nothing\nat all")))
         .message("/app/panic", |_, _| panic!("the mapping's fault"))
         .message_async("/app/later", later)
         .message_async("/app/later/panic", |_, _| async {
@@ -187,6 +188,50 @@ fn errors_and_panics_go_to_the_clients_errors_and_the_session_lives() {
         }
         server.wait_for_metric("stompede_app_errors_total", 2 * 6);
         server.wait_for_metric("stompede_handler_panics_total", 2 * 2);
+    });
+}
+
+/// The log of this process, from the first test that asks for it.
+#[derive(Clone, Copy)]
+struct Log;
+
+static LOG: Mutex<Vec<u8>> = Mutex::new(Vec::new());
+
+impl std::io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        LOG.lock().expect("whole").extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn an_error_that_nobody_listens_to_is_logged() {
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(tracing::level_filters::LevelFilter::WARN)
+        .with_ansi(false)
+        .with_writer(|| Log);
+    subscriber.init();
+    on_every_built(users, mappings, |server| {
+        for over in TRANSPORTS {
+            let address = server.address(over);
+            let mut client = login(server, over, "ann");
+            client.publish(&format!("/app/fail/{address}"), "");
+            client.sync();
+            // Who listens is told, and nobody else.
+            client.subscribe("x", "/user/queue/errors", "");
+            client.publish(&format!("/app/fail/heard-{address}"), "");
+            client.expect("MESSAGE");
+            let log = String::from_utf8(LOG.lock().expect("whole").clone()).expect("text");
+            let destination = format!("destination=\"/app/fail/{address}\"");
+            let line = log.lines().find(|line| line.contains(&destination)).expect("a line");
+            assert!(line.contains("WARN") && line.contains("a mapping failed"), "{line}");
+            assert!(line.contains("error=\"seen nothing\\nat all\""), "{line}");
+            assert!(!log.contains(&format!("heard-{address}")));
+        }
     });
 }
 
@@ -554,10 +599,25 @@ fn only_who_is_allowed_is_a_service() {
 }
 
 #[test]
-fn mistakes_in_patterns_are_told_at_the_start() {
+fn a_server_that_does_not_start_says_which_cause_it_has() {
     for pattern in ["/topic/a", "/app/{a", "/app/"] {
         let builder = Server::builder(crate::config()).message(pattern, |_, _| Ok(()));
         let error = builder.start().err().expect("does not start");
-        assert!(error.contains(pattern), "{error}");
+        assert!(error.to_string().contains(pattern), "{error}");
+        assert!(matches!(error, StartError::Pattern(_)), "{error:?}");
     }
+    // An address for documentation (RFC 5737), which is nobody's.
+    let foreign = "192.0.2.1:80".parse().expect("an address");
+    let config = Config { stomp_listen: Some(foreign), ..crate::config() };
+    let error = Server::start(config).err().expect("does not start");
+    assert!(error.to_string().ends_with("choose another address with --stomp-listen"), "{error}");
+    let StartError::Listen { address, .. } = error else { panic!("{error:?}") };
+    assert_eq!(address, foreign);
+    // What contradicts itself is found without a call of `settle`.
+    let config = Config { heartbeat_min: Duration::from_secs(1_000), ..crate::config() };
+    let error = Server::start(config).err().expect("does not start");
+    assert!(matches!(error, StartError::Config(_)), "{error:?}");
+    let config = Config { users_file: Some("/nonexistent-stompede".into()), ..crate::config() };
+    let error = Server::start(config).err().expect("does not start");
+    assert!(matches!(error, StartError::Setting(_)), "{error:?}");
 }

@@ -21,6 +21,7 @@ mod load;
 mod options;
 mod permissions;
 mod profiles;
+mod publisher;
 mod queues;
 mod replies;
 mod rows;

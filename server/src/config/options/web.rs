@@ -32,6 +32,12 @@ pub(super) const ROWS: &[Opt] = &[
         "Bytes that other threads may have waiting for the handlers of one shard",
         limits.handler_inbox_bytes_max
     ),
+    size!(
+        "publisher-inbox-max",
+        "16MiB",
+        "Bytes that publishers of the library may have waiting for one shard",
+        limits.publisher_inbox_bytes_max
+    ),
     deadline!(
         "ping-interval",
         "25s",

@@ -14,7 +14,7 @@
 use super::super::action::{Asker, Consume, Message};
 use super::super::deliver::framing;
 use super::super::reason::DisconnectReason;
-use super::super::Shard;
+use super::super::{Shard, Shared};
 use super::{Entry, Queues, QUEUE_BYTES};
 use crate::reactor::Reactor;
 use std::borrow::Cow;
@@ -165,11 +165,11 @@ impl Queues {
     }
 }
 
-impl<R: Reactor> Shard<R> {
-    /// The arguments of a frame of this client; it must be allowed to send where the dead go.
-    pub(in super::super) fn arguments<'a>(
+impl Shared {
+    /// What a frame asks of its queue; the destination of the dead is one, with the name by which
+    /// it is known.
+    pub(crate) fn arguments<'a>(
         &self,
-        slot: u32,
         header: impl Fn(&'static str) -> Option<Cow<'a, str>>,
         takes_ttl: bool,
     ) -> Result<Option<Box<Arguments>>, Error> {
@@ -178,19 +178,34 @@ impl<R: Reactor> Shard<R> {
             return Ok(None);
         };
         if let Some(grave) = &arguments.dead_letter {
-            let claim = self.shared.claim(grave)?;
+            let claim = self.claim(grave)?;
             let is_pattern = claim.dialect.is_some_and(|dialect| dialect.is_pattern(claim.name));
             if !matches!(claim.kind, Kind::Topic | Kind::Queue) {
                 return Err(Error::MisusedDestination);
             }
-            if is_pattern || self.shared.prefixes.is_queue_pattern(&claim) {
+            if is_pattern || self.prefixes.is_queue_pattern(&claim) {
                 return Err(Error::SendToPattern);
             }
-            let name: Box<str> = claim.canonical(grave).into();
-            self.authorize(slot, Verb::Publish, &name, claim.kind)?;
-            arguments.dead_letter = Some(name);
+            arguments.dead_letter = Some(claim.canonical(grave).into());
         }
         Ok(Some(Box::new(arguments)))
+    }
+}
+
+impl<R: Reactor> Shard<R> {
+    /// The arguments of a frame of this client; it must be allowed to send where the dead go.
+    pub(in super::super) fn arguments<'a>(
+        &self,
+        slot: u32,
+        header: impl Fn(&'static str) -> Option<Cow<'a, str>>,
+        takes_ttl: bool,
+    ) -> Result<Option<Box<Arguments>>, Error> {
+        let arguments = self.shared.arguments(header, takes_ttl)?;
+        let grave = arguments.as_ref().and_then(|arguments| arguments.dead_letter.as_deref());
+        if let Some(grave) = grave {
+            self.authorize(slot, Verb::Publish, grave, self.kind(grave)?)?;
+        }
+        Ok(arguments)
     }
 
     /// Registers a consumer with its queue, which is made if it is not there. Gives the queue's

@@ -55,7 +55,7 @@ impl<R: Reactor> Shard<R> {
     }
 
     /// Takes a message into its queue, which it may declare.
-    pub(super) fn enqueue(
+    pub(in super::super) fn enqueue(
         &mut self,
         publication: Arc<Publication>,
         expires_ms: Option<u64>,

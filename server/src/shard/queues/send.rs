@@ -8,7 +8,7 @@
 use super::super::action::{Asker, Message};
 use super::super::connection::{Phase, Then};
 use super::super::reason::DisconnectReason;
-use super::super::Shard;
+use super::super::{Shard, Shared};
 use crate::reactor::Reactor;
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -43,13 +43,7 @@ impl<R: Reactor> Shard<R> {
         if is_for_service || !publication.headers().any(|(name, _)| Arguments::may_be(name)) {
             return Ok(None);
         }
-        self.arguments(slot, header_of(publication), self.takes_ttl())
-    }
-
-    /// In a SEND, only RabbitMQ's clients mean the queue with `x-message-ttl`; the message it is
-    /// anyhow.
-    fn takes_ttl(&self) -> bool {
-        self.shared.config.profile == Profile::RabbitMq
+        self.arguments(slot, header_of(publication), self.shared.takes_ttl())
     }
 
     /// What a SEND that was looked at before asks of its queue.
@@ -57,7 +51,7 @@ impl<R: Reactor> Shard<R> {
         &self,
         publication: &Publication,
     ) -> Option<Box<Arguments>> {
-        let read = Arguments::read(header_of(publication), self.takes_ttl());
+        let read = Arguments::read(header_of(publication), self.shared.takes_ttl());
         read.ok().flatten().map(|mut arguments| {
             let grave = arguments.dead_letter.as_deref();
             arguments.dead_letter = grave.map(|grave| self.queue_name(grave).into());
@@ -144,6 +138,25 @@ impl<R: Reactor> Shard<R> {
         self.push_receipt(slot, receipt);
         self.push_close(slot, 1000, "");
         self.end(slot, DisconnectReason::Disconnect);
+    }
+}
+
+impl Shared {
+    /// In a SEND, only RabbitMQ's clients mean the queue with `x-message-ttl`; the message it is
+    /// anyhow.
+    fn takes_ttl(&self) -> bool {
+        self.config.profile == Profile::RabbitMq
+    }
+
+    /// What a publication without a sender asks of its queue, and whether it can be in one.
+    pub(crate) fn asked_by_publisher(
+        &self,
+        publication: &Publication,
+    ) -> Result<Option<Box<Arguments>>, Error> {
+        // Whether there is a number at all; the time counts from when the home takes it.
+        expires_at_ms(publication.headers(), 0, None)
+            .map_err(|ExpiryError::NotANumber { header }| Error::BadValue(header))?;
+        self.arguments(header_of(publication), self.takes_ttl())
     }
 }
 
