@@ -36,7 +36,8 @@ pub struct Limits {
     pub sockjs_payload_bytes_max: usize,
     /// Messages in one SockJS body. Default 4,096: a client sends all it has at once.
     pub sockjs_payload_messages_max: usize,
-    /// Bytes that may wait for one SockJS session. Default 512 KiB, as for any client.
+    /// Bytes that may wait for one SockJS session. One message more is taken. Default
+    /// 1 MiB, as for any client.
     pub sockjs_queue_bytes_max: usize,
     /// Bytes under way to the connection of one SockJS stream. Default 65,536.
     pub sockjs_window_bytes_max: u32,
@@ -130,7 +131,7 @@ impl Default for Limits {
             sockjs_callback_bytes_max: 32,
             sockjs_payload_bytes_max: 1 << 20,
             sockjs_payload_messages_max: 4_096,
-            sockjs_queue_bytes_max: 512 << 10,
+            sockjs_queue_bytes_max: 1 << 20,
             sockjs_window_bytes_max: 65_536,
             ws_inflate_ratio_max: 256,
             stomp_command_bytes_max: 32,
@@ -173,8 +174,8 @@ pub const WS_HEADER_BYTES_MAX: usize = 14;
 /// Payload bytes of a WebSocket control frame (RFC 6455 §5.5).
 pub const WS_CONTROL_PAYLOAD_BYTES_MAX: usize = 125;
 
-/// Elements of `X-Forwarded-For` or `Forwarded` that are looked at, from the right: each but the last
-/// is a proxy of the operator's own.
+/// Elements of `X-Forwarded-For` or `Forwarded` that are looked at, from the right: each but the
+/// last is a proxy of the operator's own.
 pub const FORWARDED_HOPS_COUNT_MAX: usize = 16;
 
 /// Values that a selector may hold at once while it is evaluated; its stack is an array.

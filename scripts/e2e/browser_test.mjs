@@ -131,6 +131,31 @@ test('the browser had nothing to complain about', () => {
   assert.deepEqual(complaints, []);
 });
 
+// Catalogue: C18.
+test('a page of another site opens nothing', async () => {
+  const other = await context.newPage();
+  // A page without a policy of its own, that could connect to wherever it likes.
+  await other.goto(`${process.env.E2E_SOCKJS}/echo/`);
+  const opens = (url) =>
+    other.evaluate(
+      (target) =>
+        new Promise((resolve) => {
+          const socket = new WebSocket(target);
+          socket.onopen = () => resolve(true);
+          socket.onerror = () => resolve(false);
+        }),
+      url,
+    );
+  const reads = (url) =>
+    other.evaluate((target) => fetch(target, { credentials: 'include' }).then(() => true, () => false), url);
+  const own = process.env.E2E_SOCKJS;
+  assert.equal(await opens(`${own.replace('http', 'ws')}/ws`), true, 'its own');
+  assert.equal(await reads(`${own}/sockjs/info`), true, 'its own');
+  assert.equal(await opens(process.env.E2E_WS), false);
+  assert.equal(await reads(`${process.env.E2E_PAGE}sockjs/info`), false);
+  await other.close();
+});
+
 // What runs in the page: one session, whose messages and end can be waited for.
 function begin(service, transport) {
   const socket = new SockJS(service, null, { transports: [transport], timeout: 15_000 });

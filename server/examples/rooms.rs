@@ -1,10 +1,10 @@
 //! Chat rooms over raw WebSocket and SockJS, with the public handler API.
 //!
 //! `cargo run -p stompede --example rooms`, then open several WebSocket clients at
-//! `ws://127.0.0.1:8080/rooms/any-name`, or SockJS clients at `http://127.0.0.1:8080/rooms/any-name`.
-//! What one says, all of its room hear, by whatever transport and on whatever shard they are. Once a
-//! minute another thread tells each room how long the server has been open. Another address is given
-//! as the first argument.
+//! `ws://127.0.0.1:8080/rooms/any-name`, or SockJS clients at the same address with `http`. What
+//! one says, all of its room hear, by whatever transport and on whatever shard they are. Once a
+//! minute another thread tells each room how long the server has been open. Another address is
+//! given as the first argument.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};

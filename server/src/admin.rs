@@ -214,7 +214,6 @@ fn encode(status: u16, extra: &[(&str, &str)], kind: &str, body: &str, is_head: 
 fn metrics_text(request: &Request<'_>, shared: &Shared) -> (&'static str, String) {
     let build = metrics::BuildInfo {
         version: env!("CARGO_PKG_VERSION").into(),
-        commit: String::new(),
         driver: shared.driver.into(),
     };
     let text = metrics::render(&shared.metrics, &NAMES, &build);

@@ -27,7 +27,8 @@
 //! | a callback panicked | 1011 | `HandlerPanic` | yes |
 //! | the server shuts down | 1001 | `Drain` | no |
 //!
-//! **Sending.** In a callback, [`Session::send`] and [`Session::close`]; later and from any thread,
+//! **Sending.** In a callback, [`Session::send`] and [`Session::close`]; to many alike,
+//! [`Session::publish`] to the group that they [joined](Session::join); later and from any thread,
 //! a [`SessionSender`]. Text and bytes keep their kind; SockJS has text only
 //! ([`SendError::TextOnly`]). Callbacks run inside the shard's turn and must not block.
 //!
@@ -323,6 +324,9 @@ impl SessionInfo {
 pub(crate) trait Outlet {
     fn send(&mut self, id: SessionId, message: Message<'_>) -> Result<(), SendError>;
     fn close(&mut self, id: SessionId, code: u16, reason: &str) -> Result<(), SendError>;
+    fn join(&mut self, id: SessionId, endpoint: usize, group: &str) -> Result<(), SendError>;
+    fn leave(&mut self, id: SessionId, endpoint: usize, group: &str);
+    fn publish(&mut self, endpoint: usize, group: &str, message: Message<'_>);
     fn waiting_bytes(&self, id: SessionId) -> usize;
     fn sender(&self, id: SessionId) -> SessionSender;
 }
@@ -363,6 +367,29 @@ impl<'a> Session<'a> {
     /// [`SendError::CloseCode`] and [`SendError::SessionEnded`].
     pub fn close(&mut self, code: u16, reason: &str) -> Result<(), SendError> {
         self.outlet.close(self.id, code, reason)
+    }
+
+    /// Joins a group of sessions of this endpoint, on whatever shards they are: what is published
+    /// to the group from now on is sent to this session too, until it leaves the group or ends. A
+    /// message that another shard publishes at this moment may come or not.
+    ///
+    /// # Errors
+    /// [`SendError::SessionEnded`].
+    pub fn join(&mut self, group: &str) -> Result<(), SendError> {
+        self.outlet.join(self.id, self.info.endpoint(), group)
+    }
+
+    /// Leaves a group. What was published before may still come.
+    pub fn leave(&mut self, group: &str) {
+        self.outlet.leave(self.id, self.info.endpoint(), group);
+    }
+
+    /// Sends a message to all sessions that joined the group, this one if it did. It is encoded
+    /// once, not once for each; all of them see the messages of a group in one order. Who does not
+    /// keep up ends, as with [`Session::send`]; bytes are not sent to SockJS clients, which take
+    /// text only.
+    pub fn publish<'m>(&mut self, group: &str, message: impl Into<Message<'m>>) {
+        self.outlet.publish(self.info.endpoint(), group, message.into());
     }
 
     /// Bytes that wait for the client; too many end the session, see [`Session::send`].

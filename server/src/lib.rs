@@ -21,29 +21,22 @@ pub mod services;
 pub mod shard;
 pub mod sockjs;
 pub mod static_files;
+pub mod threads;
 
 use app::{App, AppError, Context, MessageMapping, Payload, Snapshot, Task};
 use config::{Config, IoChoice};
 use handler::endpoint::Endpoints;
 use handler::{Handler, SockJsOptions};
-use mesh::{Doorbell, Mesh};
-use reactor::epoll::EpollReactor;
 use reactor::listener::{claim, listen, local_address};
-use reactor::uring::UringReactor;
-use shard::action::Message;
-use shard::guard::AbortOnPanic;
-use shard::{Shard, Shared};
+use shard::Shared;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::Ordering;
 use std::sync::Arc;
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
-
-/// Descriptors left for everything that is not a client: listeners, rings, logs.
-const DESCRIPTORS_RESERVED: u64 = 64;
+use threads::Threads;
 
 /// A running server.
 pub struct Server;
@@ -60,8 +53,7 @@ pub struct Builder {
 /// What its starter holds of a running server.
 pub struct Handle {
     shared: Arc<Shared>,
-    doorbells: Vec<Arc<Doorbell>>,
-    threads: Vec<JoinHandle<io::Result<()>>>,
+    threads: Threads,
     /// Where HTTP and WebSocket clients connect; the port is the real one when 0 was asked.
     pub http_address: SocketAddr,
     /// Where STOMP clients connect over raw TCP.
@@ -193,55 +185,40 @@ impl Builder {
     pub fn start(self) -> Result<Handle, String> {
         let Builder { config, endpoints, app, mistake } = self;
         mistake.map_or(Ok(()), Err)?;
-        let is_uring = match config.io {
+        config.static_dir.as_deref().map_or(Ok(()), static_files::check_dir)?;
+        let mut is_uring = match config.io {
             IoChoice::Uring => {
                 probe::is_uring_usable()?;
                 true
             }
             IoChoice::Epoll => false,
-            IoChoice::Auto => probe::is_uring_usable()
-                .inspect_err(|why| tracing::error!("io_uring is not used, epoll is: {why}"))
-                .is_ok(),
+            IoChoice::Auto => probe::is_uring_usable().inspect_err(say_epoll).is_ok(),
         };
-        config.static_dir.as_deref().map_or(Ok(()), static_files::check_dir)?;
-        let shards_count = config.shards_count();
-        let slots_count = slots_count(&config, is_uring);
-        let (mut config, mut shards) = (config, Vec::new());
-        for _ in 0..shards_count {
-            shards.push(open_listeners(&mut config, shards.is_empty())?);
-        }
+        let mut config = config;
+        let listeners = open_all_listeners(&mut config)?;
         let admin = admin::Listener::open(config.admin_listen)?;
         let key = random_bits().map(|bits| bits as u64);
         let key = key.map_err(|error| format!("cannot read random bytes: {error}"))?;
-        let driver = if is_uring { "uring" } else { "epoll" };
-        let shared = Builder { config, endpoints, app, mistake: None }.into_shared(key, driver)?;
-        let shared = Arc::new(shared);
-        let doorbells = (0..shards_count)
-            .map(|_| Doorbell::new())
-            .collect::<io::Result<Vec<_>>>()
-            .map_err(|error| format!("cannot make an eventfd: {error}"))?;
-        let meshes = mesh::connect(&doorbells, mesh::RING_CAPACITY);
-        let mut threads = Vec::new();
-        for (index, (mesh, listeners)) in meshes.into_iter().zip(shards).enumerate() {
-            let shared = shared.clone();
-            let run = move || run_shard(index, shared, mesh, listeners, is_uring, slots_count);
-            let thread = std::thread::Builder::new().name(format!("shard-{index}")).spawn(run);
-            threads.push(thread.map_err(|error| format!("cannot start a thread: {error}"))?);
+        let builder = Builder { config, endpoints, app, mistake: None };
+        let mut shared = Arc::new(builder.into_shared(key, driver(is_uring))?);
+        let mut started = threads::start(&shared, listeners, is_uring);
+        if let (Err(why), true, IoChoice::Auto) = (&started, is_uring, shared.config.io) {
+            // A small ring could be made to try it, but not one for each shard.
+            say_epoll(why);
+            is_uring = false;
+            let mut config = shared.config.clone();
+            if let Some(shared) = Arc::get_mut(&mut shared) {
+                shared.driver = driver(is_uring);
+            }
+            started = threads::start(&shared, open_all_listeners(&mut config)?, is_uring);
         }
+        let threads = started?;
         let admin_address = admin.as_ref().map(admin::Listener::address);
         if let Some(admin) = admin {
             admin.serve(shared.clone())?;
         }
         let (http_address, stomp_address) = (shared.config.listen, shared.config.stomp_listen);
-        Ok(Handle {
-            shared,
-            doorbells,
-            threads,
-            http_address,
-            stomp_address,
-            admin_address,
-            is_uring,
-        })
+        Ok(Handle { shared, threads, http_address, stomp_address, admin_address, is_uring })
     }
 }
 
@@ -249,7 +226,7 @@ impl Handle {
     /// Starts the drain: no new connections, clients are told and sent away.
     pub fn drain(&self) {
         self.shared.is_draining.store(true, Ordering::Relaxed);
-        for doorbell in &self.doorbells {
+        for doorbell in &self.threads.doorbells {
             doorbell.ring();
         }
     }
@@ -259,7 +236,8 @@ impl Handle {
     pub fn wait(self) -> usize {
         let mut deadline = None;
         loop {
-            let busy = self.threads.iter().filter(|thread| !thread.is_finished()).count();
+            let threads = self.threads.handles.iter();
+            let busy = threads.filter(|thread| !thread.is_finished()).count();
             if busy == 0 {
                 return 0;
             }
@@ -277,6 +255,27 @@ impl Handle {
     pub fn metrics(&self, shard: usize) -> &metrics::ShardMetrics {
         &self.shared.metrics[shard]
     }
+}
+
+fn driver(is_uring: bool) -> &'static str {
+    if is_uring {
+        "uring"
+    } else {
+        "epoll"
+    }
+}
+
+fn say_epoll(why: &String) {
+    tracing::error!("io_uring is not used, epoll is: {why}");
+}
+
+/// Opens the listeners of all shards.
+fn open_all_listeners(config: &mut Config) -> Result<Vec<Vec<OwnedFd>>, String> {
+    let mut listeners = Vec::new();
+    for _ in 0..config.shards_count() {
+        listeners.push(open_listeners(config, listeners.is_empty())?);
+    }
+    Ok(listeners)
 }
 
 /// Opens one shard's listeners; a port 0 becomes the real one in `config`, for the shards that
@@ -310,66 +309,19 @@ fn open_listener(
 /// After the end of a server the kernel needs some milliseconds to take its io_uring, and with it
 /// the listeners, apart: who restarts at once shall not fail.
 fn claim_patiently(address: SocketAddr) -> io::Result<()> {
-    const ATTEMPTS: u32 = 20;
-    for _ in 1..ATTEMPTS {
+    const ATTEMPTS: u32 = 100;
+    for attempt in 1..ATTEMPTS {
         match claim(address) {
             Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+                if attempt == ATTEMPTS / 10 {
+                    tracing::warn!("{address} is still in use: waiting for it");
+                }
                 std::thread::sleep(Duration::from_millis(50));
             }
             result => return result,
         }
     }
     claim(address)
-}
-
-/// Connections that one shard can hold.
-fn slots_count(config: &Config, is_uring: bool) -> u32 {
-    let limit = probe::report(config)
-        .nofile
-        .map_or(1024, |limit| limit.soft)
-        .saturating_sub(DESCRIPTORS_RESERVED)
-        .min(1 << 20) as u32;
-    if !is_uring {
-        // A slot is a descriptor number, so the table spans all of them.
-        return limit + DESCRIPTORS_RESERVED as u32;
-    }
-    match config.connections_max {
-        0 => limit,
-        wanted => limit.min((wanted + shard::admission::SLOTS_RESERVED) as u32),
-    }
-}
-
-fn run_shard(
-    index: usize,
-    shared: Arc<Shared>,
-    mesh: Mesh<Message>,
-    listeners: Vec<OwnedFd>,
-    is_uring: bool,
-    slots_count: u32,
-) -> io::Result<()> {
-    let _guard = AbortOnPanic { shard: index };
-    if shared.config.pin {
-        shard::affinity::pin(index);
-    }
-    let wake = mesh.doorbell().fd();
-    let result = if is_uring {
-        let mut runtime = reactor::uring::runtime()?;
-        runtime.block_on(async move {
-            let reactor = UringReactor::new(listeners, wake, slots_count)?;
-            Shard::new(index, shared, reactor, mesh).run().await
-        })
-    } else {
-        let mut runtime =
-            monoio::RuntimeBuilder::<monoio::LegacyDriver>::new().enable_timer().build()?;
-        runtime.block_on(async move {
-            let reactor = EpollReactor::new(listeners, wake, slots_count)?;
-            Shard::new(index, shared, reactor, mesh).run().await
-        })
-    };
-    if let Err(error) = &result {
-        tracing::error!(shard = index, %error, "the shard ended");
-    }
-    result
 }
 
 /// Bits that nobody can guess.

@@ -12,6 +12,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 const USAGE: u8 = 2;
 
 fn main() -> ExitCode {
+    probe::refuse_huge_pages();
     match config::parse(std::env::args_os(), environment()) {
         Ok(invocation) => run(invocation),
         Err(error) => {

@@ -359,8 +359,6 @@ impl ShardMetrics {
 pub struct BuildInfo {
     /// Version of the package.
     pub version: String,
-    /// Commit it was built from; empty if not known.
-    pub commit: String,
     /// `uring` or `epoll`.
     pub driver: String,
 }
@@ -522,11 +520,8 @@ fn counter(family: &mut MetricEncoder<'_>, labels: &[(&str, &str)], count: u64) 
 
 impl Collector for Scrape {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let build = [
-            ("version", self.build.version.as_str()),
-            ("commit", self.build.commit.as_str()),
-            ("driver", self.build.driver.as_str()),
-        ];
+        let build =
+            [("version", self.build.version.as_str()), ("driver", self.build.driver.as_str())];
         let help = "What is running";
         let mut info = encoder.encode_descriptor("build_info", help, None, MetricType::Gauge)?;
         ConstGauge::new(1_i64).encode(info.encode_family(&build)?)?;
@@ -581,7 +576,7 @@ mod tests {
     }
 
     fn build() -> BuildInfo {
-        BuildInfo { version: "1.2.3".into(), commit: "abc".into(), driver: "uring".into() }
+        BuildInfo { version: "1.2.3".into(), driver: "uring".into() }
     }
 
     #[test]
@@ -610,7 +605,7 @@ mod tests {
             ("stompede_bytes_sent_total", 2_000),
             ("stompede_protocol_errors_total{protocol=\"ws\",kind=\"limit\"}", 2),
             ("stompede_auth_total{method=\"basic\",result=\"refused\"}", 2),
-            ("stompede_build_info{version=\"1.2.3\",commit=\"abc\",driver=\"uring\"}", 1),
+            ("stompede_build_info{version=\"1.2.3\",driver=\"uring\"}", 1),
         ] {
             assert_eq!(series.get(name), Some(&value), "{name} in {text}");
         }

@@ -28,6 +28,8 @@ const TICK_INTERVAL: Duration = Duration::from_secs(1);
 const ECHO_RESPONSE_BYTES_MAX: u32 = 4_096;
 /// Most messages of `/burst_close`.
 const BURST_MESSAGES_MAX: usize = 1_000;
+/// The group of all sessions of `/broadcast`.
+const EVERYBODY: &str = "everybody";
 /// Largest power of two that `/amplify` answers with.
 const AMPLIFY_POWER_MAX: u32 = 18;
 
@@ -40,7 +42,7 @@ pub fn register(builder: Builder) -> Builder {
     let transports = Transports { websocket: false, raw_websocket: false, ..all.transports };
     let no_websocket = SockJsOptions { transports, ..all.clone() };
     let cookie = SockJsOptions { cookie: true, ..all.clone() };
-    let (ticked, everybody) = (Audience::default(), Audience::default());
+    let ticked = Audience::default();
     tick(Arc::downgrade(&ticked.senders));
     builder
         .endpoint_with("/echo", echo, |_| Echo)
@@ -48,7 +50,7 @@ pub fn register(builder: Builder) -> Builder {
         .endpoint_with("/cookie_needed_echo", cookie, |_| Echo)
         .endpoint_with("/close", all.clone(), |_| GoAway)
         .endpoint_with("/ticker", all.clone(), move |_| Ticker(ticked.clone()))
-        .endpoint_with("/broadcast", all.clone(), move |_| Broadcast(everybody.clone()))
+        .endpoint_with("/broadcast", all.clone(), |_| Broadcast)
         .endpoint_with("/burst_close", all.clone(), |_| BurstClose)
         .endpoint_with("/amplify", all, |_| Amplify)
 }
@@ -126,19 +128,15 @@ impl Handler for Ticker {
     }
 }
 
-struct Broadcast(Audience);
+struct Broadcast;
 
 impl Handler for Broadcast {
     fn on_open(&mut self, session: &mut Session<'_>) {
-        self.0.enter(session);
+        let _ = session.join(EVERYBODY);
     }
 
-    fn on_message(&mut self, _: &mut Session<'_>, message: Message<'_>) {
-        send_to_all(&self.0.senders, &message.into());
-    }
-
-    fn on_close(&mut self, session: &mut Session<'_>, _: &Close) {
-        self.0.leave(session);
+    fn on_message(&mut self, session: &mut Session<'_>, message: Message<'_>) {
+        session.publish(EVERYBODY, message);
     }
 }
 

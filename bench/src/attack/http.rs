@@ -1,9 +1,11 @@
 //! Attacks on the opening request (rows C and D).
 
 use super::ground::Ground;
-use super::peer::{frame, wrong, Peer, Told};
+use super::peer::{frame, wrong, Peer, Told, Wrong};
 use super::{closed, Attack, USUAL};
+use crate::wire::stomp::connect_frame;
 use crate::wire::websocket::websocket_key;
+use std::net::{Ipv4Addr, TcpListener};
 
 /// Refused with a status, counted, and the connection is closed.
 const REFUSED: Attack =
@@ -171,11 +173,42 @@ pub(super) const ATTACKS: &[Attack] = &[
         ..REFUSED
     },
     Attack {
+        id: "C17",
+        sends: "an upgrade of no page, with cookies that name the user",
+        answer: "no cookie logs anybody in",
+        counter: closed!("login_failed"),
+        run: cookies,
+        ..REFUSED
+    },
+    Attack {
         id: "C19",
         sends: "paths that climb, hide, or hold NUL",
         answer: "400 or 404, never a file",
         counter: "",
         run: paths,
+        ..REFUSED
+    },
+    Attack {
+        id: "C21",
+        sends: "forged X-Forwarded-For and PROXY lines, one and a thousand",
+        answer: "one changes nothing, a thousand are 431, and PROXY is 400",
+        run: |ground| {
+            let forged = "X-Forwarded-For: 10.0.0.1\r\nForwarded: for=10.0.0.1;proto=https\r\n";
+            ground.open()?.upgrade(forged)?;
+            let long = format!("X-Forwarded-For: {}\r\n", "10.0.0.1, ".repeat(1_000));
+            refused(ground, 431, &[request(&long)])?;
+            let proxied = format!("PROXY TCP4 10.0.0.1 10.0.0.2 1 2\r\n{}", request(""));
+            refused(ground, 400, &[proxied])?;
+            Ok(2)
+        },
+        ..REFUSED
+    },
+    Attack {
+        id: "C22",
+        sends: "requests for another server's address, and CONNECT to it",
+        answer: "an error, and nobody connects there",
+        counter: "",
+        run: proxying,
         ..REFUSED
     },
     Attack {
@@ -208,6 +241,19 @@ pub(super) const ATTACKS: &[Attack] = &[
             let mut peer = ground.open()?;
             peer.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
             peer.send(frames);
+            peer.expect_status(400)?;
+            Ok(1)
+        },
+        ..REFUSED
+    },
+    Attack {
+        id: "D02",
+        sends: "the preface of HTTP/2 and a flood of CONTINUATION",
+        run: |ground| {
+            let begun = [0, 0, 1, 1, 0, 0, 0, 0, 1, 0x82];
+            let more = [0, 0, 1, 9, 0, 0, 0, 0, 1, 0x40].repeat(10_000);
+            let mut peer = ground.open()?;
+            peer.send([b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", &begun[..], &more].concat());
             peer.expect_status(400)?;
             Ok(1)
         },
@@ -267,6 +313,46 @@ fn wrong_methods(ground: &Ground) -> Told<u64> {
         }
     }
     Ok(0)
+}
+
+fn cookies(ground: &Ground) -> Told<u64> {
+    let Some((name, passcode)) = &ground.login else {
+        return Err(Wrong::NotOffered("no --login, so perhaps everybody may come in"));
+    };
+    let mut peer = ground.open()?;
+    peer.upgrade(&format!(
+        "Cookie: login={name}; passcode={passcode}; user={name}; JSESSIONID={name}\r\n"
+    ))?;
+    peer.send_stomp(connect_frame("1.2", &ground.target.host, None, "0,0"));
+    peer.expect_stomp("ERROR", "message:")?;
+    peer.finish();
+    peer.expect_end().map(|_| 1)
+}
+
+/// A server that asks the one that it is asked for would be seen: it is ours.
+fn proxying(ground: &Ground) -> Told<u64> {
+    let other = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    other.set_nonblocking(true)?;
+    let address = other.local_addr()?;
+    let upgrade = upgrade(ground, "").replacen(&ground.target.path, "/attack.missing", 1);
+    let requests = [
+        format!("GET http://{address}/attack.missing HTTP/1.1\r\nHost: {address}\r\n\r\n"),
+        upgrade.replacen("GET ", &format!("GET http://{address}"), 1),
+        format!("CONNECT {address} HTTP/1.1\r\nHost: {address}\r\n\r\n"),
+        format!("GET /attack.missing?url=http://{address}/ HTTP/1.1\r\nHost: {address}\r\n\r\n"),
+    ];
+    for request in requests {
+        let mut peer = ground.open()?;
+        peer.send(&request);
+        match peer.head()?.0 {
+            400.. => {}
+            status => return wrong(format!("status {status} for {request:.40}")),
+        }
+    }
+    match other.accept() {
+        Err(_) => Ok(0),
+        Ok(_) => wrong("it connected to the address that a client named"),
+    }
 }
 
 fn odd_connections(ground: &Ground) -> Told<u64> {

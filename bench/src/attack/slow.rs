@@ -3,6 +3,7 @@
 use super::ground::Ground;
 use super::peer::{wrong, Heard, Peer, Told};
 use super::{closed, Attack, USUAL};
+use crate::wire::stomp::connect_frame;
 use std::time::Instant;
 
 pub(super) const ATTACKS: &[Attack] = &[
@@ -12,7 +13,15 @@ pub(super) const ATTACKS: &[Attack] = &[
         answer: "each is ended, everybody else gets everything",
         counter: closed!("slow_consumer"),
         growth_bytes_max: 32 << 20,
-        run: |ground| flood(ground, 20),
+        run: |ground| flood(ground, 20, 0),
+    },
+    Attack {
+        id: "K03",
+        sends: "5 subscribers that read a trickle of what is broadcast",
+        answer: "each is ended when its queue is full, though it never stops",
+        counter: closed!("slow_consumer"),
+        growth_bytes_max: 32 << 20,
+        run: |ground| flood(ground, 5, 1_000),
     },
     Attack {
         id: "K05",
@@ -29,6 +38,14 @@ pub(super) const ATTACKS: &[Attack] = &[
         counter: "",
         growth_bytes_max: 32 << 20,
         run: large_messages,
+    },
+    Attack {
+        id: "K09",
+        sends: "300 clients whose heart-beats all stop",
+        answer: "each is ended, in three of its intervals",
+        counter: closed!("heartbeat_missed"),
+        run: silent_together,
+        ..USUAL
     },
     Attack {
         id: "K10",
@@ -58,8 +75,8 @@ fn subscriber<'a>(ground: &'a Ground, to: &str) -> Told<Peer<'a>> {
     Ok(peer)
 }
 
-/// Publishes until all of `count` subscribers, none of which reads, are gone.
-fn flood(ground: &Ground, count: usize) -> Told<u64> {
+/// Publishes until all of `count` subscribers are gone, who read so many bytes now and then.
+fn flood(ground: &Ground, count: usize, trickle_bytes: usize) -> Told<u64> {
     let to = format!("/topic/attack.{}", ground.name());
     let mut stalled = (0..count).map(|_| subscriber(ground, &to)).collect::<Told<Vec<_>>>()?;
     let mut publisher = ground.session()?;
@@ -72,6 +89,12 @@ fn flood(ground: &Ground, count: usize) -> Told<u64> {
         }
         for _ in 0..20 {
             publisher.send_stomp(&message);
+        }
+        for peer in stalled.iter_mut().filter(|_| trickle_bytes > 0) {
+            let _ = peer.stream.set_nonblocking(true);
+            // One that is gone is asked below.
+            let _ = std::io::Read::read(&mut peer.stream, &mut vec![0; trickle_bytes]);
+            let _ = peer.stream.set_nonblocking(false);
         }
         publisher.expect_alive()?;
     }
@@ -87,6 +110,23 @@ fn is_gone(peer: &mut Peer<'_>) -> bool {
         || matches!(peer.stream.peek(&mut probe), Ok(0));
     let _ = peer.stream.set_nonblocking(false);
     is_gone
+}
+
+fn silent_together(ground: &Ground) -> Told<u64> {
+    let mut peers = Vec::new();
+    for _ in 0..300 {
+        let mut peer = ground.websocket()?;
+        let host = &ground.target.host;
+        peer.send_stomp(connect_frame("1.2", host, ground.login.as_ref(), "1000,0"));
+        peer.expect_stomp("CONNECTED", "")?;
+        peers.push(peer);
+    }
+    for peer in &mut peers {
+        peer.expect_stomp("ERROR", "message:")?;
+        peer.finish();
+        peer.expect_end()?;
+    }
+    Ok(peers.len() as u64)
 }
 
 fn publish_fast(ground: &Ground) -> Told<u64> {

@@ -139,6 +139,14 @@ pub(super) const ATTACKS: &[Attack] = &[
         ..BREACH
     },
     Attack {
+        id: "E17",
+        sends: "pings of 125 bytes for ever, none of whose pongs are read",
+        answer: "it is not read from either, and ended when it stalls",
+        counter: closed!("stalled"),
+        run: pings_of_a_blocked_client,
+        ..BREACH
+    },
+    Attack {
         id: "E18",
         sends: "a message over the limit, by one frame and by fragments",
         answer: "1009",
@@ -257,7 +265,26 @@ fn pings_between_fragments(ground: &Ground) -> Told<u64> {
     peer.expect_stomp("RECEIPT", "receipt-id:r\n").map(|_| 0)
 }
 
-/// Sends as much as the server takes for a second, and reads nothing meanwhile.
+/// Sends until the server takes nothing more, and then ends it.
+fn pings_of_a_blocked_client(ground: &Ground) -> Told<u64> {
+    const TAKEN_BYTES_MAX: usize = 64 << 20;
+    let mut peer = ground.session()?;
+    // Fewer than the budget of control frames, which a SEND renews.
+    let pings = frame(0x89, &[b'p'; 125]).repeat(50);
+    let send = frame(0x81, b"SEND\ndestination:/topic/attack\nreceipt:r\n\n\0");
+    let round = [pings, send].concat();
+    for _ in 0..TAKEN_BYTES_MAX / round.len() {
+        match std::io::Write::write_all(&mut peer.stream, &round) {
+            Ok(()) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
+                return wrong("a client that stalls is kept");
+            }
+            Err(_) => return Ok(1),
+        }
+    }
+    wrong("pings are taken without end though no pong is")
+}
+
 /// Sends `flood` within a session, and reads only then.
 fn control_flood(ground: &Ground, flood: &[u8]) -> Told<u64> {
     let mut peer = ground.session()?;

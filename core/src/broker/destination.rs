@@ -24,7 +24,7 @@ pub enum Kind {
     Queue,
     /// The sessions of a user, or this one: [`super::user`].
     User,
-    /// Only as the `reply-to` of a SEND: [`super::reply`]. ActiveMQ's clients subscribe to them, too.
+    /// Only as the `reply-to` of a SEND: [`super::reply`]. ActiveMQ subscribes to them, too.
     TempQueue,
     /// Only for SEND: what a `reply-to` was rewritten to.
     ReplyQueue,

@@ -65,7 +65,28 @@ impl Publication {
                 }
             }
         }
-        let head_len = text.len() - destination.len();
+        Publication::finish(text, destination.len(), ends, body)
+    }
+
+    /// As [`Publication::new`], with headers that are lines, `name:value`, none of them
+    /// `content-length`, and nothing but the first colon in them that any version escapes.
+    pub fn of_lines<'l>(
+        destination: &str,
+        lines: impl Iterator<Item = &'l str>,
+        body: &[u8],
+    ) -> Publication {
+        let mut text = String::with_capacity(destination.len() + body.len() + 128);
+        text.push_str(destination);
+        for line in lines {
+            text.push_str(line);
+            text.push('\n');
+        }
+        Publication::finish(text, destination.len(), LINES, body)
+    }
+
+    /// `text` is the destination, of so many bytes, and the headers.
+    fn finish(mut text: String, destination_len: usize, ends: Ends, body: &[u8]) -> Publication {
+        let head_len = text.len() - destination_len;
         debug_assert!(u32::try_from(text.len()).is_ok(), "a head is far below 4 GiB");
         // Destination and headers are `str`, so the body alone decides.
         let binary = match simdutf8::basic::from_utf8(body) {
@@ -79,7 +100,7 @@ impl Publication {
             text: text.into_boxed_str(),
             binary,
             queue: None,
-            destination_len: destination.len() as u32,
+            destination_len: destination_len as u32,
             head_len: head_len as u32,
             ends,
         }
@@ -202,6 +223,16 @@ mod tests {
         }
         // It would change where the frame ends.
         assert_eq!(lines(&[("content-length", "1")]), None);
+    }
+
+    #[test]
+    fn lines_are_headers() {
+        for body in [&b"body"[..], b"", b"\xff"] {
+            let headers = [("a", "1"), ("ä", "")];
+            let of_headers = Publication::new("/topic/x", headers.into_iter(), body);
+            let of_lines = Publication::of_lines("/topic/x", ["a:1", "ä:"].into_iter(), body);
+            assert_eq!(of_lines, of_headers);
+        }
     }
 
     #[test]

@@ -220,6 +220,13 @@ impl<R: Copy + Eq> Session<R> {
         is_current.then(|| self.end(End::Interrupted, now, rules))
     }
 
+    /// The client of a receiver has ended its half of the connection, and may read on. While it
+    /// waits, that is the end of the session; behind its last frame it has what it came for.
+    pub fn left(&mut self, id: R, now: u32, rules: &Rules) -> Option<End> {
+        let is_waiting = self.receiver() == Some(id);
+        is_waiting.then(|| self.end(End::Interrupted, now, rules))
+    }
+
     /// So many bytes of the frames of a stream's answer, counted from its start, were sent.
     pub fn sent(
         &mut self,
@@ -248,9 +255,9 @@ impl<R: Copy + Eq> Session<R> {
         if !self.is_open() {
             return Ok(());
         }
-        let seen = self.waiting_bytes() + cost_bytes(&message);
-        // One message is always taken: a legal one may be larger than the limit.
-        if seen > rules.queue_bytes_max && self.waiting_bytes() > 0 {
+        let seen = self.waiting_bytes();
+        // One message more is always taken: a legal one may be larger than the limit.
+        if seen > rules.queue_bytes_max {
             return Err(Error::QueueFull { seen, limit: rules.queue_bytes_max });
         }
         self.queue.push(message);

@@ -121,6 +121,21 @@ fn a_waiting_poll_ends_with_one_frame() {
     assert_eq!(run.session.state, State::Idle { since: 1 });
 }
 
+/// Catalogue: A08, G09.
+#[test]
+fn a_half_close_ends_who_waits_and_not_who_was_answered() {
+    let mut run = Run::open(Transport::Xhr);
+    assert_eq!(run.session.left(1, 0, &RULES), None);
+    run.session.completed(1, 0);
+    run.seen();
+    run.attach(2, Transport::Xhr);
+    assert_eq!(run.session.left(1, 0, &RULES), None);
+    assert_eq!(run.session.left(2, 0, &RULES), Some(End::Interrupted));
+    assert_eq!(run.session.accept(), Err(Error::SessionUnknown));
+    let mut stream = Run::open(Transport::XhrStreaming);
+    assert_eq!(stream.session.left(1, 0, &RULES), Some(End::Interrupted));
+}
+
 /// Catalogue: G05.
 #[test]
 fn a_second_receiver_gets_2010_and_the_first_is_untouched() {

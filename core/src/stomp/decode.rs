@@ -54,6 +54,7 @@ struct Head<'a> {
     content_length: Option<u64>,
     is_literal: bool,
     is_trimmed: bool,
+    is_plain: bool,
 }
 
 /// The limits that apply, in bytes from the start of the frame.
@@ -96,6 +97,7 @@ pub fn decode<'a>(
         table,
         is_literal: head.is_literal,
         is_trimmed: head.is_trimmed,
+        is_plain: head.is_plain,
         has_content_length: head.content_length.is_some(),
     };
     Ok(Some((Item::Frame(frame), head.text.len() + body.len() + 1)))
@@ -215,7 +217,7 @@ fn scan_head<'a>(
     };
     let mut is_literal = command.has_literal_headers() || rules == Rules::Version(Version::V1_0);
     let limit = limits.stomp_header_line_bytes_max;
-    let (mut has_cr, mut has_escape) = (false, false);
+    let (mut has_cr, mut has_escape, mut is_plain) = (false, false, true);
     let head_bytes = loop {
         let Some(line) = lines.next(limit) else {
             let too_long = Error::HeaderTooLong { limit };
@@ -227,6 +229,7 @@ fn scan_head<'a>(
         let name = check_header(input, &line, is_literal, rules)?;
         has_cr |= line.has_cr;
         has_escape |= line.has_escape;
+        is_plain &= line.is_plain;
         // Below `head_max`, which fits u32.
         if table.insert(input, line.start as u32, name, line.end as u32)
             && table.len() > limits.stomp_headers_count_max
@@ -251,7 +254,9 @@ fn scan_head<'a>(
     // Without a single `\` there is nothing to resolve, and nothing to look for later.
     is_literal |= version == Some(Version::V1_0) || !has_escape;
     let is_trimmed = version == Some(Version::V1_0);
-    Ok(Some(Head { command, text, content_length, is_literal, is_trimmed }))
+    // What 1.0 means by a line is not what it says: there may be spaces around a value.
+    is_plain &= !is_trimmed;
+    Ok(Some(Head { command, text, content_length, is_literal, is_trimmed, is_plain }))
 }
 
 /// Checks one header line, and gives its name, escapes and all.

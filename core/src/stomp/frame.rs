@@ -122,6 +122,8 @@ pub struct Frame<'a> {
     pub(super) is_literal: bool,
     /// Spaces around values do not count: 1.0.
     pub(super) is_trimmed: bool,
+    /// Every version writes all header lines as they are.
+    pub(super) is_plain: bool,
     pub(super) has_content_length: bool,
 }
 
@@ -150,6 +152,17 @@ impl<'a> Frame<'a> {
     pub fn headers(&self) -> impl Iterator<Item = (Cow<'a, str>, Cow<'a, str>)> + Clone + use<'a> {
         let frame = *self;
         frame.table.entries.iter().map(move |entry| (frame.name(entry), frame.value(entry)))
+    }
+
+    /// All headers, each as its name and its line, `name:value`, without repeats; none unless every
+    /// version writes all lines as they are here. Nearly always it does.
+    pub fn lines(&self) -> Option<impl Iterator<Item = (&'a str, &'a str)> + use<'a>> {
+        let head = self.head;
+        let line = move |entry: &Entry| {
+            let line = head.get(entry.name_start as usize..entry.value_end as usize)?;
+            Some((line.get(..(entry.name_end - entry.name_start) as usize)?, line))
+        };
+        self.is_plain.then(|| self.table.entries.iter().filter_map(line))
     }
 
     /// Whether the sender gave a `content-length`: a relay must keep that difference.
@@ -190,9 +203,33 @@ impl std::fmt::Debug for Frame<'_> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::decode::{decode, Item, Rules};
     use super::*;
+    use crate::limits::Limits;
     use proptest::prelude::*;
     use std::collections::HashSet;
+
+    #[test]
+    fn headers_are_lines_where_all_versions_write_them_alike() {
+        let lines = |head: &str, version| -> Option<Vec<(String, String)>> {
+            let (input, mut table) = (format!("SEND\n{head}\n\n\0"), HeaderTable::default());
+            let rules = Rules::Version(version);
+            let item = decode(input.as_bytes(), rules, &Limits::default(), &mut table);
+            let Ok(Some((Item::Frame(frame), _))) = item else { panic!("a frame") };
+            let lines = frame.lines()?;
+            Some(lines.map(|(name, line)| (name.to_owned(), line.to_owned())).collect())
+        };
+        let pair = |name: &str, line: &str| (name.to_owned(), line.to_owned());
+        for version in [Version::V1_1, Version::V1_2] {
+            let wanted = vec![pair("a", "a:1"), pair("ä", "ä:")];
+            assert_eq!(lines("a:1\r\nä:\na:2", version), Some(wanted));
+            for bad in ["a:b:c", "a:\\c", "a:\tb", "\\n:b"] {
+                assert_eq!(lines(&format!("ok:1\n{bad}"), version), None, "{bad:?}");
+            }
+        }
+        assert_eq!(lines("a:b\rc", Version::V1_1), None);
+        assert_eq!(lines("a:1", Version::V1_0), None);
+    }
 
     proptest! {
         #[test]

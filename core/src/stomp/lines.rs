@@ -23,6 +23,8 @@ pub struct Line {
     pub has_cr: bool,
     /// There is a `\` in the text.
     pub has_escape: bool,
+    /// Its first `:` is the only byte of the text that any version escapes or replaces.
+    pub is_plain: bool,
 }
 
 /// Reads lines from the start of an input.
@@ -50,6 +52,7 @@ impl<'a> Lines<'a> {
         let start = self.start;
         let line_end_max = line_end_max(start, line_bytes_max);
         let (mut colon, mut first_cr, mut has_escape) = (None, None, false);
+        let mut has_others = false;
         loop {
             let at = self.marks.next()?;
             if at >= line_end_max {
@@ -62,17 +65,18 @@ impl<'a> Lines<'a> {
                         _ => at,
                     };
                     let has_cr = first_cr.is_some_and(|cr| cr < end);
-                    self.start = at + 1;
-                    return Some(Line { start, end, next: at + 1, colon, has_cr, has_escape });
+                    let (next, is_plain) = (at + 1, !(has_others | has_escape | has_cr));
+                    self.start = next;
+                    return Some(Line { start, end, next, colon, has_cr, has_escape, is_plain });
                 }
-                b':' => colon = colon.or(Some(at)),
+                b':' if colon.is_none() => colon = Some(at),
                 b'\\' => has_escape = true,
                 b'\r' => first_cr = first_cr.or(Some(at)),
                 0 => {
                     self.has_nul = true;
                     return None;
                 }
-                _ => {}
+                _ => has_others = true,
             }
         }
     }
@@ -134,11 +138,15 @@ mod tests {
                 Some(b'\n') => {
                     let whole = &input[start..at];
                     let text = whole.strip_suffix(b"\r").unwrap_or(whole);
+                    let colon = text.iter().position(|&byte| byte == b':').map(|at| start + at);
+                    let is_mark = |byte: &&u8| matches!(byte, 0..=0x0d | b':' | b'\\');
+                    let marks_count = text.iter().filter(is_mark).count();
                     return Ok(Some(Line {
                         start,
                         end: start + text.len(),
                         next: at + 1,
-                        colon: text.iter().position(|&byte| byte == b':').map(|at| start + at),
+                        colon,
+                        is_plain: marks_count == usize::from(colon.is_some()),
                         has_cr: text.contains(&b'\r'),
                         has_escape: text.contains(&b'\\'),
                     }));

@@ -15,8 +15,9 @@ const TABLE: &str = "scripts/conformance/catalogue.md";
 /// Where attacks are.
 const ATTACKS: &str = "bench/src/attack/";
 /// Where tests are: directories, and the ends of the names of their files.
-const TESTS: [(&str, &str); 7] = [
+const TESTS: [(&str, &str); 8] = [
     ("core/src", ".rs"),
+    ("core/tests/it", "/construction.rs"),
     ("server/src", ".rs"),
     ("server/tests", ".rs"),
     ("bench/src", ".rs"),

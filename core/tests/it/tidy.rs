@@ -72,12 +72,13 @@ const REGISTRY_HOSTS: [(&str, &str); 7] = [
 ];
 
 /// One Rust file of the workspace.
-struct Source {
+pub struct Source {
     /// Path from the workspace's root, with `/`.
-    path: String,
-    text: String,
+    pub path: String,
+    /// What is in it.
+    pub text: String,
     /// `text` with comments and literals blanked, line by line the same.
-    code: String,
+    pub code: String,
 }
 
 #[test]
@@ -253,7 +254,7 @@ fn no_file_names_a_package_registry() {
 }
 
 /// Fails with all violations, one a line.
-fn report(seen: Vec<String>) {
+pub fn report(seen: Vec<String>) {
     assert!(seen.is_empty(), "{} violation(s):\n{}", seen.len(), seen.join("\n"));
 }
 
@@ -268,7 +269,7 @@ pub fn relative(root: &Path, file: &Path) -> String {
 }
 
 /// All Rust files of the workspace, in the order of their paths.
-fn sources() -> Vec<Source> {
+pub fn sources() -> Vec<Source> {
     let root = root();
     let mut files = Vec::new();
     for dir in RUST_DIRS {
@@ -404,7 +405,7 @@ fn word_at(chars: &[char], at: usize) -> String {
     chars[at..].iter().take_while(|c| is_word(**c)).collect()
 }
 
-fn words(line: &str) -> impl Iterator<Item = &str> {
+pub fn words(line: &str) -> impl Iterator<Item = &str> {
     line.split(|c: char| !is_word(c))
 }
 

@@ -3,7 +3,7 @@
 //!
 //! A script connects clients, writes to them what is nearly right or anything at all, cuts them
 //! off, lets time pass and faults strike. Whatever it did, a well-behaved client is served
-//! afterwards, and when all have left the shards hold nothing: see [`World::finish`].
+//! afterwards, and when all have left the shards hold nothing: see `World::finish`.
 
 use crate::source::Source;
 use std::future::Future;

@@ -86,7 +86,7 @@ pub struct Config {
     pub default_user: Option<String>,
     /// `--virtual-host`: see [`Config::is_own_host`].
     pub virtual_hosts: Vec<String>,
-    /// `--outbound-bytes-max`: bytes that may wait for one client.
+    /// `--outbound-bytes-max`: bytes that may wait for one client, and one message more.
     pub outbound_bytes_max: usize,
     /// `--stall-deadline`: time a client may take no byte of what waits for it.
     pub stall_deadline: Duration,
@@ -247,7 +247,7 @@ impl Default for Config {
             users_file: None,
             default_user: None,
             virtual_hosts: Vec::new(),
-            outbound_bytes_max: 512 << 10,
+            outbound_bytes_max: 1 << 20,
             stall_deadline: Duration::from_secs(10),
             memory_bytes_max: 1 << 30,
             connect_deadline: Duration::from_secs(10),

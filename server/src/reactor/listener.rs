@@ -16,6 +16,10 @@ const SEND_BUFFER_BYTES: i32 = 65_536;
 const NOT_SENT_LOW_WATER_BYTES: i32 = 16_384;
 /// Milliseconds after which unacknowledged data end a connection (a peer that vanished).
 const USER_TIMEOUT_MS: i32 = 30_000;
+/// Seconds within which a client's first bytes come with its connection: in all that is spoken here
+/// the client speaks first, and one wake-up for both is a third less work. Who says nothing for so
+/// long is accepted all the same.
+const DEFER_ACCEPT_S: i32 = 1;
 
 /// Opens a listener on `address` that several shards may share.
 ///
@@ -30,6 +34,7 @@ pub fn listen(address: SocketAddr) -> io::Result<OwnedFd> {
     set_option(raw, libc::IPPROTO_TCP, libc::TCP_NODELAY, 1)?;
     set_option(raw, libc::IPPROTO_TCP, libc::TCP_NOTSENT_LOWAT, NOT_SENT_LOW_WATER_BYTES)?;
     set_option(raw, libc::IPPROTO_TCP, libc::TCP_USER_TIMEOUT, USER_TIMEOUT_MS)?;
+    set_option(raw, libc::IPPROTO_TCP, libc::TCP_DEFER_ACCEPT, DEFER_ACCEPT_S)?;
     bind(&fd, address)?;
     // SAFETY: plain system call on a descriptor we own.
     if unsafe { libc::listen(raw, BACKLOG) } < 0 {

@@ -105,7 +105,7 @@ pub enum Fault {
     LateTick,
     /// A client reset, or its system gave up.
     Reset,
-    /// A client's window was full.
+    /// A send filled a client's window.
     WindowFull,
     /// A task needed more than one poll.
     LateTask,
@@ -184,6 +184,8 @@ struct Net {
     rng: Rng,
     faults: Faults,
     now_ms: u64,
+    /// How far the time of day is ahead of `now_ms`.
+    time_of_day_ms: i64,
     next_tick_ms: u64,
     wake: RawFd,
     is_woken: bool,
@@ -211,6 +213,7 @@ impl SimNet {
             rng: Rng::new(seed),
             faults,
             now_ms: 0,
+            time_of_day_ms: 0,
             next_tick_ms: TICK_MS,
             wake,
             is_woken: false,
@@ -234,6 +237,11 @@ impl SimNet {
     /// Moves the clock.
     pub fn advance(&self, ms: u64) {
         self.0.borrow_mut().now_ms += ms;
+    }
+
+    /// Somebody sets the time of day, so many milliseconds on or back.
+    pub fn step_time_of_day(&self, ms: i64) {
+        self.0.borrow_mut().time_of_day_ms += ms;
     }
 
     /// These faults from now on.
@@ -571,7 +579,6 @@ impl Net {
         }
         let room = socket.window_bytes.saturating_sub(socket.outbound.len());
         if room == 0 {
-            self.count(Fault::WindowFull);
             return Err(libc::EAGAIN);
         }
         if self.strikes(id, self.faults.refused) {
@@ -582,6 +589,9 @@ impl Net {
             return Err(errno);
         }
         let mut count = request.parts.bytes().min(room);
+        if count == room {
+            self.count(Fault::WindowFull);
+        }
         assert!(count > 0, "an empty send on slot {}", request.slot);
         if self.strikes(id, self.faults.short) {
             let whole = count;
@@ -710,8 +720,8 @@ impl Reactor for SimReactor {
         Ok(u128::from(net.rng.next_u64()) << 64 | u128::from(net.rng.next_u64()))
     }
 
-    /// The run begins in 1970.
+    /// The run begins in 1970, unless [`SimNet::step_time_of_day`] says otherwise.
     fn unix_ms(&self) -> u64 {
-        self.now_ms()
+        self.now_ms().saturating_add_signed(self.0 .0.borrow().time_of_day_ms)
     }
 }

@@ -18,10 +18,12 @@ use io_uring::{cqueue, opcode, squeue, types, IoUring};
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 const SQ_ENTRIES: u32 = 1024;
 const CQ_ENTRIES: u32 = 32_768;
+/// Until the kernel may have memory again.
+const MEMORY_PAUSE: Duration = Duration::from_millis(1);
 /// Sends prepared between two submissions.
 const SENDS_PER_SUBMIT: usize = 256;
 
@@ -200,11 +202,28 @@ impl UringReactor {
         }
     }
 
+    /// As [`UringReactor::submit`], if there is anything to submit or to let happen: with nothing
+    /// of both, it would be a system call for nothing, and a turn of one event has several.
+    fn submit_pending(&mut self) -> io::Result<()> {
+        let queue = self.ring.submission();
+        let is_idle = queue.is_empty() && !queue.taskrun() && !queue.cq_overflow();
+        drop(queue);
+        if is_idle {
+            return Ok(());
+        }
+        self.submit()
+    }
+
     fn submit(&mut self) -> io::Result<()> {
         loop {
             match self.ring.submit() {
                 Ok(_) => return Ok(()),
                 Err(error) if error.raw_os_error() == Some(libc::EINTR) => {}
+                // The kernel had no memory for a request. What is queued points to buffers of our
+                // caller's: it must not stay behind.
+                Err(error) if error.raw_os_error() == Some(libc::EAGAIN) => {
+                    std::thread::sleep(MEMORY_PAUSE);
+                }
                 // The completion queue overflowed: take what is there, then go on.
                 Err(error) if error.raw_os_error() == Some(libc::EBUSY) => {
                     self.overflow_count += 1;
@@ -387,6 +406,15 @@ impl UringReactor {
 
     fn take_completions(&mut self, events: &mut Vec<Event>) {
         self.defer_completions();
+        self.take_deferred(events);
+        if !self.accepted.is_empty() {
+            self.finish_accepts(events);
+            // Who comes with its request is readable as soon as it is asked: in this turn.
+            self.take_deferred(events);
+        }
+    }
+
+    fn take_deferred(&mut self, events: &mut Vec<Event>) {
         let mut completions = std::mem::take(&mut self.deferred);
         for &completion in &completions {
             self.on_completion(completion, events);
@@ -395,9 +423,6 @@ impl UringReactor {
         // What came meanwhile (while re-arming) stays for the next turn.
         completions.append(&mut self.deferred);
         self.deferred = completions;
-        if !self.accepted.is_empty() {
-            self.finish_accepts(events);
-        }
     }
 }
 
@@ -405,12 +430,12 @@ impl Reactor for UringReactor {
     async fn wait(&mut self, events: &mut Vec<Event>, may_sleep: bool) -> io::Result<()> {
         // Entries must be submitted before the wait: a re-arm left in the queue deadlocks the
         // shard.
-        self.submit()?;
+        self.submit_pending()?;
         self.take_completions(events);
         if events.is_empty() && may_sleep && self.deferred.is_empty() {
-            self.submit()?;
+            self.submit_pending()?;
             self.readable.readable(false).await?;
-            self.submit()?;
+            self.submit_pending()?;
             self.take_completions(events);
         } else if !may_sleep {
             self.always_readable.readable(false).await?;

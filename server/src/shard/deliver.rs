@@ -8,6 +8,7 @@
 use super::action::Placed;
 use super::compress::Compressor;
 use super::connection::{Backlog, Connection, NONE};
+use super::groups::NO_STOMP;
 use super::pace::Paces;
 use super::reason::DisconnectReason;
 use super::snapshot::Gates;
@@ -105,6 +106,7 @@ impl<R: Reactor> Shard<R> {
     pub(super) fn deliver(&mut self, delivery: &Placed) {
         let Placed { publication, sequence, position } = delivery;
         let name = publication.destination();
+        self.make_room(publication.bytes());
         let (mut fan_out, subscriptions) = self.fan_out(publication, *sequence, name);
         fan_out.position = position.as_ref();
         fan_out.whole = Some(delivery);
@@ -252,14 +254,14 @@ pub(super) struct FanOut<'a> {
     pub(super) connections: &'a mut Table<Connection>,
     sessions: &'a mut Sessions,
     pub(super) backlogs: &'a mut Slab<Backlog>,
-    arena: &'a mut SendArena,
+    pub(super) arena: &'a mut SendArena,
     dirty: &'a mut Vec<u32>,
     pub(super) overflowed: &'a mut Vec<u32>,
     head: &'a mut Vec<u8>,
     tail: &'a mut Vec<u8>,
     bound: &'a mut Vec<u32>,
     compressor: &'a mut Compressor,
-    message: &'a mut Vec<u8>,
+    pub(super) message: &'a mut Vec<u8>,
     pub(super) metrics: &'a ShardMetrics,
     tick: u32,
     pub(super) outbound_bytes_max: usize,
@@ -324,6 +326,9 @@ impl FanOut<'_> {
     }
 
     fn deliver_now(&mut self, index: ClassIndex, class: &Class, group: &[Subscriber]) {
+        if class.version == NO_STOMP {
+            return self.deliver_bare(class, group);
+        }
         let version = version_of(class);
         let is_made_text = class.framing & framing::SOCKJS != 0 && !self.publication.is_utf8();
         if self.tail_of != Some((version, is_made_text)) {
@@ -341,26 +346,37 @@ impl FanOut<'_> {
             let message_id = MessageId::of_class(self.sequence, index);
             let id = message_id.as_str();
             let framing = class.framing & (framing::WEBSOCKET | framing::SOCKJS);
-            if framing == framing::SOCKJS {
+            delivered = if framing == framing::SOCKJS {
                 let message = self.encode_message(class, id, None);
-                for subscriber in group {
-                    delivered += u64::from(self.hand_over(subscriber.connection, message.clone()));
-                }
-                return self.count(delivered);
-            }
-            let segment = self.encode_frame(class, id, None);
-            for subscriber in group {
-                delivered += u64::from(self.enqueue(subscriber.connection, segment));
-            }
-            self.arena.retain_many(segment, std::mem::take(&mut self.references));
-            self.metrics.outbound_bytes.add(delivered * u64::from(segment.len));
+                self.hand_over_to_all(group, &message)
+            } else {
+                let segment = self.encode_frame(class, id, None);
+                self.enqueue_for_all(group, segment)
+            };
         }
-        self.count(delivered);
-    }
-
-    fn count(&self, delivered: u64) {
         self.metrics.messages_delivered.add(delivered);
         self.metrics.frames_sent(FrameOut::Message, delivered);
+    }
+
+    /// Queues one segment for all of a group. Gives the number of those that it was queued for.
+    pub(super) fn enqueue_for_all(&mut self, group: &[Subscriber], segment: Segment) -> u64 {
+        let mut delivered = 0;
+        for subscriber in group {
+            delivered += u64::from(self.enqueue(subscriber.connection, segment));
+        }
+        self.arena.retain_many(segment, std::mem::take(&mut self.references));
+        self.metrics.outbound_bytes.add(delivered * u64::from(segment.len));
+        delivered
+    }
+
+    /// Queues one message for the SockJS sessions of a group. Gives the number of those that it was
+    /// queued for.
+    pub(super) fn hand_over_to_all(&mut self, group: &[Subscriber], message: &Bytes) -> u64 {
+        let mut delivered = 0;
+        for subscriber in group {
+            delivered += u64::from(self.hand_over(subscriber.connection, message.clone()));
+        }
+        delivered
     }
 
     /// Encodes one MESSAGE as the JSON string that a SockJS frame carries.
@@ -434,13 +450,7 @@ impl FanOut<'_> {
             return self.arena.append(&[self.head, self.tail]);
         }
         if class.framing & framing::SOCKJS != 0 {
-            self.message.clear();
-            self.message.extend_from_slice(b"a[");
-            push_message(self.message, &[self.head, self.tail]);
-            self.message.push(b']');
-            let mut header = [0; 14];
-            let length = encode_header(&mut header, Opcode::Text, self.message.len() as u64);
-            return self.arena.append(&[&header[..length], self.message]);
+            return encode_sockjs(self.arena, self.message, &[self.head, self.tail]);
         }
         let opcode = if self.publication.is_utf8() { Opcode::Text } else { Opcode::Binary };
         let mut header = [0; 14];
@@ -498,14 +508,14 @@ impl FanOut<'_> {
             return false;
         }
         if connection.outbound == NONE {
-            // One frame is always taken: a legal frame may be larger than the mark.
             let outbound = Outbound::of_unretained(segment);
             self.references += 1;
             let backlog = Backlog { outbound, progress_tick: self.tick };
             connection.outbound = self.backlogs.insert(backlog) as u32;
         } else {
             let outbound = &mut self.backlogs[connection.outbound as usize].outbound;
-            if outbound.bytes() + segment.len as usize > self.outbound_bytes_max {
+            // One frame more is always taken: a legal frame may be larger than the mark.
+            if outbound.bytes() > self.outbound_bytes_max {
                 self.overflowed.push(slot);
                 return false;
             }
@@ -517,6 +527,22 @@ impl FanOut<'_> {
         }
         true
     }
+}
+
+/// Encodes one message as a frame of SockJS on WebSocket, from the pieces of its text; `scratch` is
+/// for its payload.
+pub(super) fn encode_sockjs(
+    arena: &mut SendArena,
+    scratch: &mut Vec<u8>,
+    pieces: &[&[u8]],
+) -> Segment {
+    scratch.clear();
+    scratch.extend_from_slice(b"a[");
+    push_message(scratch, pieces);
+    scratch.push(b']');
+    let mut header = [0; 14];
+    let length = encode_header(&mut header, Opcode::Text, scratch.len() as u64);
+    arena.append(&[&header[..length], scratch])
 }
 
 /// A short text on the stack.

@@ -318,6 +318,22 @@ impl<R: Reactor> Outlet for Shard<R> {
         Ok(())
     }
 
+    fn join(&mut self, id: SessionId, endpoint: usize, group: &str) -> Result<(), SendError> {
+        let slot = self.slot_of(id).ok_or(SendError::SessionEnded)?;
+        self.join_group(slot, endpoint, group);
+        Ok(())
+    }
+
+    fn leave(&mut self, id: SessionId, endpoint: usize, group: &str) {
+        if let Some(slot) = self.slot_of(id) {
+            self.leave_group(slot, endpoint, group);
+        }
+    }
+
+    fn publish(&mut self, endpoint: usize, group: &str, message: Message<'_>) {
+        self.publish_to_group(endpoint, group, message);
+    }
+
     fn waiting_bytes(&self, id: SessionId) -> usize {
         self.slot_of(id).map_or(0, |slot| self.backlog_bytes(slot))
     }

@@ -529,6 +529,6 @@ impl<R: Reactor> Shard<R> {
         let mut bytes = Vec::new();
         response::encode(&mut bytes, refusal.status, &headers, body.as_bytes(), false);
         self.push_bytes(slot, &bytes);
-        self.end(slot, refusal.reason);
+        self.end_because(slot, refusal.reason, Some(&refusal.text));
     }
 }

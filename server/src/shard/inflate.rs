@@ -56,6 +56,7 @@ impl<R: Reactor> Shard<R> {
             Err(error) => self.fail_ws(slot, error),
             Ok(message) => {
                 self.inflated_bytes += payload.len() + message.len();
+                self.unseen_bytes += message.len() as u64;
                 // RFC 7692 §6.2: the text is checked when it is inflated.
                 if kind == MessageKind::Text && simdutf8::basic::from_utf8(message).is_err() {
                     self.fail_ws(slot, Error::TextNotUtf8);

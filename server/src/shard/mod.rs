@@ -1,9 +1,9 @@
 //! One shard: a thread that owns its sockets, their clients' state and its part of the broker.
 //!
-//! The turn, in order: wait for events, receive and decode ([`recv`], [`http`], [`command`]), take
-//! what other shards sent ([`remote`]), deliver ([`deliver`]), flush every dirty connection once
-//! ([`send`]), and every 250 ms the tick ([`tick`]). Nothing here blocks and nothing is shared but
-//! the mesh and the counters.
+//! The turn, in order: wait for events, take what other shards sent ([`remote`]), receive and
+//! decode ([`recv`], [`http`], [`command`]), deliver ([`deliver`]), flush every dirty connection
+//! once ([`send`]), and every 250 ms the tick ([`tick`]). Nothing here blocks and nothing is shared
+//! but the mesh and the counters.
 
 pub mod action;
 pub mod admission;
@@ -17,6 +17,7 @@ pub mod connection;
 pub mod control;
 pub mod deliver;
 pub mod files;
+mod groups;
 pub mod guard;
 pub mod handlers;
 pub mod history;
@@ -72,6 +73,7 @@ use slab::Slab;
 use snapshot::Gates;
 use sockjs::Sessions;
 use std::collections::{BTreeMap, VecDeque};
+use std::fmt::Display;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -227,8 +229,8 @@ pub struct Shard<R> {
     gates: Gates,
     /// Turns so far: the shard whose messages come first changes with them.
     turns_count: usize,
-    /// Do other shards' messages come before the clients of this one?
-    is_mesh_first: bool,
+    /// Do other shards' messages come behind the clients of this one?
+    is_mesh_last: bool,
     /// Work of selectors in this turn, in steps.
     selector_steps: u64,
     /// Who goes on in the next turn.
@@ -245,6 +247,8 @@ pub struct Shard<R> {
     flushed: Vec<u32>,
     /// Consumers found too slow during a delivery.
     overflowed: Vec<u32>,
+    /// Of the publications that were delivered since all that waited was sent or refused.
+    unflushed_bytes: usize,
     /// Bytes that may wait for one connection now; see [`tick`].
     outbound_bytes_max: usize,
     password_checks: PasswordChecks,
@@ -267,6 +271,8 @@ pub struct Shard<R> {
     last_tick: u32,
     /// The reactor's clock at the beginning of this turn.
     now_ms: u64,
+    /// The time of day when that clock began, in Unix milliseconds; see [`queues`].
+    born_unix_ms: u64,
     /// Slots in use.
     live_count: usize,
     /// More connections than these are refused.
@@ -274,6 +280,8 @@ pub struct Shard<R> {
     connection_rate: ConnectionRate,
     /// Is the mark of `memory-max` passed, since the last tick?
     is_over_memory: bool,
+    /// Bytes that came since unfinished messages were last looked at, and may be of them.
+    unseen_bytes: u64,
     is_draining: bool,
     /// It is one of `drained_count`.
     is_drained: bool,
@@ -337,7 +345,7 @@ impl<R: Reactor> Shard<R> {
             paces: Paces::new(&shared),
             gates: Gates::default(),
             turns_count: 0,
-            is_mesh_first: false,
+            is_mesh_last: false,
             selector_steps: 0,
             postponed: VecDeque::new(),
             swept_tick: 0,
@@ -347,6 +355,7 @@ impl<R: Reactor> Shard<R> {
             dirty: Vec::new(),
             flushed: Vec::new(),
             overflowed: Vec::new(),
+            unflushed_bytes: 0,
             outbound_bytes_max: shared.config.outbound_bytes_max,
             pending_interest: Vec::new(),
             outbox: Outbox::new(mesh.doorbell().clone()),
@@ -363,10 +372,12 @@ impl<R: Reactor> Shard<R> {
             tick: 1,
             last_tick: 1,
             now_ms: 0,
+            born_unix_ms: reactor.unix_ms().saturating_sub(reactor.now_ms()),
             live_count: 0,
             connections_max: connections_max(&shared.config, slots_count),
             connection_rate: ConnectionRate::default(),
             is_over_memory: false,
+            unseen_bytes: 0,
             is_draining: false,
             is_drained: false,
             drain_slot: 0,
@@ -414,18 +425,21 @@ impl<R: Reactor> Shard<R> {
         }
         self.scratch.events = events;
         // Behind a turn that was too much, the others come first: each has its share of every two.
-        self.is_mesh_first = self.is_overworked() && !self.is_mesh_first;
+        self.is_mesh_last = self.is_overworked() && !self.is_mesh_last;
         self.selector_steps = 0;
         self.turns_count = self.turns_count.wrapping_add(1);
-        if !self.is_mesh_first {
+        if !self.is_mesh_last {
+            // What another shard did before it told its client may matter to what that client then
+            // says here.
+            self.take_messages();
             self.resume_postponed();
             self.receive_ready();
-            self.take_messages();
         } else {
-            self.take_messages();
             self.resume_postponed();
             self.receive_ready();
+            self.take_messages();
         }
+        self.watch_input();
         self.dispatch_queues();
         // What a RECEIPT promises is on its way before the RECEIPT is.
         self.mesh.release();
@@ -446,6 +460,7 @@ impl<R: Reactor> Shard<R> {
     fn prepare_sleep(&mut self) -> bool {
         let is_idle = self.ready.is_empty() && self.dirty.is_empty() && self.sessions.is_flushed();
         if !is_idle
+            || !self.flushed.is_empty()
             || !self.postponed.is_empty()
             || self.queues.has_work()
             || self.mesh.overflow_count() > 0
@@ -546,9 +561,15 @@ impl<R: Reactor> Shard<R> {
 
     /// Begins the end of a connection: no more input, its subscriptions go, what waits is sent.
     fn end(&mut self, slot: u32, reason: DisconnectReason) {
+        self.end_because(slot, reason, None);
+    }
+
+    /// As [`Shard::end`]; `error`: what the client did, for the log.
+    fn end_because(&mut self, slot: u32, reason: DisconnectReason, error: Option<&dyn Display>) {
         if !self.connections[slot as usize].is_live() {
             return;
         }
+        self.log_end(slot, reason, error);
         let head = self.connections[slot as usize].subscriptions;
         let mut removed = Vec::new();
         self.subscriptions.remove_connection(head, |last| removed.push(last));
@@ -574,14 +595,21 @@ impl<R: Reactor> Shard<R> {
         connection.expect_ticks = 0;
         self.last_read[slot as usize] = self.tick;
         self.metrics.closed(reason as usize);
+        self.drop_spill(slot);
+        self.mark_dirty(slot);
+    }
+
+    fn log_end(&mut self, slot: u32, reason: DisconnectReason, error: Option<&dyn Display>) {
         let peer = self.peers[slot as usize];
         if reason.is_usual() {
             tracing::debug!(shard = self.index, %peer, %reason, "end");
         } else if self.may_log(reason.name()) {
-            tracing::info!(shard = self.index, %peer, %reason, "end");
+            let (shard, user) = (self.index, self.user(slot));
+            // As a text, which the log escapes: it may quote what the client sent.
+            let error = error.map(ToString::to_string);
+            let waiting_bytes = self.backlog_bytes(slot);
+            tracing::info!(shard, %peer, %reason, user, error, waiting_bytes, "end");
         }
-        self.drop_spill(slot);
-        self.mark_dirty(slot);
     }
 
     /// Ends a connection whose socket is of no more use.

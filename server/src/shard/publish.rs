@@ -54,10 +54,16 @@ impl<R: Reactor> Shard<R> {
         let destination = own.unwrap_or_else(|| claim.canonical(destination));
         self.authorize(slot, Verb::Publish, &destination, claim.kind)?;
         let secret = &self.shared.config.secret_headers;
-        let headers = frame.headers().filter(|(name, _)| {
+        let is_wanted = |name: &str| {
             encode::is_passed_through(name)
                 && !secret.iter().any(|other| other.eq_ignore_ascii_case(name))
-        });
+        };
+        if let Some(lines) = frame.lines().filter(|_| reply_to.is_none()) {
+            // As nearly all are: nothing to look for, nothing to replace.
+            let lines = lines.filter(|(name, _)| is_wanted(name)).map(|(_, line)| line);
+            return Ok((Publication::of_lines(&destination, lines, frame.body), claim.kind));
+        }
+        let headers = frame.headers().filter(|(name, _)| is_wanted(name));
         let headers = headers.map(|(name, value)| match &reply_to {
             Some(reply_to) if name == "reply-to" => (name, Cow::Borrowed(&**reply_to)),
             _ => (name, value),

@@ -14,6 +14,7 @@
 //! not leave comes back when the connection ends, marked `redelivered:true`. In memory: a restart
 //! forgets all. Contract: stomp.md §1.8 to §1.10, §2.4.
 
+mod clock;
 mod commit;
 pub mod consume;
 mod declare;

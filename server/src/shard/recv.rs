@@ -105,6 +105,10 @@ impl<R: Reactor> Shard<R> {
             }
             self.note_read(slot);
             self.on_bytes(slot, &mut piece[..count]);
+            let connection = &self.connections[slot as usize];
+            if connection.spill != NONE || connection.extras.is_some() {
+                self.unseen_bytes += count as u64;
+            }
         }
         if is_more {
             self.mark_ready(slot);
@@ -119,6 +123,9 @@ impl<R: Reactor> Shard<R> {
     }
 
     fn on_end_of_stream(&mut self, slot: u32) {
+        if self.leave_receiver(slot) {
+            return;
+        }
         let connection = &self.connections[slot as usize];
         let reason = match connection.phase {
             Phase::Closing(_) if connection.outbound != NONE => return,
@@ -353,7 +360,7 @@ impl<R: Reactor> Shard<R> {
         let mut bytes = Vec::new();
         close::encode(&mut bytes, error.close_code(), &error.to_string());
         self.push_bytes(slot, &bytes);
-        self.end(slot, DisconnectReason::WebSocketError);
+        self.end_because(slot, DisconnectReason::WebSocketError, Some(&error));
     }
 
     /// As [`Shard::fail_stomp`]; a handler's client, which knows no ERROR, is told by the close
@@ -364,7 +371,7 @@ impl<R: Reactor> Shard<R> {
         }
         self.note_close(slot, error.close_code(), &error.to_string());
         self.push_close(slot, error.close_code(), error.message());
-        self.end(slot, reason);
+        self.end_because(slot, reason, Some(error));
     }
 
     /// Answers with ERROR and ends the connection; over WebSocket a close frame follows.
@@ -420,7 +427,7 @@ impl<R: Reactor> Shard<R> {
         }
         self.push_stomp(slot, frame);
         self.push_close(slot, error.close_code(), error.message());
-        self.end(slot, reason);
+        self.end_because(slot, reason, Some(error));
     }
 
     /// Queues a close frame where the transport has one, or closes the session.

@@ -2,6 +2,7 @@
 
 use super::action::{Asker, Message, Placed};
 use super::connection::{Phase, Then, Transport};
+use super::groups::is_group;
 use super::work::Postponed;
 use super::{Shard, MESH_MESSAGES_PER_TURN};
 use crate::reactor::Reactor;
@@ -123,7 +124,10 @@ impl<R: Reactor> Shard<R> {
     /// to every shard that wants it.
     pub(super) fn order(&mut self, publication: Arc<Publication>) {
         let sequence = self.next_sequence();
-        let position = self.histories.append(&publication, self.now_ms);
+        let position = match is_group(publication.destination()) {
+            true => None,
+            false => self.histories.append(&publication, self.now_ms),
+        };
         if self.mesh.shards_count() == 1 {
             // Who is subscribed is all there is to know.
             return self.deliver(&Placed { publication, sequence, position });

@@ -14,6 +14,8 @@ const FLUSHES_PER_TURN: usize = 2048;
 /// Sends to one connection in one turn: many small frames of several classes are many segments,
 /// and who takes them all must not fall behind because one send gathers [`PARTS_MAX`].
 const SENDS_PER_FLUSH: usize = 16;
+/// The part of the mark for slow consumers that is delivered to anybody without a send in between.
+const UNFLUSHED_PART: usize = 4;
 
 impl<R: Reactor> Shard<R> {
     /// Queues finished wire bytes for one connection.
@@ -73,7 +75,37 @@ impl<R: Reactor> Shard<R> {
 
     /// Sends what waits, for a bounded number of connections.
     pub(super) fn flush_dirty(&mut self) {
-        let count = self.dirty.len().min(FLUSHES_PER_TURN);
+        self.send_dirty(FLUSHES_PER_TURN);
+        // Only now: whoever goes on queues for others, and what they were offered is counted.
+        let mut flushed = std::mem::take(&mut self.flushed);
+        for slot in flushed.drain(..) {
+            if self.connections[slot as usize].outbound == NONE {
+                self.on_flushed(slot);
+            }
+        }
+        // Those that a large publication had flushed meanwhile go on in the next turn.
+        if self.flushed.is_empty() {
+            self.flushed = flushed;
+        }
+    }
+
+    /// Sends what waits if `bytes` more for each of many could be too much for one that reads: its
+    /// mark is for what the kernel does not take, not for what one turn brings.
+    #[inline]
+    pub(super) fn make_room(&mut self, bytes: usize) {
+        self.unflushed_bytes += bytes;
+        if self.unflushed_bytes > self.outbound_bytes_max / UNFLUSHED_PART {
+            self.flush_sessions();
+            self.send_dirty(usize::MAX);
+            self.unflushed_bytes = bytes;
+        }
+    }
+
+    fn send_dirty(&mut self, count_max: usize) {
+        let count = self.dirty.len().min(count_max);
+        if count == self.dirty.len() {
+            self.unflushed_bytes = 0;
+        }
         if count == 0 {
             return;
         }
@@ -91,14 +123,6 @@ impl<R: Reactor> Shard<R> {
         }
         self.dirty.append(&mut batch);
         self.scratch.batch = batch;
-        // Only now: whoever goes on queues for others, and what they were offered is counted.
-        let mut flushed = std::mem::take(&mut self.flushed);
-        for slot in flushed.drain(..) {
-            if self.connections[slot as usize].outbound == NONE {
-                self.on_flushed(slot);
-            }
-        }
-        self.flushed = flushed;
     }
 
     /// Sends once to each connection of `batch`; those with more to send are marked dirty again.

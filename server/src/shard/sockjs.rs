@@ -106,6 +106,8 @@ pub(crate) enum Ask {
     Completed,
     /// The connection broke before.
     Aborted,
+    /// The client ended its half before anything was heard of the answer; it may still read.
+    Left,
 }
 
 /// As whom a request comes.
@@ -153,6 +155,8 @@ pub(crate) enum Answer {
     LogIn(Option<Box<SessionInfo>>),
     /// The messages were taken.
     Taken,
+    /// The home has heard that you left; what it had for you went before.
+    Over,
     /// The request is refused.
     Failed(Error),
 }
@@ -171,11 +175,15 @@ pub(super) struct Sessions {
     writes: Vec<Write<ReceiverId>>,
     parser: Parser,
     scratch: Vec<u8>,
-    /// What was written last to a receiver here: a broadcast is written to many alike.
-    last_written: Option<Written>,
+    /// What was written last to receivers here, of each kind: a broadcast is written to many alike.
+    written: Vec<Written>,
     /// Answers to `/info`.
     infos_count: u64,
 }
+
+/// Kinds of receivers for which it is known what was written last: transports, and for polls the
+/// pages that ask. With more of them, some messages are written anew.
+const WRITTEN_COUNT_MAX: usize = 16;
 
 struct Entry {
     session: Session<ReceiverId>,
@@ -212,7 +220,7 @@ impl Sessions {
             writes: Vec::new(),
             parser: Parser::default(),
             scratch: Vec::new(),
-            last_written: None,
+            written: Vec::new(),
             infos_count: 0,
         }
     }

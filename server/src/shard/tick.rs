@@ -80,8 +80,7 @@ impl<R: Reactor> Shard<R> {
                 }
             }
         }
-        self.metrics.input_bytes.set(input_bytes);
-        self.shed_unfinished();
+        self.note_input(input_bytes);
         self.tick_sessions();
         self.send_all_held_back();
         self.sweep_histories();
@@ -94,8 +93,7 @@ impl<R: Reactor> Shard<R> {
     /// Sets the mark for slow consumers, and gives back what only a burst needed.
     fn keep_house(&mut self) {
         let config = &self.shared.config;
-        let held: u64 = self.shared.metrics.iter().map(|shard| shard.held_bytes()).sum();
-        self.is_over_memory = held > config.memory_bytes_max;
+        self.is_over_memory = self.held_bytes() > config.memory_bytes_max;
         // Over the global mark everyone's limit shrinks, so that the slowest go first.
         let divisor = if self.is_over_memory { 8 } else { 1 };
         self.outbound_bytes_max = config.outbound_bytes_max / divisor;

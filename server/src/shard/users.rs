@@ -104,10 +104,10 @@ impl<R: Reactor> Shard<R> {
         self.metrics.denied.inc();
         if self.may_log("denied") {
             let (shard, peer) = (self.index, &self.peers[slot as usize]);
-            let user = self.user(slot).unwrap_or_default();
-            // Escaped, as anything that clients sent.
+            let user = self.user(slot);
+            // Texts are escaped by the log.
             tracing::warn!(
-                shard, %peer, user, frame, ?destination,
+                shard, %peer, user, frame, destination,
                 "a client was refused by --allow and --deny"
             );
         }

@@ -51,6 +51,13 @@ impl Client {
         }
     }
 
+    /// Is the next byte a line end, and so a heart-beat?
+    pub fn beats(&mut self) -> bool {
+        assert!(self.unread.is_empty());
+        let mut byte = [0];
+        matches!(self.stream.read(&mut byte), Ok(1)) && byte == *b"\n"
+    }
+
     /// The next frame, which must come.
     pub fn frame(&mut self) -> String {
         self.next().expect("a frame, not the end")

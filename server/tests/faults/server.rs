@@ -1,10 +1,11 @@
 //! The server as a process of its own, under limits.
 
+use crate::cage::Cage;
 use crate::client::{http, Client, PATIENCE};
 use std::cell::RefCell;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -13,38 +14,29 @@ use std::time::{Duration, Instant};
 pub enum Log {
     /// Whoever reads that of the test.
     #[default]
-    Read,
+    Shown,
+    /// The test: [`Server::log`].
+    Kept,
     /// Nobody, and the pipe is full some day.
     Unread,
     /// Nobody any more: the pipe is closed.
     Closed,
 }
 
-/// What the process may not do.
+/// What is special about a process.
 #[derive(Default)]
-pub struct Limits {
-    /// Descriptors it may have.
-    pub descriptors: Option<u32>,
-    /// The system calls of io_uring are refused, as containers do.
-    pub no_uring: bool,
-    /// Nobody reads its log: the pipe fills up, or is closed at the other end.
+pub struct Start {
+    /// What it may not do.
+    pub cage: Cage,
+    /// Who reads its log.
     pub log: Log,
 }
 
-/// Refuses `io_uring_setup` (system call 425 on all machines) with EPERM, then becomes the program
-/// in its arguments: prctl PR_SET_NO_NEW_PRIVS, then PR_SET_SECCOMP with a filter of four steps.
-const WITHOUT_URING: &str = "
-import ctypes, os, struct, sys
-steps = [(0x20, 0, 0, 0), (0x15, 0, 1, 425), (0x06, 0, 0, 0x50001), (0x06, 0, 0, 0x7fff0000)]
-code = ctypes.create_string_buffer(b''.join(struct.pack('HBBI', *step) for step in steps))
-class Program(ctypes.Structure):
-    _fields_ = [('count', ctypes.c_ushort), ('steps', ctypes.c_void_p)]
-program = Program(len(steps), ctypes.addressof(code))
-libc = ctypes.CDLL(None, use_errno=True)
-assert libc.prctl(38, 1, 0, 0, 0) == 0
-assert libc.prctl(22, 2, ctypes.byref(program), 0, 0) == 0, os.strerror(ctypes.get_errno())
-os.execv(sys.argv[1], sys.argv[1:])
-";
+impl From<Cage> for Start {
+    fn from(cage: Cage) -> Start {
+        Start { cage, log: Log::Shown }
+    }
+}
 
 /// Listens to [`Server::load`] at the port in its argument.
 const SUBSCRIBER: &str = "
@@ -74,6 +66,7 @@ pub struct Server {
     pub stomp: SocketAddr,
     /// Where metrics are.
     pub admin: SocketAddr,
+    log: Option<JoinHandle<String>>,
 }
 
 impl Drop for Server {
@@ -113,21 +106,8 @@ fn signal(child: &Child, name: &str) {
     assert!(status.is_ok_and(|status| status.success()), "{line}");
 }
 
-fn command(limits: &Limits, options: &[&str]) -> Command {
-    let binary = env!("CARGO_BIN_EXE_stompede");
-    let mut command = match limits {
-        Limits { no_uring: true, .. } => {
-            let mut command = Command::new("python3");
-            command.args(["-c", WITHOUT_URING, binary]);
-            command
-        }
-        Limits { descriptors: Some(count), .. } => {
-            let mut command = Command::new("sh");
-            command.args(["-c", &format!("ulimit -n {count}; exec \"$0\" \"$@\""), binary]);
-            command
-        }
-        _ => Command::new(binary),
-    };
+fn command(cage: Cage, options: &[&str]) -> Command {
+    let mut command = cage.command(env!("CARGO_BIN_EXE_stompede"));
     // A later flag of the same name would be a mistake: only those that are not given.
     for name in ["--listen", "--stomp-listen", "--admin-listen"] {
         if !options.contains(&name) {
@@ -141,19 +121,27 @@ fn command(limits: &Limits, options: &[&str]) -> Command {
 impl Server {
     /// Starts it, on ports of its choice unless they are given.
     pub fn start(options: &[&str]) -> Server {
-        Server::start_with(&Limits::default(), options)
+        Server::start_in(Cage::Open, options)
     }
 
-    /// Starts it under limits.
-    pub fn start_with(limits: &Limits, options: &[&str]) -> Server {
-        let mut command = command(limits, options);
-        if limits.log != Log::Read {
+    /// Starts it in a cage or with a log of its own.
+    pub fn start_in(start: impl Into<Start>, options: &[&str]) -> Server {
+        let Start { cage, log } = start.into();
+        let mut command = command(cage, options);
+        if log != Log::Shown {
             command.stderr(Stdio::piped());
         }
         let mut child = command.stdout(Stdio::piped()).spawn().expect("the binary, and python3");
-        if limits.log == Log::Closed {
+        if log == Log::Closed {
             drop(child.stderr.take());
         }
+        let log = child.stderr.take_if(|_| log == Log::Kept).map(|mut errors| {
+            std::thread::spawn(move || {
+                let mut text = Vec::new();
+                let _ = errors.read_to_end(&mut text);
+                String::from_utf8_lossy(&text).into_owned()
+            })
+        });
         let mut greeting = String::new();
         let mut output = BufReader::new(child.stdout.take().expect("piped"));
         while !greeting.starts_with("stompede on ") {
@@ -168,13 +156,20 @@ impl Server {
         };
         let (http, stomp, admin) =
             (address("http://"), address("STOMP on "), address("metrics on "));
-        Server { child: RefCell::new(child), greeting, http, stomp, admin }
+        Server { child: RefCell::new(child), greeting, http, stomp, admin, log }
     }
 
     /// Starts what must not start: its exit code, and what it says about it.
-    pub fn refused(limits: &Limits, options: &[&str]) -> (Option<i32>, String) {
-        let output = command(limits, options).output().expect("the binary, and python3");
+    pub fn refused(cage: Cage, options: &[&str]) -> (Option<i32>, String) {
+        let output = command(cage, options).output().expect("the binary, and python3");
         (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    }
+
+    /// What it finds on this machine: `stompede probe`.
+    pub fn probe(cage: Cage) -> String {
+        let mut command = cage.command(env!("CARGO_BIN_EXE_stompede"));
+        let output = command.args(["probe", "--listen", "127.0.0.1:0"]).output().expect("probed");
+        String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
     /// Sends it a signal by name.
@@ -184,14 +179,25 @@ impl Server {
 
     /// Waits for its end; `None` if a signal ended it.
     pub fn wait(&self) -> Option<i32> {
+        self.wait_for_end().code()
+    }
+
+    /// Waits for its end.
+    pub fn wait_for_end(&self) -> ExitStatus {
         let until = Instant::now() + PATIENCE;
         loop {
             if let Some(status) = self.child.borrow_mut().try_wait().expect("our child") {
-                return status.code();
+                return status;
             }
             assert!(Instant::now() < until, "it does not end");
             std::thread::sleep(Duration::from_millis(20));
         }
+    }
+
+    /// All that it said, behind its end; for [`Log::Kept`].
+    pub fn log(mut self) -> String {
+        let log = self.log.take().expect("its log is kept");
+        log.join().expect("no panic")
     }
 
     /// Drains it; gives its exit code.
@@ -229,10 +235,15 @@ impl Server {
 
     /// Connections that ended for this reason.
     pub fn closed_count(&self, reason: &str) -> u64 {
+        self.metric(&format!("stompede_connections_closed_total{{reason=\"{reason}\"}}"))
+    }
+
+    /// A number that it shows.
+    pub fn metric(&self, series: &str) -> u64 {
         let metrics = http(self.admin, "GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n");
-        let name = format!("stompede_connections_closed_total{{reason=\"{reason}\"}} ");
-        let count = metrics.lines().find_map(|line| line.strip_prefix(&name));
-        count.and_then(|count| count.parse().ok()).expect("a counter")
+        let values = metrics.lines().filter_map(|line| line.strip_prefix(series));
+        let count = values.filter_map(|rest| rest.strip_prefix(' ')).next();
+        count.and_then(|count| count.parse().ok()).expect("a metric")
     }
 
     /// Publishes some 2 MB a second, if it can, until its connection ends.

@@ -7,5 +7,6 @@ mod support;
 
 mod client;
 mod ends;
+mod groups;
 mod messages;
 mod services;

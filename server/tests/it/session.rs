@@ -332,6 +332,8 @@ fn a_drain_tells_everybody_and_ends() {
             tcp.subscribe("s", "/topic/a", "");
             ws.subscribe("s", "/topic/a", "");
             let mut early = server.open(Transport::Tcp);
+            // The kernel keeps who says nothing to itself for a second.
+            server.wait_for_metric("stompede_connections", 3);
             server.handle().drain();
             assert_eq!(ws.next_but_beats(), Event::Closed(Some(1001)));
             ws.expect_end();

@@ -181,7 +181,11 @@ impl Client {
     pub fn is_settled(&self, history: &History) -> bool {
         let is_receiving = history.step < self.last_frame_step + QUIET_STEPS;
         let is_written = self.out.is_empty() && self.line.is_idle();
-        let is_waiting = !is_written || !self.expected.is_empty() || is_receiving;
+        let lacks_snapshot = self.subscriptions.iter().any(|subscription| {
+            let stream = &history.streams[subscription.stream];
+            stream.has_snapshot && stream.snapshot.is_none()
+        });
+        let is_waiting = lacks_snapshot || !is_written || !self.expected.is_empty() || is_receiving;
         match self.mood {
             Mood::Healthy => self.is_open && !is_waiting && self.pings.is_empty(),
             Mood::Leaving => false,

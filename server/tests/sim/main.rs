@@ -1,14 +1,17 @@
 //! Whole shards in simulation: seeded faults, a virtual clock, many clients, one thread.
 //!
 //! `cargo test -p stompede --test sim` runs some hundred seeds; `STOMPEDE_SIM_SEEDS=10000` runs
-//! more, from `STOMPEDE_SIM_FIRST` on, and `STOMPEDE_SIM_SEED=7` one. A failing seed is printed with the command that replays it.
-//! The rules that are checked are in [`history`] and at the end of [`world`] (design.md §5, §11).
+//! more, from `STOMPEDE_SIM_FIRST` on, and `STOMPEDE_SIM_SEED=7` one. A failing seed is printed
+//! with the command that replays it. The rules that are checked are in [`history`] and [`queues`],
+//! at the end of [`world`] and of [`cluster`], and in [`lockstep`] (design.md §5, §11).
 
 mod app;
 mod client;
 mod cluster;
 mod history;
 mod line;
+mod lockstep;
+mod model;
 mod queues;
 mod tunnel;
 mod wire;
@@ -128,6 +131,29 @@ fn seeds() {
     if is_whole {
         sum.check();
     }
+}
+
+/// Issue 5: the model of the broker and the sharded broker agree.
+#[test]
+fn the_model_and_the_shards_agree() {
+    let first = number_from("STOMPEDE_SIM_FIRST").unwrap_or(0);
+    let seeds = match number_from("STOMPEDE_SIM_SEED") {
+        Some(seed) => seed..seed + 1,
+        None => first..first + number_from("STOMPEDE_SIM_SEEDS").unwrap_or(SEEDS_COUNT) / 5,
+    };
+    let count = seeds.end - seeds.start;
+    let mut sums = (0, 0, 0);
+    for seed in seeds {
+        let outcome = catch_unwind(|| lockstep::run(seed)).unwrap_or_else(|_| {
+            panic!(
+                "seed {seed} fails; replay it with: \
+                 STOMPEDE_SIM_SEED={seed} cargo test -p stompede --test sim the_model"
+            )
+        });
+        sums = (sums.0 + outcome.0, sums.1 + outcome.1, sums.2 + outcome.2);
+    }
+    println!("(deliveries, deaths, refusals): {sums:?}");
+    assert!(count < 10 || (sums.0 > 0 && sums.1 > 0 && sums.2 > 0), "{sums:?}");
 }
 
 #[test]

@@ -11,8 +11,8 @@ pub(super) const ROWS: &[Opt] = &[
     row!(
         "outbound-bytes-max",
         "BYTES",
-        "512KiB",
-        "Bytes that may wait for one client, from 4KiB",
+        "1MiB",
+        "Bytes that may wait for one client, and one message more, from 4KiB",
         outbound_bytes_max,
         outbound_bytes,
         value::show_size

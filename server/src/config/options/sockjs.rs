@@ -93,8 +93,8 @@ pub(super) const ROWS: &[Opt] = &[
     ),
     size!(
         "sockjs-queue-max",
-        "512KiB",
-        "Bytes that may wait for one SockJS session",
+        "1MiB",
+        "Bytes that may wait for one SockJS session, and one message more",
         limits.sockjs_queue_bytes_max
     ),
     row!(

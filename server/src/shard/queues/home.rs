@@ -83,7 +83,7 @@ impl<R: Reactor> Shard<R> {
     ) -> Result<(), Error> {
         let entry = &self.queues.entries[index as usize];
         let ttl_ms = entry.arguments.as_ref().and_then(|arguments| arguments.ttl_ms);
-        let own = ttl_ms.map(|ttl_ms| self.reactor.unix_ms().saturating_add(ttl_ms));
+        let own = ttl_ms.map(|ttl_ms| self.expiry_now_ms().saturating_add(ttl_ms));
         let expires_ms = match (own, expires_ms) {
             (Some(own), Some(expires_ms)) => Some(own.min(expires_ms)),
             (own, expires_ms) => own.or(expires_ms),
@@ -153,7 +153,7 @@ impl<R: Reactor> Shard<R> {
         if !self.queues.has_work() {
             return;
         }
-        let now_ms = self.reactor.unix_ms();
+        let now_ms = self.expiry_now_ms();
         let mut budget = DISPATCHES_PER_TURN;
         let mut outputs = std::mem::take(&mut self.scratch.outputs);
         while budget > 0 && self.mesh.overflow_count() == 0 {
@@ -181,7 +181,7 @@ impl<R: Reactor> Shard<R> {
     /// At the tick: takes expired messages out of queues that nobody consumes, and ends queues that
     /// nobody uses, some each time; sets the gauges.
     pub(in super::super) fn keep_queues(&mut self) {
-        let unix_ms = self.reactor.unix_ms();
+        let expiry_ms = self.expiry_now_ms();
         self.queues.now_ms = self.now_ms;
         let end = self.queues.entries.capacity();
         for _ in 0..VISITS_PER_TICK.min(end) {
@@ -189,7 +189,7 @@ impl<R: Reactor> Shard<R> {
             self.queues.expiry_cursor = index + 1;
             self.queues.end_idle(index as u32);
             self.with_queue(index as u32, |queue, outputs| {
-                queue.expire(unix_ms, &mut { DISPATCHES_PER_VISIT }, outputs);
+                queue.expire(expiry_ms, &mut { DISPATCHES_PER_VISIT }, outputs);
             });
         }
         let sum = self.queues.sum();

@@ -19,14 +19,16 @@ use stompede_core::broker::queue::expiry::{expires_at_ms, ExpiryError};
 use stompede_core::stomp::error::Error;
 
 impl<R: Reactor> Shard<R> {
-    /// When this message expires, in Unix milliseconds.
+    /// When this message expires, by the clock of [`Shard::expiry_now_ms`].
     pub(in super::super) fn expires_ms(
         &self,
         publication: &Publication,
     ) -> Result<Option<u64>, Error> {
         let ttl = self.shared.config.queue_ttl;
         let ttl_ms = (!ttl.is_zero()).then_some(ttl.as_millis() as u64);
-        expires_at_ms(publication.headers(), self.reactor.unix_ms(), ttl_ms)
+        let unix_ms = self.reactor.unix_ms();
+        expires_at_ms(publication.headers(), unix_ms, ttl_ms)
+            .map(|time| time.map(|time| self.expiry_ms(time, unix_ms)))
             .map_err(|ExpiryError::NotANumber { header }| Error::BadValue(header))
     }
 

@@ -5,10 +5,11 @@
 //! the answer. An exchange that ends before its answer does is an abort, and the home is told too.
 
 use super::login::Claim;
-use super::{Answer, Ask, Call, Key, Login, ReceiverId, Reply, Written};
+use super::{Answer, Ask, Call, Key, Login, ReceiverId, Reply, Written, WRITTEN_COUNT_MAX};
 use crate::reactor::Reactor;
 use crate::shard::action::Message;
 use crate::shard::connection::{Connection, Phase, Then, NONE};
+use crate::shard::reason::DisconnectReason;
 use crate::shard::table::Table;
 use crate::shard::Shard;
 use bytes::Bytes;
@@ -45,6 +46,8 @@ pub struct Exchange {
 pub(super) enum Progress {
     /// Nothing of it yet.
     Asked,
+    /// The same, and the client has ended its half of the connection: the home was told.
+    Left,
     /// A stream: bytes of frames so far, and of these the ones that the home knows to be sent.
     Begun { bytes: u32, reported_bytes: u32 },
     /// All of it is queued.
@@ -92,7 +95,7 @@ impl Exchange {
     }
 
     fn begin(&mut self, out: &mut Vec<u8>) {
-        if self.progress != Progress::Asked {
+        if !matches!(self.progress, Progress::Asked | Progress::Left) {
             return;
         }
         self.progress = Progress::Begun { bytes: 0, reported_bytes: 0 };
@@ -148,15 +151,16 @@ impl Written {
         Written { message, transport, is_http11, head, segment, frame_bytes }
     }
 
-    /// Are these the bytes that this receiver gets for this message?
-    fn is_for(&self, exchange: &Exchange, message: &Bytes) -> bool {
+    /// Was it written for a receiver that gets the same bytes as this one?
+    fn is_alike(&self, exchange: &Exchange) -> bool {
         let is_head_same = self.head.as_ref().is_none_or(|(asked, keep_alive)| {
             *asked == exchange.asked && *keep_alive == exchange.keep_alive
         });
+        self.transport == exchange.transport && self.is_http11 == exchange.is_http11 && is_head_same
+    }
+
+    fn is_of(&self, message: &Bytes) -> bool {
         std::ptr::eq(&raw const *self.message, &raw const **message)
-            && self.transport == exchange.transport
-            && self.is_http11 == exchange.is_http11
-            && is_head_same
     }
 }
 
@@ -245,6 +249,13 @@ impl<R: Reactor> Shard<R> {
                 return self.ask_session_home(key, to, ask);
             }
             Answer::LogIn(opening) => return self.check_claim(slot, opening),
+            Answer::Over => {
+                return match exchange.progress {
+                    Progress::Left => self.abort(slot, DisconnectReason::PeerClosed),
+                    Progress::Begun { .. } => self.end(slot, DisconnectReason::PeerClosed),
+                    Progress::Asked | Progress::Ended => {}
+                };
+            }
             Answer::Begin => exchange.begin(&mut out),
             Answer::Frame { frame, is_last } => exchange.push_frame(&mut out, &frame, is_last),
             Answer::Taken => {
@@ -295,9 +306,10 @@ impl<R: Reactor> Shard<R> {
         if !is_poll && (!is_begun || is_last) {
             return false;
         }
-        let last = self.sessions.last_written.as_ref();
-        let known = last.filter(|last| last.is_for(exchange, message));
-        let (segment, frame_bytes) = match known {
+        let known = &mut self.sessions.written;
+        let place = known.iter().position(|last| last.is_alike(exchange));
+        let last = place.map(|place| &known[place]);
+        let (segment, frame_bytes) = match last.filter(|last| last.is_of(message)) {
             Some(last) => (last.segment, last.frame_bytes),
             None => {
                 let mut bytes = Vec::new();
@@ -305,9 +317,11 @@ impl<R: Reactor> Shard<R> {
                 let segment = self.arena.append(&[&bytes]);
                 self.arena.retain(segment);
                 let written = Written::new(exchange, message.clone(), segment, frame_bytes);
-                if let Some(last) = self.sessions.last_written.replace(written) {
-                    self.arena.release(last.segment);
+                let is_full = known.len() >= WRITTEN_COUNT_MAX;
+                if let Some(place) = place.or(is_full.then_some(0)) {
+                    self.arena.release(known.swap_remove(place).segment);
                 }
+                known.push(written);
                 (segment, frame_bytes)
             }
         };
@@ -323,7 +337,7 @@ impl<R: Reactor> Shard<R> {
 
     /// What receivers share is not kept from turn to turn.
     pub(in crate::shard) fn forget_written(&mut self) {
-        if let Some(last) = self.sessions.last_written.take() {
+        for last in self.sessions.written.drain(..) {
             self.arena.release(last.segment);
         }
     }
@@ -343,7 +357,7 @@ impl<R: Reactor> Shard<R> {
         let Some(exchange) = self.exchange(slot) else { return };
         let (key, request) = (exchange.key.clone(), exchange.request);
         match &mut exchange.progress {
-            Progress::Asked => {}
+            Progress::Asked | Progress::Left => {}
             Progress::Begun { bytes, reported_bytes } => {
                 if bytes > reported_bytes {
                     *reported_bytes = *bytes;
@@ -377,6 +391,26 @@ impl<R: Reactor> Shard<R> {
         push_failure(&mut out, exchange, error);
         self.push_bytes(slot, &out);
         self.finish_answer(slot, exchange.keep_alive);
+    }
+
+    /// The client of a connection has ended its half. If it waits for frames and nothing is known
+    /// of them, the home is asked first: an answer may be on its way. Says whether to wait for it.
+    pub(in crate::shard) fn leave_receiver(&mut self, slot: u32) -> bool {
+        if !self.is_receiver(slot) {
+            return false;
+        }
+        let Some(exchange) = self.exchange(slot) else { return false };
+        match exchange.progress {
+            Progress::Left => true,
+            Progress::Asked => {
+                exchange.progress = Progress::Left;
+                exchange.keep_alive = false;
+                let (key, request) = (exchange.key.clone(), exchange.request);
+                self.ask_session_home(key, self.receiver_id(slot, request), Ask::Left);
+                true
+            }
+            Progress::Begun { .. } | Progress::Ended => false,
+        }
     }
 
     /// A connection ends: the session must not wait for it.

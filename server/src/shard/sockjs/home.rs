@@ -71,6 +71,10 @@ impl<R: Reactor> Shard<R> {
             Ask::Aborted => {
                 self.with_session(slot, |session, now, rules, _| session.aborted(from, now, rules));
             }
+            Ask::Left => {
+                self.with_session(slot, |session, now, rules, _| session.left(from, now, rules));
+                self.answer_receiver(from, Answer::Over);
+            }
         }
     }
 

@@ -77,7 +77,7 @@ impl<R: Reactor> Shard<R> {
         let mut bytes = Vec::new();
         ws::close::encode(&mut bytes, close.code, close.reason());
         self.push_bytes(slot, &bytes);
-        self.end(slot, DisconnectReason::SockJsError);
+        self.end_because(slot, DisconnectReason::SockJsError, Some(&error));
     }
 
     /// Queues one STOMP frame as a message.
