@@ -178,6 +178,10 @@ pub const WS_HEADER_BYTES_MAX: usize = 14;
 /// Payload bytes of a WebSocket control frame (RFC 6455 §5.5).
 pub const WS_CONTROL_PAYLOAD_BYTES_MAX: usize = 125;
 
+/// Elements of `X-Forwarded-For` or `Forwarded` that are looked at, from the right: each but the
+/// last is a proxy of the operator's own.
+pub const FORWARDED_HOPS_COUNT_MAX: usize = 16;
+
 /// Values that a selector may hold at once while it is evaluated; its stack is an array.
 pub const SELECTOR_STACK_COUNT_MAX: usize = 32;
 

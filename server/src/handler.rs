@@ -422,7 +422,7 @@ impl<'a> Session<'a> {
         self.info.user()
     }
 
-    /// The client's address.
+    /// The address of the client; behind a trusted proxy, not the proxy's.
     pub fn peer(&self) -> IpAddr {
         self.info.peer.ip()
     }

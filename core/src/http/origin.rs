@@ -59,14 +59,14 @@ impl OriginPolicy {
     /// Whether a request is let in, as by [`OriginPolicy::allows`]. Two `Origin` fields are not.
     /// Nor is a request without one that comes from a page of another site, as its browser says in
     /// `Sec-Fetch-Site` (Fetch Metadata, §2.3): script elements and frames send no `Origin`.
-    pub fn allows_request(&self, request: &Request<'_>) -> bool {
+    pub fn allows_request(&self, request: &Request<'_>, is_tls: bool) -> bool {
         let mut origins = request.headers_named("origin");
         let (origin, second) = (origins.next(), origins.next());
         let is_foreign = |site: &[u8]| matches!(site, b"cross-site" | b"same-site");
         let is_silent = origin.is_none()
             && *self != OriginPolicy::Any
             && request.headers_named("sec-fetch-site").any(is_foreign);
-        second.is_none() && !is_silent && self.allows(origin, request.host(), false)
+        second.is_none() && !is_silent && self.allows(origin, request.host(), is_tls)
     }
 
     /// Whether a request with this `Origin` and `Host` is let in. No origin means no browser, and
@@ -233,7 +233,7 @@ mod tests {
         let allows = |policy: &OriginPolicy, lines: &str| {
             let head = format!("GET / HTTP/1.1\r\nHost: good.com\r\n{lines}\r\n");
             let decoded = crate::http::request::decode(head.as_bytes(), &Limits::default());
-            policy.allows_request(&decoded.unwrap().unwrap().0)
+            policy.allows_request(&decoded.unwrap().unwrap().0, false)
         };
         let foreign = ["Sec-Fetch-Site: cross-site\r\n", "Sec-Fetch-Site: same-site\r\n"];
         for policy in [list(&[]), list(&["https://good.com"])] {

@@ -2,9 +2,11 @@
 //! and everything that reads a field: handshake, origins, preconditions, dates, paths.
 
 use crate::source::{cuts, Source};
+use std::net::IpAddr;
 use stompede_core::http::body::{Body, Piece};
 use stompede_core::http::conditional::{evaluate, Outcome, Validators};
 use stompede_core::http::error::Error;
+use stompede_core::http::forwarded::{self, ClientHeader};
 use stompede_core::http::origin::OriginPolicy;
 use stompede_core::http::request::{decode, normalized_path, Request, Version};
 use stompede_core::http::{date, response};
@@ -103,6 +105,12 @@ fn read_fields(request: &Request<'_>) {
         let policy = OriginPolicy::parse(&items).expect("good origins");
         let allows = policy.allows(request.header("origin"), request.host(), false);
         assert!(allows || items != ["*"]);
+    }
+    for header in [ClientHeader::XForwardedFor, ClientHeader::Forwarded] {
+        let named = forwarded::client(request, header, |ip| ip.is_loopback());
+        let is_canonical = |ip: IpAddr| ip == ip.to_canonical();
+        assert!(named == Ok(None) || request.header(header.name()).is_some());
+        assert!(named.ok().flatten().is_none_or(|client| is_canonical(client.address.ip())));
     }
     let file = Validators { etag: "\"a\"", modified: Some(1_000), length: 100 };
     if let Outcome::Part { first, last } = evaluate(request, &file) {

@@ -7,6 +7,7 @@ use stompede_core::broker::destination::{Profile, QUEUE_PREFIX, TOPIC_PREFIX};
 use stompede_core::broker::pattern::{Dialect, Pattern};
 use stompede_core::broker::queue::Overflow;
 use stompede_core::broker::user::is_usable_name;
+use stompede_core::http::forwarded::ClientHeader;
 use stompede_core::limits::Limits;
 
 pub(super) fn shards(text: &str) -> Result<usize, String> {
@@ -45,6 +46,13 @@ pub(super) fn compression(text: &str) -> Result<Compression, String> {
         .into_iter()
         .find(|choice| choice.name() == text)
         .ok_or_else(|| "allowed is off or shared".to_owned())
+}
+
+pub(super) fn client_header(text: &str) -> Result<ClientHeader, String> {
+    [ClientHeader::XForwardedFor, ClientHeader::Forwarded]
+        .into_iter()
+        .find(|header| header.name() == text)
+        .ok_or_else(|| "allowed is x-forwarded-for or forwarded".to_owned())
 }
 
 pub(super) fn profile(text: &str) -> Result<Profile, String> {

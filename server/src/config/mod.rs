@@ -18,7 +18,7 @@ pub mod value;
 use std::cmp::Reverse;
 use std::collections::HashSet;
 use std::ffi::OsString;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -26,6 +26,7 @@ use stompede_core::broker::authorization::{Authorization, RuleError};
 use stompede_core::broker::destination::{Kind, Prefixes, Profile};
 use stompede_core::broker::queue::{Overflow, Settings};
 use stompede_core::broker::{conflate, history};
+use stompede_core::http::forwarded::{ClientHeader, Network};
 use stompede_core::limits::Limits;
 use stompede_core::sockjs::endpoint::Endpoint;
 
@@ -105,6 +106,10 @@ pub struct Config {
     pub connection_rate_max: u32,
     /// `--login-failures-max`: per client address and minute; 0 is no limit.
     pub login_failures_max: u32,
+    /// `--trusted-proxy`: networks whose requests name their client.
+    pub trusted_proxies: Vec<Network>,
+    /// `--client-header`: the field in which they do.
+    pub client_header: ClientHeader,
     /// `--drain-timeout`: time for clients to leave.
     pub drain_timeout: Duration,
     /// `--drain-rate`: connections closed per second.
@@ -252,6 +257,8 @@ impl Default for Config {
             connections_per_ip_max: 0,
             connection_rate_max: 0,
             login_failures_max: 0,
+            trusted_proxies: Vec::new(),
+            client_header: ClientHeader::default(),
             drain_timeout: Duration::from_secs(10),
             drain_rate: 10_000,
             frame_bytes_max: limits.stomp_frame_bytes_max,
@@ -349,6 +356,11 @@ impl Config {
             Profile::RabbitMq if self.virtual_hosts.is_empty() => host == "/",
             _ => self.virtual_hosts.is_empty() || self.virtual_hosts.iter().any(|own| own == host),
         }
+    }
+
+    /// Is this the address of a proxy that is believed?
+    pub fn trusts(&self, ip: IpAddr) -> bool {
+        self.trusted_proxies.iter().any(|network| network.contains(ip))
     }
 
     /// The rules, compiled for the destinations of the profile.

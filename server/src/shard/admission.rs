@@ -83,13 +83,10 @@ impl<R: Reactor> Shard<R> {
     /// Counts a new connection and refuses it if it is one too many.
     pub(super) fn admit(&mut self, slot: u32) {
         self.live_count += 1;
-        let config = &self.shared.config;
-        let mut is_room = self.live_count <= self.connections_max;
-        if let Some(counts) = &self.shared.address_counts {
-            let count = counts.enter(self.peers[slot as usize].ip());
-            is_room &= count as usize <= config.connections_per_ip_max;
-        }
-        let is_slow_enough = self.connection_rate.take(self.now_ms, config.connection_rate_max);
+        let is_room = self.live_count <= self.connections_max;
+        let is_room = (self.note_proxy(slot) || self.has_address_room(slot)) && is_room;
+        let rate_max = self.shared.config.connection_rate_max;
+        let is_slow_enough = self.connection_rate.take(self.now_ms, rate_max);
         let (reason, seen) = match (is_room, is_slow_enough, self.is_over_memory) {
             (true, true, false) => return,
             (false, ..) => (
@@ -99,6 +96,27 @@ impl<R: Reactor> Shard<R> {
             (_, false, _) => (DisconnectReason::ConnectionRate, "more than --connection-rate-max"),
             _ => (DisconnectReason::MemoryMark, "more bytes held than --memory-max"),
         };
+        self.turn_away(slot, reason, seen);
+    }
+
+    /// Counts the connection by its address. Is that one not too many?
+    fn has_address_room(&self, slot: u32) -> bool {
+        let Some(counts) = &self.shared.address_counts else { return true };
+        let count = counts.enter(self.peers[slot as usize].ip());
+        count as usize <= self.shared.config.connections_per_ip_max
+    }
+
+    /// As [`Shard::admit`], for the client that a proxy has named. Says whether it may come in.
+    pub(super) fn admit_address(&mut self, slot: u32) -> bool {
+        let is_room = self.has_address_room(slot);
+        if !is_room {
+            let seen = "more than --connections-per-ip-max behind a proxy";
+            self.turn_away(slot, DisconnectReason::TooManyConnections, seen);
+        }
+        is_room
+    }
+
+    fn turn_away(&mut self, slot: u32, reason: DisconnectReason, seen: &str) {
         if self.may_log("refused") {
             let peer = self.peers[slot as usize];
             tracing::warn!(shard = self.index, %peer, "a connection was refused: seen {seen}");
@@ -124,7 +142,8 @@ impl<R: Reactor> Shard<R> {
     /// The slot of a connection was freed.
     pub(super) fn discharge(&mut self, slot: u32) {
         self.live_count -= 1;
-        if let Some(counts) = &self.shared.address_counts {
+        let is_counted = self.end_proxied(slot);
+        if let (true, Some(counts)) = (is_counted, &self.shared.address_counts) {
             counts.leave(self.peers[slot as usize].ip());
         }
     }

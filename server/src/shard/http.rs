@@ -147,6 +147,9 @@ impl<R: Reactor> Shard<R> {
             }
         };
         let head = &input[..head_bytes];
+        if !self.name_client(slot, &request) {
+            return 0;
+        }
         if !request.has_body() {
             self.answer(slot, head, &request, &mut Vec::new());
             return head_bytes;
@@ -234,7 +237,7 @@ impl<R: Reactor> Shard<R> {
             "HEAD" if is_ws => {
                 self.respond(slot, keep_alive, 405, &[("Allow", "GET, OPTIONS")], b"");
             }
-            _ if is_ws && !self.shared.origins.allows_request(request) => {
+            _ if is_ws && !self.shared.origins.allows_request(request, self.is_tls(slot)) => {
                 self.refuse(slot, 403, "origin is not allowed; allow it with --allowed-origin");
             }
             _ if is_ws => self.answer_upgrade(slot, request, session),
@@ -477,7 +480,9 @@ impl<R: Reactor> Shard<R> {
     /// An answer is queued: the time for the next request starts, or the connection ends.
     pub(super) fn finish_answer(&mut self, slot: u32, keep_alive: bool) {
         self.last_write[slot as usize] = self.tick;
-        if !keep_alive {
+        if keep_alive {
+            self.forget_name(slot);
+        } else {
             self.end(slot, DisconnectReason::HttpDone);
         }
     }

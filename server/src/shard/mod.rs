@@ -29,6 +29,7 @@ pub mod memory;
 pub mod pace;
 pub mod password;
 pub mod peer;
+pub mod proxied;
 pub mod publish;
 pub mod queues;
 pub mod reason;
@@ -68,12 +69,13 @@ use letters::Letter;
 use pace::Paces;
 use password::PasswordChecks;
 use peer::Peer;
+use proxied::Proxied;
 use queues::Queues;
 use reason::DisconnectReason;
 use slab::Slab;
 use snapshot::Gates;
 use sockjs::Sessions;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt::Display;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -209,6 +211,8 @@ pub struct Shard<R> {
     /// By slot.
     connections: Table<Connection>,
     peers: Table<Peer>,
+    /// Of trusted proxies, by slot.
+    proxied: BTreeMap<u32, Proxied>,
     /// Ticks at which bytes last came and went, by slot: dense, swept by the tick.
     last_read: Table<u32>,
     last_write: Table<u32>,
@@ -333,6 +337,7 @@ impl<R: Reactor> Shard<R> {
             metrics,
             connections: Table::new(slots_count),
             peers: Table::new(slots_count),
+            proxied: BTreeMap::new(),
             last_read: Table::new(slots_count),
             last_write: Table::new(slots_count),
             sessions: Sessions::new(&shared),
@@ -670,6 +675,7 @@ impl<R: Reactor> Shard<R> {
         connection.transport = Transport::WebSocket(Receiver::new(deflate));
         let is_sockjs = connection.is_sockjs();
         self.last_write[slot as usize] = self.tick;
+        self.keep_name(slot);
         if is_sockjs {
             self.push_ws(slot, Opcode::Text, b"o");
         }

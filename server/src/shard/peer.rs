@@ -3,7 +3,7 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
-/// Address and port of a client.
+/// Address and port of a client; port 0 is one that a proxy did not tell.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Peer {
     /// IPv4 addresses in their mapped form.
@@ -32,8 +32,10 @@ impl Peer {
 
 impl fmt::Display for Peer {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let address = SocketAddr::new(self.ip(), u16::from_be_bytes(self.port));
-        write!(formatter, "{address}")
+        match u16::from_be_bytes(self.port) {
+            0 => self.ip().fmt(formatter),
+            port => SocketAddr::new(self.ip(), port).fmt(formatter),
+        }
     }
 }
 
@@ -43,9 +45,12 @@ mod tests {
 
     #[test]
     fn shows_what_was_put_in() {
-        for text in ["127.0.0.1:8080", "[2001:db8::1]:443", "[::1]:1", "0.0.0.0:0"] {
+        for text in ["127.0.0.1:8080", "[2001:db8::1]:443", "[::1]:1"] {
             let address: SocketAddr = text.parse().unwrap();
             assert_eq!(Peer::from(address).to_string(), text);
+        }
+        for text in ["127.0.0.1", "2001:db8::1"] {
+            assert_eq!(Peer::from(SocketAddr::new(text.parse().unwrap(), 0)).to_string(), text);
         }
     }
 }

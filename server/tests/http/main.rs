@@ -10,5 +10,6 @@ mod support;
 mod admin;
 mod client;
 mod files;
+mod proxied;
 mod requests;
 mod upgrade;

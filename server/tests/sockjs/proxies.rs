@@ -36,6 +36,32 @@ fn what_a_proxy_says_of_the_client_is_not_believed() {
     assert_eq!(statuses, [200, 200, 503]);
 }
 
+/// Catalogue: C21.
+#[test]
+fn behind_a_trusted_proxy_each_client_has_its_own_sessions() {
+    let mut config = config(2);
+    config.trusted_proxies = vec!["127.0.0.0/8".parse().expect("a network")];
+    config.sockjs_sessions_per_ip_max = 2;
+    let server = start(config);
+    // One connection for all of them, as proxies do.
+    let mut kept = Some(exchange(server.http_address, &request("GET", "/echo", "", "")));
+    let mut count = 0;
+    let mut open = |client: &str| {
+        let lines = format!("X-Forwarded-For: 6.6.6.6, {client}\r\n");
+        count += 1;
+        let poll = post(&format!("/echo/0/behind{count}/xhr"), &lines);
+        let mut answer = kept.take().expect("is there");
+        answer.body();
+        kept.insert(answer.next(&poll)).status
+    };
+    for client in ["192.0.2.1", "192.0.2.2", "2001:db8::1"] {
+        let statuses = [client; 3].map(&mut open);
+        assert_eq!(statuses, [200, 200, 503], "{client}");
+    }
+    // A /64 is one client, and a mapped address the IPv4 address that it is.
+    assert_eq!(["2001:db8::2", "::ffff:192.0.2.1"].map(&mut open), [503, 503]);
+}
+
 #[test]
 fn polls_of_http_1_0_keep_their_connection_only_if_asked_to() {
     for shards in SHARDS {

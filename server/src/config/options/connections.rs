@@ -5,6 +5,7 @@
 use super::{Opt, BASE};
 use crate::config::choice::*;
 use crate::config::value;
+use stompede_core::http::forwarded::ClientHeader;
 
 pub(super) const ROWS: &[Opt] = &[
     deadline!("connect-deadline", "10s", "Time from accept to a finished log-in", connect_deadline),
@@ -39,8 +40,33 @@ pub(super) const ROWS: &[Opt] = &[
         "login-failures-max",
         "0",
         "Wrong log-ins of one client address in a minute, after which it has to wait; 0 is no \
-         limit: behind a proxy all have its address",
+         limit",
         login_failures_max
+    ),
+    Opt {
+        name: "trusted-proxy",
+        value: "CIDR",
+        doc: "Network of proxies, such as 10.0.0.0/8: the address of their requests is the \
+              client's that they name; without any, no header is believed",
+        repeatable: true,
+        apply: |config, text| {
+            config.trusted_proxies.push(text.trim().parse()?);
+            Ok(())
+        },
+        show: |config| {
+            let shown = config.trusted_proxies.iter().map(ToString::to_string);
+            shown.collect::<Vec<_>>().join("\n")
+        },
+        ..BASE
+    },
+    row!(
+        "client-header",
+        "NAME",
+        "x-forwarded-for",
+        "x-forwarded-for or forwarded (RFC 7239): where trusted proxies name the client",
+        client_header,
+        client_header,
+        |header: ClientHeader| header.name().to_owned()
     ),
     count!(
         "logins-waiting-max",

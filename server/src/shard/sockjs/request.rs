@@ -68,7 +68,7 @@ impl<R: Reactor> Shard<R> {
             self.respond_text(slot, request, keep_alive, 404, text);
             return true;
         };
-        if route != Route::Greeting && !origins.allows_request(request) {
+        if route != Route::Greeting && !origins.allows_request(request, self.is_tls(slot)) {
             let text = "origin is not allowed; allow it with --allowed-origin\n";
             self.respond_text(slot, request, keep_alive, 403, text);
             return true;
