@@ -409,7 +409,12 @@ impl<R: Reactor> Shard<R> {
                 self.ask_session_home(key, self.receiver_id(slot, request), Ask::Left);
                 true
             }
-            Progress::Begun { .. } | Progress::Ended => false,
+            // It leaves with this turn.
+            Progress::Ended => {
+                exchange.keep_alive = false;
+                true
+            }
+            Progress::Begun { .. } => false,
         }
     }
 
