@@ -5,6 +5,7 @@
 //! and with that one order for all; each shard encodes it once for raw WebSocket, once for SockJS
 //! on WebSocket and once for the sessions that SockJS carries over HTTP. design.md §7.
 
+use super::action::{self, Placed};
 use super::deliver::{encode_sockjs, framing, FanOut};
 use super::Shard;
 use crate::handler::Message;
@@ -48,20 +49,8 @@ impl<R: Reactor> Shard<R> {
         class.version = NO_STOMP;
         // As all that handlers send.
         class.framing = framing::uncompressed(class.framing);
-        let (key, is_first) = self.subscriptions.subscribe(slot, head, &name, None, class);
+        let (key, _) = self.subscriptions.subscribe(slot, head, &name, None, class);
         self.connections[slot as usize].subscriptions = key.index();
-        if !is_first {
-            return;
-        }
-        let home = self.home(&name);
-        if home == self.index {
-            self.interest.add(&name, self.index);
-        } else {
-            // Nobody waits for it: what this shard publishes from now on is behind it.
-            let (destination, is_wanted, asker) = (name.into(), true, None);
-            self.mesh
-                .push(home, super::action::Message::Interest { destination, is_wanted, asker });
-        }
     }
 
     /// A session leaves a group of its endpoint, if it is in it.
@@ -69,11 +58,8 @@ impl<R: Reactor> Shard<R> {
         let name = name_of(endpoint, group);
         let head = self.connections[slot as usize].subscriptions;
         let Some(key) = self.subscriptions.find(head, None, Some(&name)) else { return };
-        let (head, removed) = self.subscriptions.unsubscribe(head, key);
+        let (head, _) = self.subscriptions.unsubscribe(head, key);
         self.connections[slot as usize].subscriptions = head;
-        if let Some(removed) = removed {
-            self.withdraw_interest(removed.destination, removed.is_pattern);
-        }
     }
 
     /// Sends a message to all sessions of a group, on all shards.
@@ -82,6 +68,16 @@ impl<R: Reactor> Shard<R> {
         let name = name_of(endpoint, group);
         let publication = Publication::new(&name, headers.into_iter(), message.as_bytes());
         self.publish_to_topic(Arc::new(publication), None);
+    }
+
+    /// At the home shard: passes a group's message to every shard, whether it has a session of the
+    /// group or not. Whoever joined before another spoke hears it, on whatever shards they are:
+    /// there is no interest that could come too late.
+    pub(super) fn order_for_group(&mut self, delivery: Placed) {
+        for shard in (0..self.mesh.shards_count()).filter(|&shard| shard != self.index) {
+            self.mesh.push(shard, action::Message::Deliver(delivery.clone()));
+        }
+        self.deliver(&delivery);
     }
 }
 

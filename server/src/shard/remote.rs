@@ -125,10 +125,10 @@ impl<R: Reactor> Shard<R> {
     /// to every shard that wants it.
     pub(super) fn order(&mut self, publication: Arc<Publication>) {
         let sequence = self.next_sequence();
-        let position = match is_group(publication.destination()) {
-            true => None,
-            false => self.histories.append(&publication, self.now_ms),
-        };
+        if is_group(publication.destination()) {
+            return self.order_for_group(Placed { publication, sequence, position: None });
+        }
+        let position = self.histories.append(&publication, self.now_ms);
         if self.mesh.shards_count() == 1 {
             // Who is subscribed is all there is to know.
             return self.deliver(&Placed { publication, sequence, position });
@@ -254,8 +254,11 @@ impl<R: Reactor> Shard<R> {
 
     /// Tells the home shard (for a pattern: every shard) that nobody here wants this any more.
     pub(super) fn withdraw_interest(&mut self, destination: Box<str>, is_pattern: bool) {
-        if is_internal(&destination) || self.pending_interest.contains(&destination) {
-            // An internal name is of interest to nobody else.
+        if is_internal(&destination)
+            || is_group(&destination)
+            || self.pending_interest.contains(&destination)
+        {
+            // An internal name is of interest to nobody else, and a group's message goes to all.
             return;
         }
         if let Ok(Kind::Queue) = self.kind(&destination) {
