@@ -4,7 +4,7 @@
 //! [`Error`] is a small value that knows no text of the peer; its `Display` is for logs and for
 //! errors that come without a frame (another shard's, a frame that is not whole). A person who
 //! reads an ERROR wants to know which destination and which value. What is repeated is cut and
-//! escaped by [`quoted`] (stomp.md §5 row 88), and never a credential. The `message` header stays
+//! escaped by `quoted` (stomp.md §5 row 88), and never a credential. The `message` header stays
 //! as it is: clients compare it.
 
 use super::error::Error;

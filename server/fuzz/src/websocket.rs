@@ -167,5 +167,6 @@ fn compare(stream: &[u8], events: &[Owned], error: Option<Error>, limits: &Limit
 
 /// Rules that tungstenite does not have.
 fn is_ours_alone(error: Error) -> bool {
-    matches!(error, Error::LengthNotMinimal | Error::TooManyFragments { .. } | Error::CloseCode(_))
+    // A control frame's length in more bytes than it needs is too big to us, whatever it is.
+    matches!(error, Error::ControlTooLong | Error::LengthNotMinimal | Error::TooManyFragments { .. } | Error::CloseCode(_))
 }
