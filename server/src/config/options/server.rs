@@ -122,6 +122,9 @@ pub(super) const ROWS: &[Opt] = &[
               with profile rabbitmq",
         repeatable: true,
         apply: |config, text| {
+            if text.is_empty() {
+                return Err("seen no name; write that of a virtual host, such as /".to_owned());
+            }
             config.virtual_hosts.push(text.to_owned());
             Ok(())
         },
