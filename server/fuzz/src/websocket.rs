@@ -165,8 +165,8 @@ fn compare(stream: &[u8], events: &[Owned], error: Option<Error>, limits: &Limit
     }
 }
 
-/// Rules that tungstenite does not have. A control frame's length in more bytes than it needs is too
-/// long to us, whatever it is.
+/// Rules that tungstenite does not have. A control frame's length in more bytes than it needs is
+/// too long to us, whatever it is.
 fn is_ours_alone(error: Error) -> bool {
     matches!(
         error,
