@@ -10,6 +10,7 @@ use crate::stamp::{blank_body, Stamp};
 use crate::wire::Writer;
 use std::borrow::Cow;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Encoded bytes that may wait for one publisher's socket.
 const OUT_BYTES_MAX: usize = 1 << 20;
@@ -84,6 +85,18 @@ pub struct Published {
     pub deliveries: u64,
 }
 
+/// When the message of that number is due, from the start.
+fn due_after(rate: f64, message: u64) -> Nanos {
+    (message as f64 * 1e9 / rate) as Nanos
+}
+
+/// Messages that are due within `span` at `rate` a second.
+pub fn planned_count(rate: f64, span: Duration) -> u64 {
+    // Within a message of this, however floats are rounded.
+    let guess = ((rate * span.as_secs_f64()) as u64).saturating_sub(1);
+    (guess..).find(|&message| due_after(rate, message) >= nanos(span)).unwrap_or(guess)
+}
+
 impl Publishers {
     /// The publishers of worker `worker`: every `threads`-th of the run.
     pub fn new(plan: &Arc<Plan>, writer: Writer, worker: usize) -> Publishers {
@@ -122,7 +135,7 @@ impl Publishers {
         let Rate::PerSecond(rate) = self.plan.rate else { return None };
         let publisher = self.all.get(self.turn)?;
         let message = self.round * u64::from(self.plan.publishers) + u64::from(publisher.number);
-        let after = (message as f64 * 1e9 / rate) as Nanos;
+        let after = due_after(rate, message);
         (after < nanos(self.plan.warmup + self.plan.duration)).then_some(start + after)
     }
 
@@ -234,5 +247,18 @@ impl Choice {
         x = (x ^ x >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         x = (x ^ x >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
         ((x ^ x >> 31) >> 11) as f64 / (1u64 << 53) as f64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn as_many_are_planned_as_are_due() {
+        for (rate, ms, count) in [(300.0, 500, 150), (0.5, 1_000, 1), (7.0, 1_000, 7), (3.0, 0, 0)]
+        {
+            assert_eq!(planned_count(rate, Duration::from_millis(ms)), count, "{rate} for {ms} ms");
+        }
     }
 }

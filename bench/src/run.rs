@@ -10,6 +10,7 @@ use crate::control::{Control, Desk, Stage, Tally};
 use crate::latency::{Latencies, Summary};
 use crate::plan::{Plan, Rate, Workload};
 use crate::process::Usage;
+use crate::publisher::planned_count;
 use crate::worker::Worker;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -374,8 +375,8 @@ impl Coordinator {
             let is_published = match self.plan.rate {
                 Rate::Window(_) => true,
                 Rate::PerSecond(rate) => {
-                    let seconds = (self.plan.warmup + self.plan.duration).as_secs_f64();
-                    tally.published as f64 >= (rate * seconds).floor() - 1.0
+                    let planned = planned_count(rate, self.plan.warmup + self.plan.duration);
+                    tally.published >= planned
                 }
             };
             if tally.delivered > delivered {

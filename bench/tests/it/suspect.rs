@@ -152,7 +152,9 @@ fn what_does_not_come_back_is_seen() {
     };
     let mut oracle = Oracle::new(&order).unwrap();
     // Somebody else's connection looks like one that the attack left behind.
-    let _left = TcpStream::connect(address).unwrap();
+    let mut left = TcpStream::connect(address).unwrap();
+    // Who says nothing is not accepted yet.
+    left.write_all(b"G").unwrap();
     let attack = all().find(|attack| attack.id == "A02").unwrap();
     let line = oracle.judge(attack).line();
     assert!(line.contains("back: left over stompede_connections 2"), "{line}");
