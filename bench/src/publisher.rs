@@ -94,7 +94,7 @@ fn due_after(rate: f64, message: u64) -> Nanos {
 pub fn planned_count(rate: f64, span: Duration) -> u64 {
     // Within a message of this, however floats are rounded.
     let guess = ((rate * span.as_secs_f64()) as u64).saturating_sub(1);
-    (guess..).find(|&message| due_after(rate, message) >= nanos(span)).unwrap_or(guess)
+    (guess..guess + 4).find(|&message| due_after(rate, message) >= nanos(span)).unwrap_or(guess)
 }
 
 impl Publishers {
