@@ -19,7 +19,7 @@ use stompede_core::stomp::request::AckMode;
 use stompede_core::ws::frame::{encode_header, Opcode};
 
 /// What their names start with: a control character, which no client's destination may contain, and
-/// another one than that of internal names, because other shards take an interest in these.
+/// another one than that of internal names, which are of interest to one shard alone.
 const GROUP: char = '\u{2}';
 
 /// The `version` of their classes: none of STOMP's.

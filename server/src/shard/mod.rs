@@ -435,7 +435,7 @@ impl<R: Reactor> Shard<R> {
             self.on_tick();
         }
         self.scratch.events = events;
-        // Behind a turn that was too much, the others come first: each has its share of every two.
+        // Behind a turn that was too much, the own clients come first: each has its share of two.
         self.is_mesh_last = self.is_overworked() && !self.is_mesh_last;
         self.selector_steps = 0;
         self.turns_count = self.turns_count.wrapping_add(1);
