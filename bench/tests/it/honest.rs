@@ -177,7 +177,7 @@ fn a_source_that_is_taken_is_a_retry_from_another() {
     let server = server(1);
     for (is_epoll, first_seed) in [(false, 0), (true, 1_000)] {
         let mut plan = ws(&server);
-        plan.sources = vec!["127.1.0.1".parse().unwrap()];
+        plan.sources = vec!["127.7.0.1".parse().unwrap()];
         (plan.subscribers, plan.is_epoll) = (5, is_epoll);
         // A listener keeps the third one's port to itself.
         let mut taken = None;
@@ -200,7 +200,7 @@ fn a_source_that_is_taken_is_a_retry_from_another() {
 fn who_comes_back_comes_from_a_source_that_nobody_had() {
     let server = server(1);
     let mut plan = ws(&server);
-    plan.sources = vec!["127.1.0.2".parse().unwrap(), "127.1.0.3".parse().unwrap()];
+    plan.sources = vec!["127.7.0.2".parse().unwrap(), "127.7.0.3".parse().unwrap()];
     (plan.subscribers, plan.storms, plan.threads, plan.seed) = (60, 2, 2, 20_000);
     let outcome = run(plan, &mut Silent).unwrap();
     assert_eq!((outcome.aborted, outcome.tally.failed), (None, 0));

@@ -43,23 +43,24 @@ impl<R: Reactor> Shard<R> {
     /// Ends a connection whose unfinished message came too slowly. Says whether it did. `held_up`
     /// are the ticks in which this thread did not run, or some shard did not read.
     pub(super) fn check_slow_input(&mut self, slot: u32, held_up: u32) -> bool {
+        let connection = &mut self.connections[slot as usize];
+        if connection.spill == NONE && !connection.is_mid_message() {
+            return false;
+        }
         let config = &self.shared.config;
         let (span, rate) = (config.message_rate_span, config.limits.message_rate_bytes_min);
         let (tick, span_ticks) = (self.tick, ticks(span));
-        let connection = &mut self.connections[slot as usize];
         let is_unread =
             connection.is_ready || connection.is_paused || connection.phase == Phase::Waiting;
         let (arrival, bytes) = if connection.spill != NONE {
             let spill = &mut self.spills[connection.spill as usize];
             (&mut spill.arrival, spill.bytes.len())
-        } else if connection.is_mid_message() {
+        } else {
             let extras = connection.extras.as_mut();
             let input = extras.and_then(|extras| extras.ws_input.as_mut());
             // Without a piece in hand nothing is measured: its frames were taken as they came.
             let Some(input) = input.filter(|input| input.has_pieces()) else { return false };
             (&mut input.arrival, input.message.len().max(input.deflated.len()))
-        } else {
-            return false;
         };
         if is_unread || held_up > 0 {
             arrival.since_tick = arrival.since_tick.saturating_add(held_up.max(1)).min(tick);

@@ -21,6 +21,14 @@ impl Client {
         Client { stream, unread: Vec::new() }
     }
 
+    /// Connects and begins a frame: who is silent is accepted late, for a kernel may hold it back
+    /// (`TCP_DEFER_ACCEPT`).
+    pub fn begin(address: SocketAddr) -> Client {
+        let mut client = Client::open(address);
+        client.send("CONNECT\n");
+        client
+    }
+
     /// Sends; an end on the other side shows in what is read.
     pub fn send(&mut self, text: &str) -> bool {
         self.stream.write_all(text.as_bytes()).is_ok()
