@@ -13,6 +13,7 @@ mod receive;
 mod sockjs;
 #[cfg(test)]
 mod tests;
+mod turns;
 
 use crate::broadcast::Watch;
 use crate::clock::{nanos, Nanos};
@@ -32,6 +33,7 @@ use std::io;
 use std::ops::Range;
 use std::sync::Arc;
 use stompede::reactor::{Connector, Event, Parts, SendRequest, Shortfall, TICK_MS};
+use turns::Turns;
 
 /// Bytes received from one connection at a time.
 const RECV_STRIDE_BYTES: usize = 32_768;
@@ -167,6 +169,7 @@ pub struct Worker<R> {
     is_verifying: bool,
     /// Subscribers that churn has still to replace.
     churn_due: f64,
+    turns: Turns,
     /// When the slowest subscriber was looked for last.
     slowest_at: Nanos,
     shortfalls: Vec<Shortfall>,
@@ -232,6 +235,7 @@ impl<R: Connector> Worker<R> {
             storms_seen: 0,
             is_verifying: false,
             churn_due: 0.0,
+            turns: Turns::default(),
             slowest_at: 0,
             shortfalls: Vec::new(),
             results: Vec::new(),
@@ -349,10 +353,8 @@ impl<R: Connector> Worker<R> {
     fn replace(&mut self, count: usize) {
         let live: Vec<u32> =
             self.subscribers.iter().copied().filter(|&slot| slot != NONE).collect();
-        let count = count.min(live.len());
-        let offset = self.tick as usize;
-        for index in 0..count {
-            let slot = live[(index * live.len() / count + offset) % live.len()];
+        for index in self.turns.next(count, live.len()) {
+            let slot = live[index];
             if self.clients[slot as usize].phase == Phase::Live {
                 let seat = self.free(slot, true);
                 self.again.push_back(Again { seat, not_before: 0 });

@@ -54,7 +54,12 @@ impl Client {
                 Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
                     panic!("nothing came in {PATIENCE:?}")
                 }
-                _ => return None,
+                Ok(_) => return None,
+                Err(error) => {
+                    // Shown if the test fails.
+                    println!("a connection broke: {error}");
+                    return None;
+                }
             }
         }
     }
