@@ -64,6 +64,14 @@ macro_rules! closed {
 }
 use closed;
 
+/// Series of requests that the SockJS endpoint refused for a kind of error.
+macro_rules! sockjs_refused {
+    ($kind:literal) => {
+        concat!("stompede_protocol_errors_total{protocol=\"sockjs\",kind=\"", $kind, "\"}")
+    };
+}
+use sockjs_refused;
+
 /// Every attack, in the order of the catalogue.
 pub fn all() -> impl Iterator<Item = &'static Attack> {
     let families = [

@@ -6,7 +6,6 @@
 
 use super::{Answer, Ask, Call, Key, Login, ReceiverId, Reply};
 use crate::handler::SessionInfo;
-use crate::metrics::{ErrorKind, Protocol};
 use crate::reactor::Reactor;
 use crate::shard::action::Message;
 use crate::shard::connection::{Phase, Transport};
@@ -247,9 +246,7 @@ impl<R: Reactor> Shard<R> {
             None => parser.parse(&mut body, limits),
         };
         self.sessions.parser = parser;
-        let payload = payload.inspect_err(|_| {
-            self.metrics.protocol_error(Protocol::SockJs, ErrorKind::Malformed);
-        })?;
+        let payload = payload?;
         let slot = slot.ok_or(Error::SessionUnknown)?;
         if self.sessions.session(slot).accept()? == Accept::Drop {
             return Ok(());
