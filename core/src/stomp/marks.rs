@@ -101,7 +101,8 @@ mod tests {
 
     #[test]
     fn each_byte_alone() {
-        for byte in 0..=255 {
+        // Miri looks at what is accessed, and that does not hang on the byte.
+        for byte in (0..=255).step_by(if cfg!(miri) { 29 } else { 1 }) {
             let is_mark = naive(&[byte]).len() == 1;
             for length in 1..20 {
                 for at in 0..length {

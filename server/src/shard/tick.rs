@@ -179,19 +179,19 @@ impl<R: Reactor> Shard<R> {
         // over it), or waits for us, or the thread was held up.
         let is_unread =
             connection.is_ready || connection.is_paused || connection.phase == Phase::Waiting;
-        if expected > 0 && silent > expected * 3 && !is_unread {
+        let is_ws = matches!(connection.transport, Transport::WebSocket(_));
+        let may_ping = is_ws && !connection.is_pinged && self.shared.config.heartbeat_ping;
+        if expected > 0 && silent > expected && may_ping {
+            // A pong is life too: it keeps throttled background pages connected. So nobody is ended
+            // who was not asked, not even if this tick is late.
+            self.connections[slot as usize].is_pinged = true;
+            self.push_ws(slot, Opcode::Ping, b"");
+        } else if expected > 0 && silent > expected * 3 && !is_unread {
             let ms = u64::from(silent) * TICK_MS;
             self.metrics.heartbeats_missed.inc();
             let error = Error::HeartbeatMissed { ms: ms as u32 };
             self.fail_stomp(slot, &error, None, DisconnectReason::HeartbeatMissed);
             return;
-        }
-        let is_ws = matches!(connection.transport, Transport::WebSocket(_));
-        let may_ping = is_ws && !connection.is_pinged && self.shared.config.heartbeat_ping;
-        if expected > 0 && silent > expected && may_ping {
-            // A pong is life too: it keeps throttled background pages connected.
-            self.connections[slot as usize].is_pinged = true;
-            self.push_ws(slot, Opcode::Ping, b"");
         }
         let owed = u32::from(self.connections[slot as usize].send_ticks);
         let quiet = self.tick.saturating_sub(self.last_write[slot as usize]);
