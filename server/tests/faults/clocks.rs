@@ -10,6 +10,8 @@ use crate::cage::Cage;
 use crate::client::Client;
 use crate::server::Server;
 use crate::DRIVERS;
+use std::io::Write;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 #[test]
@@ -19,14 +21,21 @@ fn l19_time_in_which_the_server_stood_still_is_nobodys_silence() {
         let mut client = Client::open(server.stomp);
         client.send("CONNECT\naccept-version:1.2\nheart-beat:250,0\nhost:/\n\n\0");
         assert!(client.frame().starts_with("CONNECTED"));
-        server.signal("STOP");
-        // Over three intervals, all of them kept by the client.
-        for _ in 0..10 {
-            std::thread::sleep(Duration::from_millis(100));
-            client.send("\n");
-        }
-        server.signal("CONT");
-        client.round_trip();
+        let (mut beats, is_over) = (client.writer(), AtomicBool::new(false));
+        std::thread::scope(|scope| {
+            // By a thread: the shell that sends signals takes its time, too.
+            scope.spawn(|| {
+                let beat = |_: &u32| !is_over.load(Relaxed) && beats.write_all(b"\n").is_ok();
+                let pause = |_| std::thread::sleep(Duration::from_millis(50));
+                (0..1_000).take_while(beat).for_each(pause);
+            });
+            server.signal("STOP");
+            // Over three intervals, all of them kept by the client.
+            std::thread::sleep(Duration::from_secs(1));
+            server.signal("CONT");
+            client.round_trip();
+            is_over.store(true, Relaxed);
+        });
         assert_eq!(server.stop(), Some(0));
     }
 }
