@@ -2,10 +2,10 @@
 //!
 //! Seven points: the server lives (a stranger can log in, the process is the same, nothing in it
 //! panicked); the canary got all its messages in time; what was opened is closed again
-//! (connections, subscriptions, bytes that wait or are unfinished, descriptors); memory grew by no more than the attack may cost; the counter of the attack
-//! rose by exactly its number; the answer was the right one; no byte of the canary came to anybody
-//! else, and none of anybody else's to it. Points that need `--metrics` or `--pid` are left out
-//! without them, and the table shows that.
+//! (connections, subscriptions, bytes that wait or are unfinished, descriptors); memory grew by no
+//! more than the attack may cost; the counter of the attack rose by exactly its number; the answer
+//! was the right one; no byte of the canary came to anybody else, and none of anybody else's to it.
+//! Points that need `--metrics` or `--pid` are left out without them, and the table shows that.
 
 use super::canary::Canary;
 use super::ground::Ground;

@@ -2,8 +2,8 @@
 //!
 //! The bodies are those of sockjs-node, which clients and the protocol's test suite look at. An
 //! HTTP answer has [`Error::status`] and [`Error::body`] as `text/plain; charset=UTF-8`; a session
-//! survives all of them but [`Error::Internal`]. On a WebSocket, which has no answers, [`Error::close`] ends the session.
-//! Nothing here repeats bytes of the peer.
+//! survives all of them but [`Error::Internal`]. On a WebSocket, which has no answers,
+//! [`Error::close`] ends the session. Nothing here repeats bytes of the peer.
 
 use std::fmt;
 

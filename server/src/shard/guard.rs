@@ -1,11 +1,11 @@
 //! A panic in one connection's handling ends that connection, is counted, and nothing else.
 //!
-//! A panic is a bug of ours; whoever finds one must not take the other clients with it. What a shard
-//! does for one connection runs behind `Shard::guarded`: what it sent, by whatever shard it came,
-//! answers that it waited for, its tick, and what other threads do for it ([`caught`]). A panic
-//! outside of it, as in a fan-out, or while such a connection is put away, means that the shard's
-//! own state is not to be trusted: the process ends (see `AbortOnPanic`), for a supervisor to start
-//! it again.
+//! A panic is a bug of ours; whoever finds one must not take the other clients with it. What a
+//! shard does for one connection runs behind `Shard::guarded`: what it sent, by whatever shard it
+//! came, answers that it waited for, its tick, and what other threads do for it ([`caught`]). A
+//! panic outside of it, as in a fan-out, or while such a connection is put away, means that the
+//! shard's own state is not to be trusted: the process ends (see `AbortOnPanic`), for a supervisor
+//! to start it again.
 
 use super::action::Asker;
 use super::connection::Phase;
