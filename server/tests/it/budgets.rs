@@ -182,8 +182,7 @@ fn a_storm_of_connections_is_told_to_come_later() {
             };
             // Fifty are more than the seconds that they take, on any shard, if nobody is held up.
             until("one too many in a second", || {
-                let mut clients: Vec<_> = (0..50).map(|_| Client::open_http(http)).collect();
-                heads.extend(clients.iter_mut().map(|client| client.upgrade("")));
+                heads.extend((0..50).map(|_| Client::open_http(http).upgrade("")));
                 count(&heads, "HTTP/1.1 503 ") > 0
             });
             let refused = count(&heads, "HTTP/1.1 503 ");
