@@ -139,8 +139,9 @@ fn a_stall_of_the_server_shows_in_the_percentiles() {
 #[test]
 fn a_server_that_is_not_there_is_told() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    drop(listener);
+    let client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    // The port is the client's, so that nobody else can listen there.
+    let address = client.local_addr().unwrap();
     let mut plan = Plan::new(Target::parse(&format!("tcp://{address}")).unwrap());
     plan.subscribers = 5;
     let outcome = run(plan, &mut Silent).unwrap();

@@ -29,6 +29,11 @@ impl Client {
         client
     }
 
+    /// A second handle, to send from another thread.
+    pub fn writer(&self) -> TcpStream {
+        self.stream.try_clone().expect("a second handle")
+    }
+
     /// Sends; an end on the other side shows in what is read.
     pub fn send(&mut self, text: &str) -> bool {
         self.stream.write_all(text.as_bytes()).is_ok()

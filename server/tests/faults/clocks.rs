@@ -10,9 +10,11 @@ use crate::client::Client;
 use crate::server::Server;
 use crate::DRIVERS;
 use std::fs::OpenOptions;
+use std::io::Write as _;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// The time of day, some seconds on or back: those in the file that `STEP` names, as a number of
@@ -113,14 +115,21 @@ fn l19_time_in_which_the_server_stood_still_is_nobodys_silence() {
         let mut client = Client::open(server.stomp);
         client.send("CONNECT\naccept-version:1.2\nheart-beat:250,0\nhost:/\n\n\0");
         assert!(client.frame().starts_with("CONNECTED"));
-        server.signal("STOP");
-        // Over three intervals, all of them kept by the client.
-        for _ in 0..10 {
-            std::thread::sleep(Duration::from_millis(100));
-            client.send("\n");
-        }
-        server.signal("CONT");
-        client.round_trip();
+        let (mut beats, is_over) = (client.writer(), AtomicBool::new(false));
+        std::thread::scope(|scope| {
+            // By a thread: the shell that sends signals takes its time, too.
+            scope.spawn(|| {
+                let beat = |_: &u32| !is_over.load(Relaxed) && beats.write_all(b"\n").is_ok();
+                let pause = |_| std::thread::sleep(Duration::from_millis(50));
+                (0..1_000).take_while(beat).for_each(pause);
+            });
+            server.signal("STOP");
+            // Over three intervals, all of them kept by the client.
+            std::thread::sleep(Duration::from_secs(1));
+            server.signal("CONT");
+            client.round_trip();
+            is_over.store(true, Relaxed);
+        });
         assert_eq!(server.stop(), Some(0));
     }
 }

@@ -55,6 +55,14 @@ except ConnectionError:
     pass
 ";
 
+/// Messages of one [`burst`].
+pub const BURST_COUNT: usize = 20;
+
+/// Frames for the subscribers of [`Server::load`].
+pub fn burst() -> String {
+    format!("SEND\ndestination:/topic/load\n\n{}\0", "x".repeat(500)).repeat(BURST_COUNT)
+}
+
 /// A running server. It is killed if a test fails.
 pub struct Server {
     child: RefCell<Child>,
@@ -249,7 +257,7 @@ impl Server {
     /// Publishes some 2 MB a second, if it can, until its connection ends.
     pub fn load(&self) -> JoinHandle<()> {
         let mut client = self.session();
-        let frames = format!("SEND\ndestination:/topic/load\n\n{}\0", "x".repeat(500)).repeat(20);
+        let frames = burst();
         std::thread::spawn(move || {
             while client.send(&frames) {
                 std::thread::sleep(Duration::from_millis(5));

@@ -1,7 +1,7 @@
 //! The ways a session ends, and what its handler is told.
 
 use crate::client::{everywhere, Client};
-use crate::support::{Running, BINARY, CLOSE, PATIENCE, PING, PONG, TEXT};
+use crate::support::{unless_held_up, Running, BINARY, CLOSE, PATIENCE, PING, PONG, TEXT};
 use std::sync::mpsc::{channel, Receiver, Sender};
 use std::time::Duration;
 use stompede::config::Config;
@@ -225,17 +225,24 @@ fn a_client_that_does_not_keep_up_is_ended() {
 fn a_silent_client_is_pinged_and_a_dead_one_ended() {
     everywhere(|config| {
         let stage = Stage::new(Config { ping_interval: Duration::from_millis(250), ..config });
-        let (mut client, _) = stage.enter();
-        // It answers five pings and no more: three go unanswered, or those of a slow answer too.
-        for _ in 0..5 {
-            client.expect(PING, b"");
-            client.send_frame(PONG, b"");
-        }
-        let rest = client.rest();
-        assert!(rest.len() >= 6 && rest.chunks(2).all(|frame| frame == [PING, 0]), "{rest:?}");
-        stage.expect_failed(DisconnectReason::HeartbeatMissed);
-        let (code, cause) = (1006, DisconnectReason::HeartbeatMissed);
-        stage.expect_closed(code, "no answer to pings", cause);
+        unless_held_up("five answers, and then the end", || {
+            let (mut client, _) = stage.enter();
+            // It answers five pings and no more: three go unanswered, or those of a slow answer
+            // too.
+            let mut answered = 0;
+            while answered < 5 && (!client.unread().is_empty() || client.fill()) {
+                client.expect(PING, b"");
+                client.send_frame(PONG, b"");
+                answered += 1;
+            }
+            let rest = client.rest();
+            assert!(rest.chunks(2).all(|frame| frame == [PING, 0]), "{rest:?}");
+            assert!(answered < 5 || rest.len() >= 6, "{rest:?}");
+            stage.expect_failed(DisconnectReason::HeartbeatMissed);
+            let (code, cause) = (1006, DisconnectReason::HeartbeatMissed);
+            stage.expect_closed(code, "no answer to pings", cause);
+            answered == 5
+        });
     });
 }
 

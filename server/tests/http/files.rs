@@ -5,6 +5,7 @@ use std::fs::{self, File};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 use stompede::config::Config;
 
 /// A directory that goes with its test.
@@ -189,7 +190,10 @@ fn a_large_file_is_in_memory_piece_by_piece() {
         file.write_all_at(&[mark + 1], u64::from(mark) << 20).expect("written");
     }
     for io in drivers() {
-        let server = start(Config { io, static_dir: Some(dir.public()), ..config() });
+        let static_dir = Some(dir.public());
+        // However long the others take.
+        let stall_deadline = Duration::from_secs(3_600);
+        let server = start(Config { io, static_dir, stall_deadline, ..config() });
         let mut slow = Client::connect(server.http_address);
         slow.send(
             "GET /big.bin HTTP/1.1\r\nHost: a\r\n\r\nGET /missing HTTP/1.1\r\nHost: a\r\n\r\n",

@@ -178,9 +178,9 @@ fn auto_delete_ends_with_the_last_consumer() {
     on_every_server(
         |_| {},
         |server| {
+            let mut publisher = server.session(Transport::Tcp);
             for name in destinations("auto", Transport::Tcp) {
                 let queue = format!("/queue/{name}");
-                let mut publisher = server.session(Transport::Tcp);
                 let mut first = server.session(Transport::Tcp);
                 let extra = "auto-delete:true\nack:client-individual\nprefetch-count:1\n";
                 first.subscribe("s", &queue, extra);
@@ -190,20 +190,21 @@ fn auto_delete_ends_with_the_last_consumer() {
                 take(&mut first, "0");
                 let mut second = server.session(Transport::Tcp);
                 second.subscribe("s", &queue, extra);
-                take(&mut second, "1");
+                let message = take(&mut second, "1");
                 // Not the last one: it goes on.
-                first.reset();
-                server.wait_for_metric("stompede_queue_consumers", 1);
+                server.reset(first);
+                ack(&mut second, &message);
+                take(&mut second, "0");
                 unsubscribe(&mut second, "s", "");
-                second.reset();
-                server.wait_for_metric("stompede_queues", 0);
+                server.reset(second);
                 put(&mut publisher, &queue, "", "new");
                 let mut third = server.session(Transport::Tcp);
                 third.subscribe("s", &queue, "");
                 take(&mut third, "new");
                 third.sync();
-                third.reset();
+                server.reset(third);
             }
+            server.wait_for_metric("stompede_queues", 0);
         },
     );
 }

@@ -111,6 +111,19 @@ impl TestServer {
         self.0.metric(series)
     }
 
+    /// Resets a connection, and waits until the server has ended it; no other may end meanwhile.
+    pub fn reset(&self, client: Client) {
+        let ended = || -> u64 {
+            let text = self.scrape();
+            let lines =
+                text.lines().filter(|l| l.starts_with("stompede_connections_closed_total{"));
+            lines.filter_map(|line| line.rsplit_once(' ')?.1.parse::<u64>().ok()).sum()
+        };
+        let before = ended();
+        client.reset();
+        until("the end of a connection", || ended() > before);
+    }
+
     /// Waits until this many connections have ended for this reason.
     pub fn wait_for_closed(&self, reason: &str, count: u64) {
         let series = format!("stompede_connections_closed_total{{reason=\"{reason}\"}}");

@@ -6,6 +6,7 @@
 use super::client::{Client, Event, Frame, Transport, TRANSPORTS};
 use super::{everywhere, on_every_server, TestServer};
 use std::collections::{BTreeMap, HashSet};
+use std::time::Duration;
 use stompede::config::Config;
 use stompede_core::broker::queue::Overflow;
 
@@ -446,7 +447,11 @@ fn an_exclusive_consumer_is_the_only_one() {
 
 #[test]
 fn a_client_that_reads_late_gets_all_and_is_not_ended() {
-    let change = |config: &mut Config| config.outbound_bytes_max = 64 << 10;
+    let change = |config: &mut Config| {
+        config.outbound_bytes_max = 64 << 10;
+        // However long the publishing takes.
+        config.stall_deadline = Duration::from_secs(3_600);
+    };
     on_every_server(change, |server| {
         let body = "x".repeat(4_000);
         for mode in ["auto", "client"] {

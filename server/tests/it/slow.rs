@@ -6,6 +6,7 @@
 use crate::client::{Client, Event, Transport, TRANSPORTS};
 use crate::{on_every_server, TestServer};
 use std::collections::BTreeMap;
+use std::time::Duration;
 use stompede::config::Config;
 
 /// More than a loopback socket and the window hold.
@@ -14,6 +15,8 @@ const BODY_BYTES: usize = 8 << 10;
 
 fn rules(config: &mut Config) {
     config.outbound_bytes_max = 256 << 10;
+    // However long it takes to publish what is too much.
+    config.stall_deadline = Duration::from_secs(3_600);
     config.slow_consumer = vec![
         "/topic/oldest/**,drop-oldest".to_owned(),
         "/topic/price/**,conflate".to_owned(),

@@ -49,7 +49,6 @@ fn open_sessions(server: &Running, prefix: &str, first: usize, count: usize) -> 
 fn patient() -> Config {
     let mut config = config(1);
     config.limits.http_requests_count_max = usize::MAX;
-    config.sockjs.disconnect_delay_ms = 3_600_000;
     config
 }
 

@@ -12,8 +12,11 @@ pub use crate::support::Running;
 /// How many shards a server has, in tests of what must be correct with any number of them.
 pub const SHARDS: [usize; 4] = [1, 2, 4, 8];
 
+/// Sessions wait for their client, however late it polls.
 pub fn config(shards: usize) -> Config {
-    Config { allowed_origins: vec!["*".to_owned()], ..support::config(shards) }
+    let mut config = Config { allowed_origins: vec!["*".to_owned()], ..support::config(shards) };
+    config.sockjs.disconnect_delay_ms = 3_600_000;
+    config
 }
 
 pub fn start(config: Config) -> Running {

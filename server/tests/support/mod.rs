@@ -65,6 +65,12 @@ pub fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     }
 }
 
+/// Repeats what ends early when this thread is held up for longer than a client may be silent,
+/// until it is so.
+pub fn unless_held_up(what: &str, mut is_so: impl FnMut() -> bool) {
+    assert!((0..10).any(|_| is_so()), "{what}: never");
+}
+
 /// A server that ends with its test.
 pub struct Running(Option<Handle>);
 
@@ -157,9 +163,11 @@ impl Line {
         }
     }
 
-    /// Ends our half of the connection.
+    /// Ends our half of the connection, unless the other side has ended all of it.
     pub fn end_sending(&self) {
-        self.stream.shutdown(Shutdown::Write).expect("is open");
+        if let Err(error) = self.stream.shutdown(Shutdown::Write) {
+            assert!(is_end(error.kind()), "cannot end: {error}");
+        }
     }
 
     /// Waits until something came, and closes without having read it: the peer sees a reset.
