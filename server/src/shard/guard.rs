@@ -2,7 +2,7 @@
 //!
 //! A panic is a bug of ours; whoever finds one must not take the other clients with it. What a
 //! shard does for one connection runs behind `Shard::guarded`: what it sent, by whatever shard it
-//! came, answers that it waited for, its tick, and what other threads do for it ([`caught`]). A
+//! came, answers that it waited for, its tick, and what other threads do for it (`caught`). A
 //! panic outside of it, as in a fan-out, or while such a connection is put away, means that the
 //! shard's own state is not to be trusted: the process ends (see `AbortOnPanic`), for a supervisor
 //! to start it again.
