@@ -20,7 +20,7 @@ use prometheus_client::registry::Registry;
 use stompede_core::broker::queue::Death;
 use stompede_core::stomp::error::Blame;
 use stompede_core::ws::close::code;
-use stompede_core::{stomp, ws};
+use stompede_core::{sockjs, stomp, ws};
 
 /// Value of `Content-Type` for the text of [`render`].
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -115,6 +115,20 @@ impl ErrorKind {
             Blame::Limit => Some(ErrorKind::Limit),
             // Log-ins are counted on their own.
             Blame::Identity | Blame::Nobody => None,
+        }
+    }
+
+    /// The kind of a SockJS refusal; `None` if nobody broke the protocol.
+    pub fn of_sockjs(error: sockjs::error::Error) -> Option<ErrorKind> {
+        use sockjs::error::Error as E;
+        match error {
+            E::NotWebSocket | E::PayloadExpected | E::BrokenJson => Some(ErrorKind::Malformed),
+            E::CallbackMissing | E::CallbackInvalid => Some(ErrorKind::Malformed),
+            E::PayloadTooLarge { .. } | E::TooManyMessages { .. } => Some(ErrorKind::Limit),
+            E::QueueFull { .. } | E::TooManySessions => Some(ErrorKind::Limit),
+            E::SessionUnknown => Some(ErrorKind::State),
+            E::PageNotFound | E::BinaryMessage => Some(ErrorKind::Unsupported),
+            E::Internal => None,
         }
     }
 

@@ -5,7 +5,7 @@ use super::Order;
 use crate::plan::Target;
 use crate::wire::Transport;
 use std::hash::{BuildHasher, RandomState};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -17,6 +17,8 @@ pub struct Ground {
     pub stomp: Option<SocketAddr>,
     /// Prefix of a SockJS endpoint; empty if there is none.
     pub sockjs: String,
+    /// Where the server shows its metrics, and the path there, if it is known.
+    pub metrics: Option<(SocketAddr, String)>,
     /// Name and passcode.
     pub login: Option<(String, String)>,
     /// How long an answer may take.
@@ -38,6 +40,7 @@ impl Ground {
         if target.transport != Transport::WebSocket {
             return Err("attacks begin on a WebSocket: write --url ws://host:port/path".into());
         }
+        let metrics = order.metrics.as_deref().map(metrics_address).transpose()?;
         let stomp = order.stomp_url.as_deref().map(Target::parse).transpose()?;
         // Random per process: nobody needs it to be secret from anything but chance.
         let random = || RandomState::new().hash_one(0);
@@ -45,6 +48,7 @@ impl Ground {
             target,
             stomp: stomp.map(|target| target.address),
             sockjs: if order.sockjs == "off" { String::new() } else { order.sockjs.clone() },
+            metrics,
             login: order.login.clone(),
             patience: order.patience,
             secret: format!("{:016x}{:016x}", random(), random()),
@@ -138,4 +142,12 @@ impl Ground {
             false => Ok(format!("{}{path}", self.sockjs)),
         }
     }
+}
+
+fn metrics_address(url: &str) -> Result<(SocketAddr, String), String> {
+    let rest = url.strip_prefix("http://").ok_or("write --metrics http://host:port/metrics")?;
+    let (host, path) = rest.split_once('/').unwrap_or((rest, "metrics"));
+    let mut found = host.to_socket_addrs().map_err(|error| format!("`{host}`: {error}"))?;
+    let address = found.next().ok_or_else(|| format!("`{host}` has no address"))?;
+    Ok((address, format!("/{path}")))
 }

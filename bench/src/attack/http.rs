@@ -22,7 +22,6 @@ pub(super) const ATTACKS: &[Attack] = &[
         id: "C02",
         sends: "POST and DELETE to the WebSocket path",
         answer: "405 with Allow",
-        counter: "",
         run: wrong_methods,
         ..REFUSED
     },
@@ -141,7 +140,6 @@ pub(super) const ATTACKS: &[Attack] = &[
         id: "C14",
         sends: "Upgrade without Connection, and Connection in odd case",
         answer: "the first is no upgrade, the second is one",
-        counter: "",
         run: odd_connections,
         ..REFUSED
     },
@@ -183,8 +181,7 @@ pub(super) const ATTACKS: &[Attack] = &[
     Attack {
         id: "C19",
         sends: "paths that climb, hide, or hold NUL",
-        answer: "400 or 404, never a file",
-        counter: "",
+        answer: "400 and the end, or 404, never a file",
         run: paths,
         ..REFUSED
     },
@@ -312,7 +309,7 @@ fn wrong_methods(ground: &Ground) -> Told<u64> {
             return wrong("405 without Allow");
         }
     }
-    Ok(0)
+    Ok(2)
 }
 
 fn cookies(ground: &Ground) -> Told<u64> {
@@ -367,7 +364,7 @@ fn odd_connections(ground: &Ground) -> Told<u64> {
     }
     let odd = whole.replace("Connection: Upgrade", "Connection: keep-alive, uPGRADE");
     match answer(odd.replace("Upgrade: websocket", "Upgrade: WebSocket"))? {
-        101 => Ok(0),
+        101 => Ok(1),
         status => wrong(format!("status {status} for odd case")),
     }
 }
@@ -382,15 +379,17 @@ fn paths(ground: &Ground) -> Told<u64> {
         "/%c0%ae%c0%ae/x",
         "/metrics",
     ];
+    let mut refused_count = 0;
     for target in targets {
         let mut peer = ground.open()?;
         peer.send(format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n"));
         match peer.head()?.0 {
-            400 | 404 => {}
+            400 => refused_count += 1,
+            404 => {}
             status => return wrong(format!("status {status} for {target}")),
         }
     }
-    Ok(0)
+    Ok(refused_count)
 }
 
 fn pipeline(ground: &Ground) -> Told<u64> {

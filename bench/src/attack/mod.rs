@@ -8,6 +8,7 @@
 //!
 //! For servers of one's own, or with their owner's leave: an attack is an attack.
 
+mod admin;
 pub mod canary;
 mod compression;
 pub mod ground;
@@ -63,6 +64,14 @@ macro_rules! closed {
 }
 use closed;
 
+/// Series of requests that the SockJS endpoint refused for a kind of error.
+macro_rules! sockjs_refused {
+    ($kind:literal) => {
+        concat!("stompede_protocol_errors_total{protocol=\"sockjs\",kind=\"", $kind, "\"}")
+    };
+}
+use sockjs_refused;
+
 /// Every attack, in the order of the catalogue.
 pub fn all() -> impl Iterator<Item = &'static Attack> {
     let families = [
@@ -74,6 +83,7 @@ pub fn all() -> impl Iterator<Item = &'static Attack> {
         stomp::ATTACKS,
         login::ATTACKS,
         slow::ATTACKS,
+        admin::ATTACKS,
     ];
     families.into_iter().flatten()
 }
@@ -84,6 +94,9 @@ pub struct Order {
     /// Rows of the catalogue such as E05, families such as E, or all
     #[arg(default_value = "all")]
     pub ids: Vec<String>,
+    /// Let the server fall by what is left out, too: it is meant to have everything
+    #[arg(long)]
+    pub strict: bool,
     /// Print ids and titles, and play nothing
     #[arg(long)]
     pub list: bool,
@@ -178,6 +191,7 @@ mod tests {
     fn unknown_ids_are_refused_and_families_chosen() {
         let order = |ids: &[&str]| Order {
             ids: ids.iter().map(|id| (*id).to_owned()).collect(),
+            strict: false,
             list: false,
             url: String::new(),
             stomp_url: None,

@@ -1,11 +1,11 @@
 //! The oracle: what must hold around every attack, whatever it was.
 //!
-//! Seven points: the server lives (a stranger can log in, the process is the same); the canary got
-//! all its messages in time; what was opened is closed again (connections, subscriptions, waiting
-//! bytes, descriptors); memory grew by no more than the attack may cost; the counter of the attack
-//! rose by exactly its number; the answer was the right one; no byte of the canary came to anybody
-//! else, and none of anybody else's to it. Points that need `--metrics` or `--pid` are left out
-//! without them, and the table shows that.
+//! Seven points: the server lives (a stranger can log in, the process is the same, nothing in it
+//! panicked); the canary got all its messages in time; what was opened is closed again
+//! (connections, subscriptions, bytes that wait or are unfinished, descriptors); memory grew by no
+//! more than the attack may cost; the counter of the attack rose by exactly its number; the answer
+//! was the right one; no byte of the canary came to anybody else, and none of anybody else's to it.
+//! Points that need `--metrics` or `--pid` are left out without them, and the table shows that.
 
 use super::canary::Canary;
 use super::ground::Ground;
@@ -14,7 +14,7 @@ use super::verdict::{Judgement, Verdict};
 use super::{Attack, Order, USUAL};
 use crate::process::Usage;
 use std::collections::BTreeMap;
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -29,14 +29,20 @@ const CANARY_FLOOR_US: f64 = 50_000.0;
 const LOOK: Duration = Duration::from_millis(50);
 
 /// Gauges that must come back after every attack.
-const GAUGES: [&str; 6] = [
+const GAUGES: [&str; 10] = [
     "stompede_connections",
     "stompede_subscriptions",
+    "stompede_outbound_bytes",
+    "stompede_input_bytes",
+    "stompede_mesh_overflow",
     "stompede_sockjs_waiting_bytes",
+    "stompede_queue_bytes",
     "stompede_queue_unsettled",
     "stompede_queue_consumers",
     "stompede_queue_messages",
 ];
+/// Bugs that a server caught: it lives, but it did not hold.
+const PANICS: [&str; 2] = ["stompede_panics_total", "stompede_handler_panics_total"];
 /// The gauge that comes back later: ended sessions are remembered for a while.
 const SESSIONS: &str = "stompede_sockjs_sessions";
 
@@ -55,8 +61,8 @@ struct Look {
 pub struct Oracle {
     ground: Arc<Ground>,
     canary: Canary,
-    metrics: Option<(SocketAddr, String)>,
     pid: Option<u32>,
+    is_strict: bool,
     base: Look,
     canary_max_us: f64,
     base_p99_us: f64,
@@ -72,7 +78,6 @@ impl Oracle {
     /// Nobody can log in, or `--metrics` and `--pid` show nothing.
     pub fn new(order: &Order) -> Result<Oracle, String> {
         let ground = Arc::new(Ground::new(order)?);
-        let metrics = order.metrics.as_deref().map(metrics_address).transpose()?;
         let canary = Canary::start(&ground)?;
         std::thread::sleep(BASE_TIME);
         let base_p99_us = canary.take(order.patience).p99_us;
@@ -81,8 +86,8 @@ impl Oracle {
         let mut oracle = Oracle {
             ground,
             canary,
-            metrics,
             pid: order.pid,
+            is_strict: order.strict,
             base: Look::default(),
             canary_max_us,
             base_p99_us,
@@ -123,7 +128,10 @@ impl Oracle {
         match judged.verdict() {
             Verdict::Held => self.held += 1,
             Verdict::Fell => self.fell += 1,
-            Verdict::LeftOut => self.left_out += 1,
+            Verdict::LeftOut => {
+                self.left_out += 1;
+                self.fell += u32::from(self.is_strict);
+            }
         }
         judged
     }
@@ -169,6 +177,12 @@ impl Oracle {
         self.check_counter(judged, attack, before, events);
         if self.started() != self.base.started {
             judged.faults.push("alive: the process is another one".into());
+        }
+        for name in PANICS {
+            let of = |look: &Look| look.series.as_ref()?.get(name).copied();
+            if of(&self.look()) > of(before) {
+                judged.faults.push(format!("alive: it panicked, {name} rose"));
+            }
         }
         if let Err(Wrong::Answer(what)) = self.ground.session().and_then(|mut p| leave(&mut p)) {
             judged.faults.push(format!("alive: nobody can log in: {what}"));
@@ -230,7 +244,7 @@ impl Oracle {
     }
 
     fn look(&self) -> Look {
-        let metrics = self.metrics.as_ref();
+        let metrics = self.ground.metrics.as_ref();
         Look {
             series: metrics.and_then(|(address, path)| scrape(&self.ground, *address, path)),
             descriptors: self.pid.and_then(|pid| {
@@ -257,14 +271,6 @@ fn leave(peer: &mut Peer<'_>) -> Result<(), Wrong> {
 
 fn growth(before: &Look, after: &Look) -> Option<i64> {
     Some(after.memory_bytes? as i64 - before.memory_bytes? as i64)
-}
-
-fn metrics_address(url: &str) -> Result<(SocketAddr, String), String> {
-    let rest = url.strip_prefix("http://").ok_or("write --metrics http://host:port/metrics")?;
-    let (host, path) = rest.split_once('/').unwrap_or((rest, "metrics"));
-    let mut found = host.to_socket_addrs().map_err(|error| format!("`{host}`: {error}"))?;
-    let address = found.next().ok_or_else(|| format!("`{host}` has no address"))?;
-    Ok((address, format!("/{path}")))
 }
 
 /// All series of the server's metrics that are whole numbers.

@@ -2,7 +2,7 @@
 
 use super::ground::Ground;
 use super::peer::{wrong, Heard, Told, Wrong};
-use super::{closed, Attack, USUAL};
+use super::{closed, sockjs_refused, Attack, USUAL};
 use std::time::{Duration, Instant};
 
 pub(super) const ATTACKS: &[Attack] = &[
@@ -28,12 +28,14 @@ pub(super) const ATTACKS: &[Attack] = &[
         id: "G02",
         sends: "names of sessions with dots, too long, or empty",
         answer: "404",
+        counter: sockjs_refused!("unsupported"),
         run: |ground| {
             let long = format!("/000/{}/xhr", "a".repeat(1_000));
-            for path in ["/000/a.b/xhr", "/0.0/ab/xhr", "/000//xhr", "//ab/xhr", &long] {
+            let paths = ["/000/a.b/xhr", "/0.0/ab/xhr", "/000//xhr", "//ab/xhr", &long];
+            for path in paths {
                 is_status(ground, path, "", 404)?;
             }
-            Ok(0)
+            Ok(paths.len() as u64)
         },
         ..USUAL
     },
@@ -65,12 +67,13 @@ pub(super) const ATTACKS: &[Attack] = &[
         id: "G04",
         sends: "messages to sessions that are not there, or another endpoint's",
         answer: "404",
+        counter: sockjs_refused!("state"),
         run: |ground| {
             for _ in 0..50 {
                 let path = format!("/000/{}/xhr_send", ground.name());
                 is_status(ground, &path, "[\"x\"]", 404)?;
             }
-            Ok(0)
+            Ok(50)
         },
         ..USUAL
     },
@@ -103,6 +106,7 @@ pub(super) const ATTACKS: &[Attack] = &[
         id: "G13",
         sends: "bodies that are broken, deep, no array, or too long",
         answer: "500 or 413, and the session goes on",
+        counter: sockjs_refused!("malformed"),
         run: broken_bodies,
         ..USUAL
     },
@@ -189,14 +193,15 @@ fn broken_bodies(ground: &Ground) -> Told<u64> {
     let base = session(ground)?;
     let send = format!("{base}/xhr_send");
     let nested = "[".repeat(50_000);
-    for body in ["", "{}", "[\"x", "[1]", "[\"\\ud800\"]", "[\"x\"]x", &nested] {
+    let bodies = ["", "{}", "[\"x", "[1]", "[\"\\ud800\"]", "[\"x\"]x", &nested];
+    for body in bodies {
         is_status(ground, &send, body, 500)?;
     }
     let mut peer = ground.open()?;
     let request = ground.sockjs_request("POST", &send, "")?;
     peer.send(request.replace("Content-Length: 0", "Content-Length: 100000000"));
     peer.expect_status(413)?;
-    is_status(ground, &send, r#"["\n"]"#, 204).map(|()| 0)
+    is_status(ground, &send, r#"["\n"]"#, 204).map(|()| bodies.len() as u64)
 }
 
 fn bad_messages(ground: &Ground) -> Told<u64> {

@@ -235,16 +235,16 @@ pub(super) const ATTACKS: &[Attack] = &[
     Attack {
         id: "I13",
         sends: "subscriptions to another user's destinations, and through dots",
-        answer: "ERROR, or nothing of that user's",
-        counter: "",
+        answer: "ERROR and the end",
         run: |ground| {
-            for to in ["/user/bob/queue/x", "/user/../queue/x", "/user//queue/x", "/user/*/queue/x"]
-            {
+            let all =
+                ["/user/bob/queue/x", "/user/../queue/x", "/user//queue/x", "/user/*/queue/x"];
+            for to in all {
                 let mut peer = ground.session()?;
                 peer.send_stomp(format!("SUBSCRIBE\nid:1\ndestination:{to}\nreceipt:r\n\n\0"));
                 peer.expect_stomp("ERROR", "")?;
             }
-            Ok(0)
+            Ok(all.len() as u64)
         },
         ..ERROR
     },

@@ -89,6 +89,7 @@ fn judged(id: &str, mischief: Mischief) -> String {
     let server = server();
     let order = Order {
         ids: vec![id.to_owned()],
+        strict: false,
         list: false,
         url: format!("ws://{}/ws", proxy(server.http_address, mischief)),
         stomp_url: None,
@@ -146,6 +147,7 @@ fn what_does_not_come_back_is_seen() {
     let address = server.http_address;
     let order = Order {
         ids: vec!["A02".into()],
+        strict: false,
         list: false,
         url: format!("ws://{address}/ws"),
         stomp_url: None,
@@ -170,4 +172,75 @@ fn what_does_not_come_back_is_seen() {
         line.contains("back: left over stompede_connections 2")
     };
     assert!((0..5).any(|_| is_seen()), "never");
+}
+
+/// Shows metrics of which one is larger each time; it ends with the test's process.
+fn rising_metrics(series: &'static str) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for (number, mut client) in listener.incoming().flatten().enumerate() {
+            let _ = client.read(&mut [0; 4_096]);
+            let text = format!("HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n{series} {number}\n");
+            let _ = client.write_all(text.as_bytes());
+            let _ = client.shutdown(Shutdown::Write);
+        }
+    });
+    address
+}
+
+/// Plays C01, of which each request is counted once, and there are three.
+fn judged_by(series: &'static str) -> String {
+    let server = server();
+    let order = Order {
+        ids: vec!["C01".into()],
+        strict: true,
+        list: false,
+        url: format!("ws://{}/ws", server.http_address),
+        stomp_url: None,
+        sockjs: "off".into(),
+        login: None,
+        metrics: Some(format!("http://{}/metrics", rising_metrics(series))),
+        pid: None,
+        patience: Duration::from_secs(3),
+        canary_max: Some(Duration::from_secs(30)),
+    };
+    let mut oracle = Oracle::new(&order).unwrap();
+    oracle.judge(all().find(|attack| attack.id == "C01").unwrap()).line()
+}
+
+#[test]
+fn a_panic_that_the_server_caught_is_seen() {
+    let line = judged_by("stompede_panics_total");
+    assert!(line.contains("alive: it panicked"), "{line}");
+}
+
+#[test]
+fn a_counter_that_rises_too_much_is_seen() {
+    let line = judged_by("stompede_connections_closed_total{reason=\"http_error\"}");
+    assert!(line.contains("by 3 is right"), "{line}");
+}
+
+#[test]
+fn what_is_left_out_does_not_hold_where_all_is_asked_for() {
+    let server = server();
+    for strict in [false, true] {
+        let order = Order {
+            ids: vec!["O07".into()],
+            strict,
+            list: false,
+            url: format!("ws://{}/ws", server.http_address),
+            stomp_url: None,
+            sockjs: "off".into(),
+            login: None,
+            metrics: None,
+            pid: None,
+            patience: Duration::from_secs(30),
+            canary_max: Some(Duration::from_secs(30)),
+        };
+        let mut oracle = Oracle::new(&order).unwrap();
+        let line = oracle.judge(all().find(|attack| attack.id == "O07").unwrap()).line();
+        assert!(line.contains("left out: no --metrics"), "{line}");
+        assert_eq!(oracle.fell_count(), u32::from(strict));
+    }
 }

@@ -2,8 +2,8 @@
 //!
 //! The bodies are those of sockjs-node, which clients and the protocol's test suite look at. An
 //! HTTP answer has [`Error::status`] and [`Error::body`] as `text/plain; charset=UTF-8`; a session
-//! survives all of them. On a WebSocket, which has no answers, [`Error::close`] ends the session.
-//! Nothing here repeats bytes of the peer.
+//! survives all of them but [`Error::Internal`]. On a WebSocket, which has no answers,
+//! [`Error::close`] ends the session. Nothing here repeats bytes of the peer.
 
 use std::fmt;
 
@@ -56,6 +56,10 @@ pub enum Error {
     },
     /// A receiver of a new session, while the server has enough of them.
     TooManySessions,
+
+    // Our own fault.
+    /// A bug of the server's, which ends the session.
+    Internal,
 }
 
 impl Error {
@@ -65,7 +69,7 @@ impl Error {
             Error::PageNotFound | Error::SessionUnknown => 404,
             Error::NotWebSocket | Error::BinaryMessage => 400,
             Error::PayloadExpected | Error::BrokenJson => 500,
-            Error::CallbackMissing | Error::CallbackInvalid => 500,
+            Error::CallbackMissing | Error::CallbackInvalid | Error::Internal => 500,
             Error::PayloadTooLarge { .. } | Error::TooManyMessages { .. } => 413,
             Error::QueueFull { .. } | Error::TooManySessions => 503,
         }
@@ -86,6 +90,7 @@ impl Error {
             Error::TooManyMessages { .. } => "Too many messages.",
             Error::QueueFull { .. } => "Queue full.",
             Error::TooManySessions => "Too many sessions.",
+            Error::Internal => "Internal error.",
         }
     }
 
@@ -113,6 +118,7 @@ impl fmt::Display for Error {
             Error::CallbackMissing => "seen no callback in the query",
             Error::CallbackInvalid => "seen a callback with a forbidden character or length",
             Error::TooManySessions => "seen more sessions than allowed: come again later",
+            Error::Internal => "seen a bug of the server's own",
             Error::PayloadTooLarge { seen, limit } => {
                 return write!(f, "seen {seen} bytes of body, limit is {limit}: send less at once");
             }

@@ -11,7 +11,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Directories that hold the workspace's Rust files; one that does not exist yet is empty.
-const RUST_DIRS: [&str; 8] = [
+const RUST_DIRS: [&str; 9] = [
     "core/src",
     "core/tests",
     "server/src",
@@ -19,6 +19,7 @@ const RUST_DIRS: [&str; 8] = [
     "server/examples",
     "server/fuzz",
     "bench/src",
+    "bench/tests",
     "bench/benches",
 ];
 

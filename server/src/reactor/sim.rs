@@ -25,6 +25,9 @@ use std::task::{Context, Waker};
 const INBOUND_BYTES_MAX: usize = 128 * 1024;
 /// Connections accepted in one wait.
 const ACCEPTS_PER_WAIT: usize = 8;
+/// What accept fails with: the peer is gone, or there is nothing left to accept it with.
+const ACCEPT_ERRORS: [i32; 6] =
+    [libc::ECONNABORTED, libc::EPROTO, libc::EMFILE, libc::ENFILE, libc::ENOBUFS, libc::ENOMEM];
 
 /// A small seeded generator (SplitMix64): not for secrets.
 #[derive(Clone, Debug)]
@@ -199,6 +202,8 @@ struct Net {
     tasks: Vec<Pin<Box<dyn Future<Output = ()>>>>,
     /// In the order of [`Fault::ALL`].
     struck: [u64; Fault::ALL.len()],
+    /// Bytes that the server received and sent.
+    moved: [u64; 2],
     trace: u64,
 }
 
@@ -225,6 +230,7 @@ impl SimNet {
             pending: Vec::new(),
             tasks: Vec::new(),
             struck: [0; Fault::ALL.len()],
+            moved: [0; 2],
             trace: 0,
         })))
     }
@@ -289,6 +295,11 @@ impl SimNet {
     /// How often each [`Fault`] struck so far, in the order of [`Fault::ALL`].
     pub fn struck(&self) -> [u64; Fault::ALL.len()] {
         self.0.borrow().struck
+    }
+
+    /// Bytes that the server received and sent so far.
+    pub fn moved(&self) -> [u64; 2] {
+        self.0.borrow().moved
     }
 
     /// Slots that hold a socket.
@@ -368,7 +379,7 @@ impl SimNet {
         net.tell_readable(id);
     }
 
-    /// A client resets, or its system gives up (`errno`: ECONNRESET, ETIMEDOUT, EPIPE).
+    /// A client resets, or its system gives up (`errno`: ECONNRESET, ETIMEDOUT, EHOSTUNREACH).
     pub fn reset(&self, id: SocketId, errno: i32) {
         let mut net = self.0.borrow_mut();
         net.count(Fault::Reset);
@@ -456,7 +467,8 @@ impl Net {
             let Some(slot) = (if is_lost { None } else { self.free.pop() }) else {
                 self.count(Fault::LostAtAccept);
                 self.sockets[id].is_refused = true;
-                events.push(Event::AcceptFailed { errno: libc::ENFILE });
+                let errno = ACCEPT_ERRORS[self.rng.below(ACCEPT_ERRORS.len())];
+                events.push(Event::AcceptFailed { errno });
                 continue;
             };
             self.slots[slot as usize].socket = Some(id);
@@ -566,6 +578,7 @@ impl Net {
         }
         let bytes = take_front(&mut self.sockets[id].inbound, count);
         piece[..count].copy_from_slice(&bytes);
+        self.moved[0] += count as u64;
         self.record_bytes(&bytes);
         Ok(count)
     }
@@ -602,6 +615,7 @@ impl Net {
         }
         let bytes = request.parts.iter().collect::<Vec<_>>().concat();
         self.record_bytes(&bytes[..count]);
+        self.moved[1] += count as u64;
         self.sockets[id].outbound.extend(&bytes[..count]);
         Ok(count)
     }

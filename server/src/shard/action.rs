@@ -187,6 +187,23 @@ pub enum Message {
 
 const _: () = assert!(size_of::<Message>() <= 64);
 
+impl Message {
+    /// The slot of the connection here that it is for, if it is for one alone and not for what has
+    /// its home here.
+    pub(super) fn receiver(&self) -> Option<u32> {
+        match self {
+            Message::Done { slot, .. } | Message::Past { slot, .. } => Some(*slot),
+            Message::SockJsReply(reply) => Some(reply.to.slot),
+            Message::Refused { asker, .. } => Some(asker.slot),
+            Message::Consuming { consumer, .. } | Message::Listening { consumer } => {
+                Some(consumer.slot)
+            }
+            Message::Delivery(delivery) => Some(delivery.consumer.slot),
+            _ => None,
+        }
+    }
+}
+
 /// The room in queues that a transaction wants.
 pub type Wanted = Vec<Room>;
 

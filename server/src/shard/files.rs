@@ -5,7 +5,9 @@
 //! slow reader holds one piece and no more.
 
 use super::action::Asker;
+use super::guard::{caught, panic_as_asked};
 use super::Shared;
+use crate::config::Config;
 use crate::mesh::Doorbell;
 use crate::static_files::{self, Reply, Rest};
 use std::sync::mpsc::{channel, Receiver, Sender};
@@ -33,8 +35,8 @@ pub struct Query {
     pub keep_alive: bool,
 }
 
-/// Who asked, and what is to be sent.
-type Answer = (Asker, Reply);
+/// Who asked, and what is to be sent; `None` if it made us panic.
+type Answer = (Asker, Option<Reply>);
 
 /// The shard's ends of its reading thread.
 pub struct FileReads {
@@ -101,18 +103,7 @@ impl FileReads {
         let run = move || {
             let config = &shared.config;
             for (job, asker) in queue {
-                let reply = match job {
-                    Job::Continue(rest) => rest.read(),
-                    Job::Open(Query { head, path, keep_alive }) => {
-                        match decode(&head, &config.limits) {
-                            Ok(Some((request, _))) => {
-                                static_files::answer(&request, &path, config, keep_alive)
-                            }
-                            // It was decoded before, by the same limits.
-                            _ => Reply { is_broken: true, ..Reply::default() },
-                        }
-                    }
-                };
+                let reply = caught(|| reply(job, config));
                 if replies.send((asker, reply)).is_err() {
                     return;
                 }
@@ -121,5 +112,19 @@ impl FileReads {
         };
         std::thread::Builder::new().name("files".into()).spawn(run)?;
         Ok(jobs)
+    }
+}
+
+fn reply(job: Job, config: &Config) -> Reply {
+    match job {
+        Job::Continue(rest) => rest.read(),
+        Job::Open(Query { head, path, keep_alive }) => match decode(&head, &config.limits) {
+            Ok(Some((request, _))) => {
+                panic_as_asked(&path);
+                static_files::answer(&request, &path, config, keep_alive)
+            }
+            // It was decoded before, by the same limits.
+            _ => Reply { is_broken: true, ..Reply::default() },
+        },
     }
 }

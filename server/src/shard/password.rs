@@ -1,13 +1,14 @@
 //! Password hashes are computed beside the shard: one costs as much as ten thousand deliveries.
 
 use super::action::Asker;
+use super::guard::caught;
 use crate::auth::HashJob;
 use crate::mesh::Doorbell;
 use std::sync::mpsc::{channel, Receiver, Sender};
 use std::sync::Arc;
 
-/// Who asked, and whether the password is right.
-type Answer = (Asker, bool);
+/// Who asked, and whether the password is right; `None` if it made us panic.
+type Answer = (Asker, Option<bool>);
 
 /// No more log-ins may wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,7 +50,7 @@ impl PasswordChecks {
             let (answers, doorbell) = (self.answers.0.clone(), self.doorbell.clone());
             std::thread::spawn(move || {
                 for (job, asker) in queue {
-                    if answers.send((asker, job.run())).is_err() {
+                    if answers.send((asker, caught(|| job.run()))).is_err() {
                         return;
                     }
                     doorbell.ring();

@@ -5,6 +5,7 @@
 //! unread rest the same way and is not read from: that is the back-pressure.
 
 use super::connection::{Phase, Spill, Transport, NONE};
+use super::guard::panic_as_asked;
 use super::handlers::CODE_MISSING;
 use super::reason::DisconnectReason;
 use super::slow_input::Arrival;
@@ -145,8 +146,7 @@ impl<R: Reactor> Shard<R> {
 
     /// Takes new bytes of a connection; what cannot be decoded yet is spilled.
     pub(super) fn on_bytes(&mut self, slot: u32, input: &mut [u8]) {
-        #[cfg(test)]
-        assert!(!input.starts_with(b"PANIC"), "as a test asked");
+        panic_as_asked("bytes");
         match self.connections[slot as usize].transport {
             Transport::Http { .. } => self.on_http_bytes(slot, input),
             Transport::Tcp => self.on_stream(slot, input, Self::decode_stomp),

@@ -3,6 +3,7 @@
 use super::action::{Asker, Message, Placed};
 use super::connection::{Phase, Then, Transport};
 use super::groups::is_group;
+use super::guard::panic_as_asked;
 use super::work::Postponed;
 use super::{Shard, MESH_MESSAGES_PER_TURN};
 use crate::reactor::Reactor;
@@ -23,15 +24,24 @@ impl<R: Reactor> Shard<R> {
                     break;
                 }
                 let Some(message) = self.mesh.pop(source) else { break };
-                self.on_message(source, message);
+                match message.receiver() {
+                    Some(slot) => self.guarded(slot, |shard| shard.on_message(source, message)),
+                    None => self.on_message(source, message),
+                }
             }
         }
         self.take_app_posts();
         while let Some((asker, is_accepted)) = self.password_checks.take() {
-            self.on_login_checked(asker, is_accepted);
+            match is_accepted {
+                Some(is) => self.guarded(asker.slot, |shard| shard.on_login_checked(asker, is)),
+                None => self.on_panic_elsewhere(asker),
+            }
         }
         while let Some((asker, reply)) = self.file_reads.take() {
-            self.on_file(asker, reply);
+            match reply {
+                Some(reply) => self.guarded(asker.slot, |shard| shard.on_file(asker, reply)),
+                None => self.on_panic_elsewhere(asker),
+            }
         }
         self.take_posts();
         self.take_letters();
@@ -162,6 +172,7 @@ impl<R: Reactor> Shard<R> {
 
     /// `past` is what a topic's home shard has for a new subscription; nothing in other answers.
     pub(super) fn on_answer(&mut self, slot: u32, generation: u32, past: Past) {
+        panic_as_asked("answer");
         let connection = &mut self.connections[slot as usize];
         if connection.generation != generation || connection.phase != Phase::Waiting {
             return self.on_orphaned_answer();

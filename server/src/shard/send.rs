@@ -80,7 +80,7 @@ impl<R: Reactor> Shard<R> {
         let mut flushed = std::mem::take(&mut self.flushed);
         for slot in flushed.drain(..) {
             if self.connections[slot as usize].outbound == NONE {
-                self.on_flushed(slot);
+                self.guarded(slot, |shard| shard.on_flushed(slot));
             }
         }
         // Those that a large publication had flushed meanwhile go on in the next turn.

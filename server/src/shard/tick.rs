@@ -2,6 +2,7 @@
 //! no timer per connection.
 
 use super::connection::{Phase, Transport, NONE};
+use super::guard::panic_as_asked;
 use super::reason::DisconnectReason;
 use super::Shard;
 use crate::reactor::{Reactor, TICK_MS};
@@ -71,8 +72,10 @@ impl<R: Reactor> Shard<R> {
                     let began = &mut self.last_write[slot as usize];
                     *began = self.tick.min(*began + passed);
                 }
-                Phase::Opening => self.check_opening(slot),
-                Phase::Open | Phase::Waiting => self.check_open(slot, held_up),
+                Phase::Opening => self.guarded(slot, |shard| shard.check_opening(slot)),
+                Phase::Open | Phase::Waiting => {
+                    self.guarded(slot, |shard| shard.check_open(slot, held_up));
+                }
                 Phase::Closing(reason) | Phase::Lingering(reason) => {
                     if self.silent_ticks(slot) > ticks(LINGER) {
                         self.abort(slot, reason);
@@ -163,6 +166,7 @@ impl<R: Reactor> Shard<R> {
     }
 
     fn check_open(&mut self, slot: u32, held_up: u32) {
+        panic_as_asked("tick");
         if self.check_slow_input(slot, held_up) {
             return;
         }

@@ -1,5 +1,6 @@
 //! What the process of a server may not do, put on before it becomes the server.
 
+use crate::clocks;
 use std::process::Command;
 
 /// The limits of a process.
@@ -23,6 +24,8 @@ pub enum Cage {
     OneProcessor,
     /// The monotonic clock says that the machine has been up for a century.
     Century,
+    /// The time of day is what [`crate::clocks::step`] makes of it.
+    Stepped,
     /// A root that cannot be written, an empty `/proc`, no environment, nobody's user id.
     Bare,
 }
@@ -98,6 +101,11 @@ impl Cage {
             Cage::Locked(bytes) => python(LOCKED, &[bytes.to_string()]),
             Cage::OneProcessor => python(ONE_PROCESSOR, &[]),
             Cage::Century => shell(CENTURY),
+            Cage::Stepped => {
+                let mut command = Command::new(binary);
+                command.envs(clocks::stepped());
+                command
+            }
             Cage::Bare => shell(BARE),
         }
     }

@@ -126,6 +126,20 @@ fn replies_are_never_compressed() {
     });
 }
 
+/// A secret and an attacker's text must not meet in one compressed message.
+#[test]
+fn f08_what_one_client_alone_gets_is_never_compressed() {
+    on_every_server(shared, |server| {
+        let mut client = plain_session(server);
+        for destination in ["/user/queue/private", "/queue/private"] {
+            client.subscribe(destination, destination, "");
+            client.publish(destination, &json(4_000));
+            let message = client.expect("MESSAGE");
+            assert_eq!(message.compressed_bytes, None, "{destination}");
+        }
+    });
+}
+
 #[test]
 fn compressed_messages_are_taken_whole_in_fragments_and_in_any_reads() {
     on_every_server(shared, |server| {

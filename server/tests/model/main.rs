@@ -178,6 +178,7 @@ fn send<F: Flag>(shard: &Shard<F>, sender: usize, count: usize) {
     }
 }
 
+/// Catalogue: L13, L25.
 #[test]
 fn no_wake_up_is_lost() {
     check::<sleep::Sleep>(&[2]);
@@ -188,6 +189,7 @@ fn no_wake_up_is_lost_between_two_senders() {
     check::<sleep::Sleep>(&[1, 1]);
 }
 
+/// Catalogue: L13.
 #[test]
 fn no_wake_up_is_lost_when_the_ring_is_full() {
     check::<sleep::Sleep>(&[CAPACITY + 1]);

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use stompede::config::Config;
 use stompede::mesh::{self, Doorbell};
-use stompede::reactor::sim::{Faults, Rng, SimNet, SimReactor};
+use stompede::reactor::sim::{Fault, Faults, Rng, SimNet, SimReactor};
 use stompede::shard::admission::SLOTS_RESERVED;
 use stompede::shard::census::Census;
 use stompede::shard::reason::{DisconnectReason, NAMES};
@@ -28,6 +28,7 @@ pub struct Cluster {
     pub nets: Vec<SimNet>,
     pub now_ms: u64,
     pub stalls_count: u64,
+    pub steps_count: u64,
     doorbells: Vec<Arc<Doorbell>>,
     shards: Vec<Shard<SimReactor>>,
     is_asleep: Vec<bool>,
@@ -46,7 +47,10 @@ impl Cluster {
         let doorbells: Vec<_> =
             (0..shards_count).map(|_| Doorbell::new().expect("an eventfd")).collect();
         let net = |doorbell: &Arc<Doorbell>| {
-            SimNet::new(rng.next_u64(), Faults::default(), SLOTS_COUNT, doorbell.fd())
+            let net = SimNet::new(rng.next_u64(), Faults::default(), SLOTS_COUNT, doorbell.fd());
+            // Late enough that no step leads before 1970.
+            net.step_time_of_day(1_700_000_000_000);
+            net
         };
         let nets: Vec<SimNet> = doorbells.iter().map(net).collect();
         let meshes = mesh::connect(&doorbells, ring_capacity);
@@ -60,6 +64,7 @@ impl Cluster {
             nets,
             now_ms: 0,
             stalls_count: 0,
+            steps_count: 0,
             doorbells,
             shards,
             is_asleep: vec![false; shards_count],
@@ -129,6 +134,14 @@ impl Cluster {
         self.stalls_count += 1;
     }
 
+    /// Somebody sets the time of day, by up to two hours on or back.
+    pub fn step_time_of_day(&mut self, rng: &mut Rng) {
+        const HOUR_MS: usize = 3_600_000;
+        let ms = rng.below(4 * HOUR_MS) as i64 - 2 * HOUR_MS as i64;
+        self.nets.iter().for_each(|net| net.step_time_of_day(ms));
+        self.steps_count += 1;
+    }
+
     pub fn is_quiet(&self) -> bool {
         self.nets.iter().all(SimNet::is_quiet)
             && self.is_asleep.iter().zip(&self.is_drained).all(|(asleep, done)| *asleep || *done)
@@ -190,6 +203,12 @@ impl Cluster {
             assert_eq!(metrics.connections_opened.get(), ended, "shard {index}: each end counts");
             assert_eq!(metrics.connections.get(), 0, "shard {index}: connections");
             assert_eq!(metrics.outbound_bytes.get(), 0, "shard {index}: outbound bytes");
+            let moved = [metrics.bytes_received.get(), metrics.bytes_sent.get()];
+            assert_eq!(moved, self.nets[index].moved(), "shard {index}: bytes in and out");
+            let lost = self.nets[index].struck()[Fault::LostAtAccept as usize];
+            assert_eq!(metrics.accept_errors.get(), lost, "shard {index}: errors of accept");
+            let panics = metrics.panics.get() + metrics.handler_panics.get();
+            assert_eq!(panics, 0, "shard {index}: panics");
             let slow = metrics.closed_count(DisconnectReason::SlowConsumer as usize);
             assert_eq!(metrics.slow_consumers.get(), slow, "shard {index}: slow consumers");
             let missed = metrics.closed_count(DisconnectReason::HeartbeatMissed as usize);

@@ -114,7 +114,7 @@ fn run_seeds(seeds: Range<u64>) -> Sum {
     sum.into_inner().expect("nobody panicked with it")
 }
 
-/// Catalogue: I24, L06, L11, L23.
+/// Catalogue: A04, I24, L06, L11, L23.
 #[test]
 fn seeds() {
     let first = number_from("STOMPEDE_SIM_FIRST").unwrap_or(0);

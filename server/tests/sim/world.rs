@@ -37,6 +37,8 @@ pub struct Plan {
     pub jumps: u32,
     /// Shards whose threads get no time for a while, likewise.
     pub stalls: u32,
+    /// Steps of the time of day, likewise.
+    pub steps: u32,
     /// See [`stompede_core::limits::Limits`].
     pub selector_turn_steps_max: u64,
     /// Do clients come by SockJS, too?
@@ -65,6 +67,7 @@ impl Plan {
         };
         let jumps = level(15);
         let stalls = level(40);
+        let steps = level(40);
         let clients_count = 4 + rng.below(14);
         let latecomers_count = rng.below(12);
         let mut fate = || FATES[rng.below(FATES.len())];
@@ -82,6 +85,7 @@ impl Plan {
             latecomers,
             jumps,
             stalls,
+            steps,
             selector_turn_steps_max: [20, 200, 1 << 20][rng.below(3)],
             is_drained: rng.chance(250),
             has_sockjs: rng.chance(500),
@@ -107,6 +111,9 @@ impl Plan {
             }
             if world.rng.chance(self.stalls) {
                 world.cluster.stall(&mut world.rng);
+            }
+            if world.rng.chance(self.steps) {
+                world.cluster.step_time_of_day(&mut world.rng);
             }
             world.round(true);
         }
@@ -362,6 +369,7 @@ impl World {
         let mut seen: Vec<(String, u64)> = vec![
             ("jumps of the clock".into(), self.jumps_count),
             ("stalls of a shard".into(), self.cluster.stalls_count),
+            ("steps of the time of day".into(), self.cluster.steps_count),
             ("snapshots".into(), self.history.snapshots_count as u64),
             ("answers of services".into(), self.history.queues.answers_count),
         ];

@@ -6,6 +6,7 @@
 
 use super::login::Claim;
 use super::{Answer, Ask, Call, Key, Login, ReceiverId, Reply, Written, WRITTEN_COUNT_MAX};
+use crate::metrics::{ErrorKind, Protocol};
 use crate::reactor::Reactor;
 use crate::shard::action::Message;
 use crate::shard::connection::{Connection, Phase, Then, NONE};
@@ -237,6 +238,9 @@ impl<R: Reactor> Shard<R> {
                 return;
             }
         }
+        if let Answer::Failed(error) = answer {
+            self.count_sockjs_refusal(error);
+        }
         let Some(exchange) = self.exchange(slot) else { return };
         let mut out = Vec::new();
         match answer {
@@ -389,8 +393,15 @@ impl<R: Reactor> Shard<R> {
     pub(super) fn fail_exchange(&mut self, slot: u32, exchange: &Exchange, error: Error) {
         let mut out = Vec::new();
         push_failure(&mut out, exchange, error);
+        self.count_sockjs_refusal(error);
         self.push_bytes(slot, &out);
         self.finish_answer(slot, exchange.keep_alive);
+    }
+
+    pub(super) fn count_sockjs_refusal(&self, error: Error) {
+        if let Some(kind) = ErrorKind::of_sockjs(error) {
+            self.metrics.protocol_error(Protocol::SockJs, kind);
+        }
     }
 
     /// The client of a connection has ended its half. If it waits for frames and nothing is known

@@ -6,10 +6,10 @@
 
 use super::{Answer, Ask, Call, Key, Login, ReceiverId, Reply};
 use crate::handler::SessionInfo;
-use crate::metrics::{ErrorKind, Protocol};
 use crate::reactor::Reactor;
 use crate::shard::action::Message;
 use crate::shard::connection::{Phase, Transport};
+use crate::shard::guard::{caught, panic_as_asked};
 use crate::shard::peer::Peer;
 use crate::shard::reason::DisconnectReason;
 use crate::shard::table::{is_virtual, VIRTUAL};
@@ -47,9 +47,18 @@ impl<R: Reactor> Shard<R> {
                 None => self.open_sockjs(key, from, transport, peer, opening, login),
             },
             Ask::Send { body, form, .. } => {
-                let answer = match self.take_messages_of(key.service, slot, body, form.as_deref()) {
-                    Ok(()) => Answer::Taken,
-                    Err(error) => Answer::Failed(error),
+                // The request may be another shard's; the session is the client's connection.
+                let take = || self.take_messages_of(key.service, slot, body, form.as_deref());
+                let answer = match caught(take) {
+                    Some(Ok(())) => Answer::Taken,
+                    Some(Err(error)) => Answer::Failed(error),
+                    None => {
+                        match slot {
+                            Some(slot) => self.on_panic(slot),
+                            None => self.metrics.panics.inc(),
+                        }
+                        Answer::Failed(Error::Internal)
+                    }
                 };
                 self.answer_receiver(from, answer);
             }
@@ -231,14 +240,13 @@ impl<R: Reactor> Shard<R> {
         let shared = self.shared.clone();
         let limits = &shared.sockjs.services()[service].limits;
         let mut parser = std::mem::take(&mut self.sessions.parser);
+        panic_as_asked("payload");
         let payload = match form {
             Some(content_type) => parser.parse_jsonp(&mut body, Some(content_type), limits),
             None => parser.parse(&mut body, limits),
         };
         self.sessions.parser = parser;
-        let payload = payload.inspect_err(|_| {
-            self.metrics.protocol_error(Protocol::SockJs, ErrorKind::Malformed);
-        })?;
+        let payload = payload?;
         let slot = slot.ok_or(Error::SessionUnknown)?;
         if self.sessions.session(slot).accept()? == Accept::Drop {
             return Ok(());
@@ -364,8 +372,10 @@ impl<R: Reactor> Shard<R> {
                 continue;
             }
             let slot = VIRTUAL | index;
-            self.with_session(Some(slot), |session, now, rules, writes| {
-                session.tick(now, rules, writes)
+            self.guarded(slot, |shard| {
+                shard.with_session(Some(slot), |session, now, rules, writes| {
+                    session.tick(now, rules, writes)
+                });
             });
             waiting_bytes += self.sessions.waiting_bytes(slot);
             self.forget_if_over(slot);

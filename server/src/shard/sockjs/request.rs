@@ -64,6 +64,7 @@ impl<R: Reactor> Shard<R> {
             return false;
         }
         let Some(route) = route(below, endpoint, limits) else {
+            self.count_sockjs_refusal(Error::PageNotFound);
             let text = Error::PageNotFound.body();
             self.respond_text(slot, request, keep_alive, 404, text);
             return true;
@@ -156,6 +157,7 @@ impl<R: Reactor> Shard<R> {
 
     fn answer_sockjs_upgrade(&mut self, ask: &Asking<'_>, is_sockjs: bool) {
         if !handshake::is_upgrade(&ask.request.headers) {
+            self.count_sockjs_refusal(Error::NotWebSocket);
             let body = Error::NotWebSocket.body();
             return self.refuse(ask.slot, Error::NotWebSocket.status(), body);
         }

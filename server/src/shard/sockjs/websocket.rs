@@ -5,7 +5,6 @@
 //! ends the session with 1003: SockJS has no place for it, and to take it for text would hide a
 //! mistake. Heart-beats are `h`, which a page can see, and stop once STOMP has its own.
 
-use crate::metrics::{ErrorKind, Protocol};
 use crate::reactor::Reactor;
 use crate::shard::reason::DisconnectReason;
 use crate::shard::slow_input::Arrival;
@@ -67,11 +66,7 @@ impl<R: Reactor> Shard<R> {
     /// Ends a session whose client does not speak SockJS, at once: it could not read a close frame
     /// of SockJS either.
     fn fail_sockjs(&mut self, slot: u32, error: Error) {
-        let kind = match error {
-            Error::BinaryMessage => ErrorKind::Unsupported,
-            _ => ErrorKind::Malformed,
-        };
-        self.metrics.protocol_error(Protocol::SockJs, kind);
+        self.count_sockjs_refusal(error);
         let close = error.close();
         self.note_close(slot, close.code, close.reason());
         let mut bytes = Vec::new();

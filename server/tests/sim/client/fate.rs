@@ -33,7 +33,16 @@ pub enum Fate {
     Slow,
 }
 
+/// What a server meets where a client was: a reset, a system that gave up, a route that is gone, a
+/// socket that was written to before.
+const ENDS: [i32; 4] = [libc::ECONNRESET, libc::ETIMEDOUT, libc::EHOSTUNREACH, libc::EPIPE];
+
 impl Client {
+    fn vanish_anyhow(&mut self) {
+        let errno = ENDS[self.rng.below(ENDS.len())];
+        self.vanish(errno);
+    }
+
     /// The fate of this client comes.
     pub(super) fn strike(&mut self, history: &mut History, now_ms: u64) {
         let fate = match self.fate {
@@ -53,7 +62,7 @@ impl Client {
                 self.write_all();
                 self.line.shutdown_write();
             }
-            Fate::Reset => return self.vanish(libc::ECONNRESET),
+            Fate::Reset => return self.vanish_anyhow(),
             Fate::MidFrame => {
                 self.publish(history);
                 let keep = self.rng.below(self.out.len());
@@ -61,7 +70,7 @@ impl Client {
                 self.write_all();
                 self.out.clear();
                 if self.rng.chance(500) {
-                    return self.vanish(libc::ECONNRESET);
+                    return self.vanish_anyhow();
                 }
                 self.line.shutdown_write();
             }
