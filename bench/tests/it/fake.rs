@@ -50,8 +50,11 @@ fn serve(mut stream: TcpStream, hub: &Hub) -> Option<()> {
             if frame.starts_with(b"CONNECT\n") {
                 stream.write_all(b"CONNECTED\nversion:1.2\n\n\0").ok()?;
             } else if frame.starts_with(b"SUBSCRIBE\n") {
+                // Held meanwhile: what is published behind the receipt finds the subscriber.
+                let mut subscribers = hub.subscribers.lock().unwrap();
                 stream.write_all(b"RECEIPT\nreceipt-id:s\n\n\0").ok()?;
-                hub.subscribers.lock().unwrap().1.push(stream.try_clone().ok()?);
+                subscribers.1.push(stream.try_clone().ok()?);
+                drop(subscribers);
                 for body in hub.history.iter().flat_map(|all| all.lock().unwrap().clone()) {
                     stream.write_all(&message("redelivered:true\n", &body)).ok()?;
                 }
