@@ -50,11 +50,15 @@ fn serve(mut stream: TcpStream, hub: &Hub) -> Option<()> {
             if frame.starts_with(b"CONNECT\n") {
                 stream.write_all(b"CONNECTED\nversion:1.2\n\n\0").ok()?;
             } else if frame.starts_with(b"SUBSCRIBE\n") {
-                stream.write_all(b"RECEIPT\nreceipt-id:s\n\n\0").ok()?;
-                hub.subscribers.lock().unwrap().1.push(stream.try_clone().ok()?);
+                // Held meanwhile: what is published behind the receipt finds the subscriber.
+                let mut subscribers = hub.subscribers.lock().unwrap();
+                let mut out = b"RECEIPT\nreceipt-id:s\n\n\0".to_vec();
                 for body in hub.history.iter().flat_map(|all| all.lock().unwrap().clone()) {
-                    stream.write_all(&message("redelivered:true\n", &body)).ok()?;
+                    out.extend(message("redelivered:true\n", &body));
                 }
+                // In one piece: nobody knows how long to wait for more.
+                stream.write_all(&out).ok()?;
+                subscribers.1.push(stream.try_clone().ok()?);
             } else if frame.starts_with(b"SEND\n") {
                 let body = frame.windows(2).position(|pair| pair == b"\n\n")? + 2;
                 let body = frame[body..frame.len() - 1].to_vec();

@@ -10,14 +10,21 @@ use stompede_bench::run::{run, Outcome, Silent};
 
 const SUBSCRIBERS: u32 = 3;
 
+/// Messages a second.
+const RATE: f64 = 200.0;
+/// Seconds without a message after which those that are missing are lost: where some are, it is
+/// waited for them in vain.
+const LOSSY_S: u64 = 2;
+const LOSSLESS_S: u64 = 30;
+
 /// 100 messages within a second to three subscribers.
-fn load(address: std::net::SocketAddr, rate: f64) -> (Plan, Outcome) {
+fn load(address: std::net::SocketAddr, settle_s: u64) -> (Plan, Outcome) {
     let mut plan = Plan::new(Target::parse(&format!("tcp://{address}")).unwrap());
     plan.workload = Workload::Fanout;
     (plan.subscribers, plan.publishers) = (SUBSCRIBERS, 1);
-    plan.rate = Rate::PerSecond(rate);
-    plan.duration = Duration::from_secs_f64(100.0 / rate);
-    plan.settle = Duration::from_secs(2);
+    plan.rate = Rate::PerSecond(RATE);
+    plan.duration = Duration::from_secs_f64(100.0 / RATE);
+    plan.settle = Duration::from_secs(settle_s);
     let outcome = run(plan.clone(), &mut Silent).unwrap();
     assert_eq!(outcome.aborted, None);
     assert_eq!(outcome.tally.published, 100);
@@ -26,7 +33,7 @@ fn load(address: std::net::SocketAddr, rate: f64) -> (Plan, Outcome) {
 
 #[test]
 fn an_honest_fake_passes() {
-    let (plan, outcome) = load(fake::start(|_, body| vec![body]), 200.0);
+    let (plan, outcome) = load(fake::start(|_, body| vec![body]), LOSSLESS_S);
     let report = Report::new("fanout", &plan, &outcome);
     assert_eq!(report.faults(), Vec::<String>::new());
     assert_eq!(outcome.tally.delivered, 300);
@@ -37,7 +44,7 @@ fn an_honest_fake_passes() {
 fn lost_messages_are_counted() {
     // One in the middle and the last one, behind which nothing comes.
     let spoil = |number, body| if number == 40 || number == 99 { vec![] } else { vec![body] };
-    let (plan, outcome) = load(fake::start(spoil), 200.0);
+    let (plan, outcome) = load(fake::start(spoil), LOSSY_S);
     assert_eq!(outcome.lost(), 2 * u64::from(SUBSCRIBERS));
     assert_eq!((outcome.tally.duplicates, outcome.tally.reordered), (0, 0));
     assert_eq!(Report::new("fanout", &plan, &outcome).faults(), ["lost 6"]);
@@ -49,7 +56,7 @@ fn duplicates_are_counted_and_not_as_deliveries() {
         7 => vec![body.clone(), body.clone(), body],
         _ => vec![body],
     };
-    let (_, outcome) = load(fake::start(spoil), 200.0);
+    let (_, outcome) = load(fake::start(spoil), LOSSLESS_S);
     assert_eq!(outcome.tally.duplicates, 2 * u64::from(SUBSCRIBERS));
     assert_eq!((outcome.lost(), outcome.tally.reordered), (0, 0));
     assert_eq!(outcome.tally.delivered, 300);
@@ -66,7 +73,7 @@ fn reordered_messages_are_counted() {
         51 => vec![body, held.lock().unwrap().take().unwrap()],
         _ => vec![body],
     };
-    let (_, outcome) = load(fake::start(spoil), 200.0);
+    let (_, outcome) = load(fake::start(spoil), LOSSLESS_S);
     assert_eq!(outcome.tally.reordered, u64::from(SUBSCRIBERS));
     assert_eq!((outcome.lost(), outcome.tally.duplicates), (0, 0));
 }
@@ -82,19 +89,19 @@ fn changed_bodies_are_counted() {
         }
         vec![body]
     };
-    let (_, outcome) = load(fake::start(spoil), 200.0);
+    let (_, outcome) = load(fake::start(spoil), LOSSY_S);
     assert_eq!(outcome.tally.corrupt, 2 * u64::from(SUBSCRIBERS));
     assert_eq!(outcome.lost(), 2 * u64::from(SUBSCRIBERS));
 }
 
 /// One consumer of one queue, 100 messages.
-fn consume(address: std::net::SocketAddr) -> Report {
+fn consume(address: std::net::SocketAddr, settle_s: u64) -> Report {
     let mut plan = Plan::new(Target::parse(&format!("tcp://{address}")).unwrap());
     (plan.workload, plan.ack) = (Workload::Queue, AckMode::Client);
     (plan.subscribers, plan.publishers) = (1, 1);
-    plan.rate = Rate::PerSecond(200.0);
+    plan.rate = Rate::PerSecond(RATE);
     plan.duration = Duration::from_millis(500);
-    plan.settle = Duration::from_secs(1);
+    plan.settle = Duration::from_secs(settle_s);
     let outcome = run(plan.clone(), &mut Silent).unwrap();
     Report::new("queue", &plan, &outcome)
 }
@@ -106,14 +113,14 @@ fn a_message_of_a_queue_that_comes_twice_without_saying_so_is_counted() {
         30 => vec![],
         _ => vec![body],
     };
-    let report = consume(fake::start(spoil));
+    let report = consume(fake::start(spoil), LOSSY_S);
     assert_eq!(report.faults(), ["lost 1", "duplicates 1"]);
     assert_eq!(report.acknowledged, 100);
 }
 
 #[test]
 fn a_message_that_comes_back_after_its_ack_is_counted() {
-    let report = consume(fake::start_forgetful());
+    let report = consume(fake::start_forgetful(), LOSSLESS_S);
     assert_eq!(report.faults(), ["unsettled 100"]);
     assert_eq!((report.delivered, report.redelivered), (100, 100));
 }
@@ -129,7 +136,7 @@ fn a_stall_of_the_server_shows_in_the_percentiles() {
         }
         vec![body]
     };
-    let (_, outcome) = load(fake::start(spoil), 200.0);
+    let (_, outcome) = load(fake::start(spoil), LOSSLESS_S);
     assert_eq!(outcome.lost(), 0);
     // 60 messages were due in the stall, 40 of them at least 100 ms before its end.
     assert!(outcome.latencies.percentile_us(61.0) >= 100_000.0, "{:?}", outcome.latency());

@@ -109,6 +109,8 @@ fn a_stopped_client_is_ended_and_nobody_else_notices() {
         assert_eq!(ended_count(), 1);
         stopped.signal("CONT");
         stopped.wait();
+        // A drain would wait for their ends.
+        drop((reader, publisher));
         assert_eq!(server.stop(), Some(0));
     }
 }
