@@ -125,6 +125,8 @@ pub struct Consumer<'a> {
     pub client: usize,
     pub id: &'a str,
     pub is_exclusive: bool,
+    /// Its client has sent DISCONNECT, and reads what was on its way: others may have it by now.
+    pub is_leaving: bool,
     /// What it has seen: the last place of each publisher.
     pub places: &'a mut BTreeMap<usize, u64>,
 }
@@ -199,7 +201,7 @@ impl QueueHistory {
 
     /// A MESSAGE came: is it one that may come? Gives its number.
     pub fn receive(&mut self, consumer: Consumer<'_>, frame: &Frame<'_>) -> usize {
-        let Consumer { client, id, is_exclusive, places } = consumer;
+        let Consumer { client, id, is_exclusive, is_leaving, places } = consumer;
         let who = format!("subscription {id} of client {client}");
         let number = number_of(frame).unwrap_or_else(|| panic!("{who}: a body of nobody's"));
         let message = self.messages.get_mut(number).expect("a message that was made");
@@ -208,7 +210,7 @@ impl QueueHistory {
             message.sent.unwrap_or_else(|| panic!("{who}: {number} is not committed"));
         let is_letter = frame.header("destination") == Some(GRAVE);
         let part = if is_letter { &mut message.letter } else { &mut message.own };
-        if part.is_settled {
+        if part.is_settled && !is_leaving {
             self.late.push((client, number));
         }
         let is_first = frame.header("redelivered") == Some("false");

@@ -200,7 +200,8 @@ impl Client {
         let found = self.queues.iter_mut().find(|subscription| subscription.id == id);
         let subscription = found.unwrap_or_else(|| panic!("{who} is not there"));
         let (is_exclusive, places) = (subscription.is_exclusive, &mut subscription.places);
-        let consumer = Consumer { client, id, is_exclusive, places };
+        let is_leaving = self.mood == Mood::Leaving;
+        let consumer = Consumer { client, id, is_exclusive, is_leaving, places };
         let number = history.queues.receive(consumer, frame);
         if subscription.queue != GRAVE {
             self.collected.insert(number);
