@@ -78,7 +78,7 @@ impl Line {
     }
 
     /// Heart-beats that may be overdue: polls wait while full rings keep shards from reading, which
-    /// with rings as small as these took 27 s in the longest of 20,000 seeds.
+    /// with rings as small as these once took 27 s.
     pub fn beats_max(&self) -> u64 {
         match self {
             Line::Socket { .. } => 2,
