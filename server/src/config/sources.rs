@@ -387,7 +387,13 @@ fn apply(
     config: &mut Config,
 ) -> Result<(), ConfigError> {
     for text in texts {
-        (option.apply)(config, text).map_err(|allowed| invalid(origin, option, text, allowed))?;
+        // Values of a list are kept and shown one a line.
+        let applied = if option.repeatable && text.contains(['\r', '\n']) {
+            Err("seen a line end in it; write each value by itself".to_owned())
+        } else {
+            (option.apply)(config, text)
+        };
+        applied.map_err(|allowed| invalid(origin, option, text, allowed))?;
     }
     Ok(())
 }
@@ -598,6 +604,17 @@ mod tests {
         let file = File::new("shards = \"many\"\n");
         let error = fails(&["--config", file.path(), "--shards", "1"], &[]);
         assert!(error.contains("shards = \"many\"") && error.contains("whole number"), "{error}");
+    }
+
+    /// Catalogue: N03.
+    #[test]
+    fn a_value_of_a_list_is_one_line() {
+        for value in ["a\nb", "a\r", "\n"] {
+            let error = fails(&["--virtual-host", value], &[]);
+            assert!(error.contains("each value by itself"), "{error}");
+            let error = fails(&["--rule", &format!("allow any both /topic/{value}")], &[]);
+            assert!(error.contains("each value by itself"), "{error}");
+        }
     }
 
     /// Catalogue: N03.
