@@ -48,7 +48,7 @@ use stompede_core::broker::publication::Publication;
 use stompede_core::broker::subscriptions::SubscriptionKey;
 use stompede_core::broker::user::{encode_name, session_id, Session, SessionId};
 
-/// Where the errors of mappings go.
+/// Where the errors of mappings go, and a SUBSCRIBE that is softly denied.
 pub(crate) const ERRORS: &str = "/queue/errors";
 /// There, what the mapping was called for.
 pub(crate) const FAILED_DESTINATION: &str = "failed-destination";

@@ -3,9 +3,10 @@
 use super::peer::{Peer, Told, Wrong};
 use super::Order;
 use crate::plan::Target;
+use crate::soak::scrape::Source;
 use crate::wire::Transport;
 use std::hash::{BuildHasher, RandomState};
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -145,9 +146,6 @@ impl Ground {
 }
 
 fn metrics_address(url: &str) -> Result<(SocketAddr, String), String> {
-    let rest = url.strip_prefix("http://").ok_or("write --metrics http://host:port/metrics")?;
-    let (host, path) = rest.split_once('/').unwrap_or((rest, "metrics"));
-    let mut found = host.to_socket_addrs().map_err(|error| format!("`{host}`: {error}"))?;
-    let address = found.next().ok_or_else(|| format!("`{host}` has no address"))?;
-    Ok((address, format!("/{path}")))
+    let source = Source::parse(url).map_err(|error| format!("--metrics: {error}"))?;
+    source.locate().map(|(address, path)| (address, path.to_owned()))
 }

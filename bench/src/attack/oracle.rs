@@ -13,6 +13,7 @@ use super::peer::{Peer, Wrong};
 use super::verdict::{Judgement, Verdict};
 use super::{Attack, Order, USUAL};
 use crate::process::Usage;
+use crate::soak::scrape::series;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
@@ -278,10 +279,5 @@ fn scrape(ground: &Ground, address: SocketAddr, path: &str) -> Option<Series> {
     let mut peer = Peer::connect(ground, address).ok()?;
     peer.send(format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"));
     let text = String::from_utf8(peer.expect_end().ok()?).ok()?;
-    let body = text.split_once("\r\n\r\n")?.1;
-    let series = body.lines().filter(|line| !line.starts_with('#')).filter_map(|line| {
-        let (name, value) = line.rsplit_once(' ')?;
-        Some((name.to_owned(), value.parse().ok()?))
-    });
-    Some(series.collect())
+    Some(series(text.split_once("\r\n\r\n")?.1))
 }

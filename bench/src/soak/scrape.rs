@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
-use std::net::{TcpStream, ToSocketAddrs};
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::str::FromStr;
 use std::time::Duration;
 
 /// Patience with the server's admin listener.
@@ -29,14 +30,24 @@ impl Source {
         Ok(Source { host: host.into(), path: format!("/{path}") })
     }
 
+    /// Where that is, and the path there.
+    ///
+    /// # Errors
+    /// The name has no address.
+    pub fn locate(&self) -> Result<(SocketAddr, &str), String> {
+        let explain = |error| format!("http://{}{}: {error}", self.host, self.path);
+        let mut addresses = self.host.to_socket_addrs().map_err(explain)?;
+        let address = addresses.next().ok_or_else(|| format!("`{}` has no address", self.host))?;
+        Ok((address, &self.path))
+    }
+
     /// Every series with its value.
     ///
     /// # Errors
     /// Why there is no page.
     pub fn read(&self) -> Result<BTreeMap<String, f64>, String> {
         let explain = |error: std::io::Error| format!("http://{}{}: {error}", self.host, self.path);
-        let mut addresses = self.host.to_socket_addrs().map_err(explain)?;
-        let address = addresses.next().ok_or_else(|| format!("`{}` has no address", self.host))?;
+        let (address, _) = self.locate()?;
         let mut stream = TcpStream::connect_timeout(&address, TIMEOUT).map_err(explain)?;
         stream.set_read_timeout(Some(TIMEOUT)).map_err(explain)?;
         let Source { host, path } = self;
@@ -54,7 +65,7 @@ impl Source {
 }
 
 /// Lines of a name, perhaps with labels, and a number; others say what they mean.
-fn series(body: &str) -> BTreeMap<String, f64> {
+pub(crate) fn series<T: FromStr>(body: &str) -> BTreeMap<String, T> {
     let lines = body.lines().filter(|line| !line.starts_with('#'));
     let series = lines.filter_map(|line| {
         let (name, value) = line.rsplit_once(' ')?;
@@ -70,7 +81,7 @@ mod tests {
     #[test]
     fn series_are_names_with_numbers() {
         let page = "# HELP x y\n# TYPE x gauge\nx 3\ny_total{reason=\"a b\"} 1.5\nbad\n# EOF\n";
-        let read = series(page);
+        let read = series::<f64>(page);
         assert_eq!((read.len(), read["x"], read["y_total{reason=\"a b\"}"]), (2, 3.0, 1.5));
     }
 

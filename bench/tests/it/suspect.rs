@@ -84,25 +84,34 @@ fn carry(mut from: TcpStream, mut to: TcpStream, mut spoil: impl FnMut(Vec<u8>) 
     let _ = to.shutdown(Shutdown::Write);
 }
 
-/// Plays one attack; gives its line.
-fn judged(id: &str, mischief: Mischief) -> String {
-    let server = server();
-    let order = Order {
+/// An attack on what listens there: no metrics, and 30 s for everything.
+fn order(id: &str, address: SocketAddr) -> Order {
+    Order {
         ids: vec![id.to_owned()],
         strict: false,
         list: false,
-        url: format!("ws://{}/ws", proxy(server.http_address, mischief)),
+        url: format!("ws://{address}/ws"),
         stomp_url: None,
         sockjs: "off".into(),
         login: None,
-        metrics: Some(format!("http://{}/metrics", server.admin_address.unwrap())),
+        metrics: None,
         pid: None,
-        patience: Duration::from_secs(if mischief == Mischief::Nothing { 30 } else { 3 }),
-        canary_max: Some(Duration::from_millis(match mischief {
-            Mischief::Hold => 100,
-            _ => 30_000,
-        })),
-    };
+        patience: Duration::from_secs(30),
+        canary_max: Some(Duration::from_secs(30)),
+    }
+}
+
+/// Plays one attack; gives its line.
+fn judged(id: &str, mischief: Mischief) -> String {
+    let server = server();
+    let mut order = order(id, proxy(server.http_address, mischief));
+    order.metrics = Some(format!("http://{}/metrics", server.admin_address.unwrap()));
+    if mischief != Mischief::Nothing {
+        order.patience = Duration::from_secs(3);
+    }
+    if mischief == Mischief::Hold {
+        order.canary_max = Some(Duration::from_millis(100));
+    }
     let mut oracle = Oracle::new(&order).unwrap();
     let attack = all().find(|attack| attack.id == id).unwrap();
     let line = oracle.judge(attack).line();
@@ -145,19 +154,9 @@ fn a_lost_message_of_the_canary_is_seen() {
 fn what_does_not_come_back_is_seen() {
     let server = server();
     let address = server.http_address;
-    let order = Order {
-        ids: vec!["A02".into()],
-        strict: false,
-        list: false,
-        url: format!("ws://{address}/ws"),
-        stomp_url: None,
-        sockjs: "off".into(),
-        login: None,
-        metrics: Some(format!("http://{}/metrics", server.admin_address.unwrap())),
-        pid: None,
-        patience: Duration::from_secs(1),
-        canary_max: Some(Duration::from_secs(30)),
-    };
+    let mut order = order("A02", address);
+    order.metrics = Some(format!("http://{}/metrics", server.admin_address.unwrap()));
+    order.patience = Duration::from_secs(1);
     let is_seen = || {
         // Fails only if nobody is answered within that patience.
         let Ok(mut oracle) = Oracle::new(&order) else { return false };
@@ -192,19 +191,10 @@ fn rising_metrics(series: &'static str) -> SocketAddr {
 /// Plays C01, of which each request is counted once, and there are three.
 fn judged_by(series: &'static str) -> String {
     let server = server();
-    let order = Order {
-        ids: vec!["C01".into()],
-        strict: true,
-        list: false,
-        url: format!("ws://{}/ws", server.http_address),
-        stomp_url: None,
-        sockjs: "off".into(),
-        login: None,
-        metrics: Some(format!("http://{}/metrics", rising_metrics(series))),
-        pid: None,
-        patience: Duration::from_secs(3),
-        canary_max: Some(Duration::from_secs(30)),
-    };
+    let mut order = order("C01", server.http_address);
+    order.strict = true;
+    order.metrics = Some(format!("http://{}/metrics", rising_metrics(series)));
+    order.patience = Duration::from_secs(3);
     let mut oracle = Oracle::new(&order).unwrap();
     oracle.judge(all().find(|attack| attack.id == "C01").unwrap()).line()
 }
@@ -225,19 +215,7 @@ fn a_counter_that_rises_too_much_is_seen() {
 fn what_is_left_out_does_not_hold_where_all_is_asked_for() {
     let server = server();
     for strict in [false, true] {
-        let order = Order {
-            ids: vec!["O07".into()],
-            strict,
-            list: false,
-            url: format!("ws://{}/ws", server.http_address),
-            stomp_url: None,
-            sockjs: "off".into(),
-            login: None,
-            metrics: None,
-            pid: None,
-            patience: Duration::from_secs(30),
-            canary_max: Some(Duration::from_secs(30)),
-        };
+        let order = Order { strict, ..order("O07", server.http_address) };
         let mut oracle = Oracle::new(&order).unwrap();
         let line = oracle.judge(all().find(|attack| attack.id == "O07").unwrap()).line();
         assert!(line.contains("left out: no --metrics"), "{line}");

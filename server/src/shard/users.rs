@@ -10,6 +10,7 @@
 use super::action::{Asker, Message, Subscribe};
 use super::connection::Then;
 use super::Shard;
+use crate::app::ERRORS;
 use crate::reactor::Reactor;
 use std::sync::Arc;
 use stompede_core::broker::authorization::Verb;
@@ -23,9 +24,6 @@ use stompede_core::broker::user::{
 use stompede_core::stomp::command::Command;
 use stompede_core::stomp::error::Error;
 use stompede_core::stomp::explain::not_allowed;
-
-/// Where a client that asked for soft errors is told of a SUBSCRIBE that is not allowed.
-const ERRORS: &str = "/queue/errors";
 
 /// What is known of a client that is not just anybody.
 #[derive(Debug)]
@@ -195,9 +193,7 @@ impl<R: Reactor> Shard<R> {
         let Some(target) = send_target(publication.destination()) else { return false };
         // Spring's users expect an answer to themselves in this session alone.
         let is_spring = self.shared.config.profile == Profile::Spring;
-        if let Some(session) = self.session_named(&target) {
-            let sequence = self.next_sequence();
-            self.send_to_session(publication, sequence, session);
+        if self.sent_to_named(&publication, &target) {
             return false;
         }
         let home = match target.user.as_deref() {
@@ -219,21 +215,22 @@ impl<R: Reactor> Shard<R> {
         false
     }
 
-    /// The session whose id stands in place of a user's name.
-    fn session_named(&self, target: &Target<'_>) -> Option<Session> {
-        target.user.as_deref().and_then(|name| session_of(self.shared.key, name))
+    /// Numbers a publication and passes it to the session whose id stands in place of a user's
+    /// name. Says whether one does.
+    fn sent_to_named(&mut self, publication: &Arc<Publication>, target: &Target<'_>) -> bool {
+        let named = target.user.as_deref().and_then(|name| session_of(self.shared.key, name));
+        let Some(session) = named else { return false };
+        let sequence = self.next_sequence();
+        self.send_to_session(publication.clone(), sequence, session);
+        true
     }
 
     /// At the home shard of a user, or of a session that is named by its id: as
     /// [`Shard::publish_to_user`], of a publication without a sender.
     pub(super) fn publish_to_named(&mut self, publication: Arc<Publication>) {
         let Some(target) = send_target(publication.destination()) else { return };
-        match self.session_named(&target) {
-            Some(session) => {
-                let sequence = self.next_sequence();
-                self.send_to_session(publication, sequence, session);
-            }
-            None => self.order_for_user(publication),
+        if !self.sent_to_named(&publication, &target) {
+            self.order_for_user(publication);
         }
     }
 
